@@ -1,0 +1,63 @@
+//! Bytes that must not outlive their use.
+
+use core::fmt;
+use rand_core::CryptoRng;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// `N` secret bytes, wiped when dropped, never printed.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct Secret<const N: usize>([u8; N]);
+
+impl<const N: usize> Secret<N> {
+    /// Takes over `bytes`. The caller's own copy, if it keeps one, is the caller's to wipe.
+    pub const fn new(bytes: [u8; N]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes themselves, for the moment of use.
+    pub const fn expose(&self) -> &[u8; N] {
+        &self.0
+    }
+
+    /// The bytes themselves, to be filled in place.
+    pub const fn expose_mut(&mut self) -> &mut [u8; N] {
+        &mut self.0
+    }
+}
+
+impl<const N: usize> Default for Secret<N> {
+    fn default() -> Self {
+        Self([0; N])
+    }
+}
+
+impl<const N: usize> fmt::Debug for Secret<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret<{N}>(…)")
+    }
+}
+
+/// All the randomness that a machine ever uses: 32 unpredictable bytes, given at its construction.
+///
+/// The same seed and the same inputs give the same bytes on the wire, which is what makes a run replayable. For the
+/// same reason a seed is used for one link only: two links from one seed would share their ephemeral key.
+#[derive(Clone, Debug, Default)]
+pub struct Seed(Secret<32>);
+
+impl Seed {
+    /// A seed of bytes that the caller vouches for: from the operating system in production, fixed in a test.
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(Secret::new(bytes))
+    }
+
+    /// A seed drawn from `rng`.
+    pub fn from_rng(rng: &mut impl CryptoRng) -> Self {
+        let mut seed = Secret::default();
+        rng.fill_bytes(seed.expose_mut());
+        Self(seed)
+    }
+
+    pub(crate) const fn secret(&self) -> &Secret<32> {
+        &self.0
+    }
+}
