@@ -9,3 +9,4 @@ extern crate std;
 pub mod crypto;
 pub mod identity;
 pub mod time;
+pub mod wire;
