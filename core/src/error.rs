@@ -1,0 +1,386 @@
+//! How links end: one closed set of reasons, with the numbers of docs/wire.md §10.
+
+use alloc::string::String;
+use core::fmt;
+
+use crate::crypto::SuiteSet;
+use crate::identity::NodeId;
+use crate::link::Phase;
+use crate::refusal::{Refusal, Retry};
+use crate::wire::Malformed;
+
+/// Why a link ended.
+///
+/// [`code`](Self::code) and [`name`](Self::name) are stable: the same number and word stand on the wire, in logs and in
+/// metric labels. `Display` is a sentence for people that says what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// One side said goodbye and the link drained; code and detail are the application's.
+    Goodbye {
+        /// The application's code; 0 where it gave none.
+        code: u32,
+        /// At most 255 bytes of text for people.
+        detail: String,
+    },
+    /// An ephemeral link carried no application traffic for its time.
+    Idle,
+    /// A newer link to the same peer took over.
+    Superseded,
+    /// Trust in the peer was withdrawn while the link lived.
+    Revoked,
+    /// The owner let go of the link without a goodbye.
+    Dropped,
+    /// A goodbye's deadline passed with work still in flight.
+    DrainTimeout,
+    /// The stream ended without a closing frame: by a crash, a middlebox, or an attacker.
+    Truncated,
+    /// The stream failed; the adapter's error says how.
+    Transport,
+    /// Nothing came from the peer for the idle time and two pings.
+    PeerDead,
+    /// Bytes were ready but the stream took none for too long.
+    WriteStalled,
+    /// The handshake, or the step of it in the link's phase, took longer than allowed.
+    HandshakeTimeout,
+    /// One side refused the link.
+    Refused(Refusal),
+    /// Another peer answered than the one dialled.
+    WrongPeer {
+        /// The peer that was dialled.
+        expected: NodeId,
+        /// The peer that answered; `None` where the peer itself reports being the wrong one.
+        got: Option<NodeId>,
+    },
+    /// The other side speaks another major version of the wire format. Not authenticated.
+    UnsupportedWire {
+        /// The major version that it speaks.
+        theirs: u8,
+    },
+    /// The other side does not support the suite that was chosen. Not authenticated.
+    UnsupportedSuite {
+        /// The suites that it supports.
+        theirs: SuiteSet,
+    },
+    /// The first authenticated bytes did not open: another cluster secret, another network id, or an edit on the way.
+    KeyExchangeFailed,
+    /// An id could not prove itself.
+    BadSignature,
+    /// Both sides could have taken a stronger suite than the one chosen: somebody forged a refusal.
+    Downgrade,
+    /// The own signer gave no signature.
+    SignerFailed,
+    /// Bytes that the state of the link does not allow.
+    Violation(Violation),
+    /// A record did not open: the stream was edited, or the peer's counter left ours.
+    DecryptFailed,
+    /// Something came that is longer than its limit.
+    TooLarge,
+    /// A message came without credit for it, or credit beyond the window.
+    FlowControl,
+    /// A key has sealed all that it may.
+    CounterExhausted,
+    /// The peer asks for more answers than it takes.
+    Flood,
+}
+
+/// A breach of the wire format: in which phase, and what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The phase of the link that saw it.
+    pub phase: Phase,
+    /// What was wrong.
+    pub what: Malformed,
+}
+
+impl Reason {
+    /// The stable number.
+    pub const fn code(&self) -> u16 {
+        match self {
+            Self::Goodbye { .. } => 1,
+            Self::Idle => 2,
+            Self::Superseded => 3,
+            Self::Revoked => 4,
+            Self::Dropped => 5,
+            Self::DrainTimeout => 6,
+            Self::Truncated => 10,
+            Self::Transport => 11,
+            Self::PeerDead => 12,
+            Self::WriteStalled => 13,
+            Self::HandshakeTimeout => 14,
+            Self::Refused(refusal) => refusal.code(),
+            Self::WrongPeer { .. } => 40,
+            Self::UnsupportedWire { .. } => 41,
+            Self::UnsupportedSuite { .. } => 42,
+            Self::KeyExchangeFailed => 43,
+            Self::BadSignature => 44,
+            Self::Downgrade => 45,
+            Self::SignerFailed => 46,
+            Self::Violation(_) => 50,
+            Self::DecryptFailed => 51,
+            Self::TooLarge => 52,
+            Self::FlowControl => 53,
+            Self::CounterExhausted => 54,
+            Self::Flood => 55,
+        }
+    }
+
+    /// The stable name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Goodbye { .. } => "goodbye",
+            Self::Idle => "idle",
+            Self::Superseded => "superseded",
+            Self::Revoked => "revoked",
+            Self::Dropped => "dropped",
+            Self::DrainTimeout => "drain_timeout",
+            Self::Truncated => "truncated",
+            Self::Transport => "transport",
+            Self::PeerDead => "peer_dead",
+            Self::WriteStalled => "write_stalled",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::Refused(refusal) => refusal.name(),
+            Self::WrongPeer { .. } => "wrong_peer",
+            Self::UnsupportedWire { .. } => "unsupported_wire",
+            Self::UnsupportedSuite { .. } => "unsupported_suite",
+            Self::KeyExchangeFailed => "key_exchange_failed",
+            Self::BadSignature => "bad_signature",
+            Self::Downgrade => "downgrade",
+            Self::SignerFailed => "signer_failed",
+            Self::Violation(_) => "violation",
+            Self::DecryptFailed => "decrypt_failed",
+            Self::TooLarge => "too_large",
+            Self::FlowControl => "flow_control",
+            Self::CounterExhausted => "counter_exhausted",
+            Self::Flood => "flood",
+        }
+    }
+
+    /// Whether dialling the same peer again can help, and when.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Refused(refusal) => refusal.retry(),
+            Self::Superseded | Self::CounterExhausted => Retry::Now,
+            Self::Revoked
+            | Self::WrongPeer { .. }
+            | Self::UnsupportedWire { .. }
+            | Self::UnsupportedSuite { .. }
+            | Self::KeyExchangeFailed
+            | Self::BadSignature
+            | Self::Downgrade => Retry::Never,
+            _ => Retry::Later(None),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Goodbye { code: 0, detail } if detail.is_empty() => f.write_str("goodbye"),
+            Self::Goodbye { code, detail } if detail.is_empty() => write!(f, "goodbye (code {code})"),
+            Self::Goodbye { code, detail } => write!(f, "goodbye (code {code}): {detail}"),
+            Self::Idle => f.write_str("no application traffic for the link's idle time"),
+            Self::Superseded => f.write_str("a newer link to the same peer took over"),
+            Self::Revoked => f.write_str("trust in the peer was withdrawn"),
+            Self::Dropped => f.write_str("its owner let go of the link without a goodbye"),
+            Self::DrainTimeout => f.write_str("work was still in flight when the goodbye's deadline passed"),
+            Self::Truncated => f.write_str("the stream ended without a closing frame"),
+            Self::Transport => f.write_str("the stream failed"),
+            Self::PeerDead => f.write_str("nothing came from the peer, pings included"),
+            Self::WriteStalled => f.write_str("the stream took no bytes for too long"),
+            Self::HandshakeTimeout => f.write_str("the handshake took too long"),
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::WrongPeer { expected, got: Some(got) } => {
+                write!(f, "another peer answered: expected {expected}, got {got}")
+            }
+            Self::WrongPeer { expected, got: None } => {
+                write!(f, "the dialler expected another peer than this one ({expected})")
+            }
+            Self::UnsupportedWire { theirs } => {
+                write!(f, "the peer speaks wire version {theirs}, this side {}", crate::wire::MAJOR)
+            }
+            Self::UnsupportedSuite { theirs } => write!(
+                f,
+                "no common suite (the peer has {theirs:?}): is a cluster secret set on one side only?"
+            ),
+            Self::KeyExchangeFailed => f.write_str(
+                "the key exchange failed: another cluster secret, another network id, or an edit on the way",
+            ),
+            Self::BadSignature => f.write_str("the peer could not prove its id"),
+            Self::Downgrade => {
+                f.write_str("both sides could have taken a stronger suite: the offer was tampered with")
+            }
+            Self::SignerFailed => f.write_str("this node's signer gave no signature"),
+            Self::Violation(violation) => violation.fmt(f),
+            Self::DecryptFailed => f.write_str("a record did not open: the stream was tampered with"),
+            Self::TooLarge => f.write_str("something longer than its limit came in"),
+            Self::FlowControl => f.write_str("the peer sent more than it had credit for"),
+            Self::CounterExhausted => f.write_str("a key has sealed all that it may"),
+            Self::Flood => f.write_str("the peer asks for more answers than it takes"),
+        }
+    }
+}
+
+impl core::error::Error for Reason {}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "protocol violation in phase {}: {}", self.phase, self.what)
+    }
+}
+
+/// Who ended a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// This side: by command, by policy, or by what it saw.
+    Local,
+    /// The other side said so.
+    Peer,
+    /// Neither: the stream ended, failed or fell silent.
+    Transport,
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Local => "local",
+            Self::Peer => "peer",
+            Self::Transport => "transport",
+        })
+    }
+}
+
+/// The end of a link: the one terminal event of each link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// Why.
+    pub reason: Reason,
+    /// Who ended it.
+    pub by: By,
+    /// The phase that the link had reached.
+    pub phase: Phase,
+    /// The peer, if it had proved its id.
+    pub peer: Option<NodeId>,
+    /// Messages that were queued and never sealed; [`Link::take_unsent`](crate::Link::take_unsent) gives them back.
+    pub unsent: usize,
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (by {}, in phase {})", self.reason, self.by, self.phase)
+    }
+}
+
+impl core::error::Error for Closed {}
+
+/// How a service failed a call, as it travels (docs/wire.md §5.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServiceError {
+    /// No service of that name is offered.
+    NoSuchService,
+    /// The service is not for this peer.
+    Forbidden,
+    /// The handler failed; what failed stays with the side that ran it.
+    HandlerFailed,
+    /// The service side is at its limit; the call was not begun.
+    Overloaded,
+    /// The call's time was over before the answer was there.
+    DeadlineExceeded,
+    /// The service side gave the call up.
+    Cancelled,
+    /// The answer was longer than the caller takes.
+    TooLarge {
+        /// The caller's limit in bytes.
+        limit: u32,
+    },
+    /// The application's own error.
+    Application {
+        /// The application's code.
+        code: u32,
+        /// The application's bytes.
+        detail: bytes::Bytes,
+    },
+    /// A code that this version does not know.
+    Other {
+        /// The number on the wire.
+        code: u16,
+    },
+}
+
+impl ServiceError {
+    /// The number on the wire.
+    pub const fn code(&self) -> u16 {
+        match self {
+            Self::NoSuchService => 1,
+            Self::Forbidden => 2,
+            Self::HandlerFailed => 3,
+            Self::Overloaded => 4,
+            Self::DeadlineExceeded => 5,
+            Self::Cancelled => 6,
+            Self::TooLarge { .. } => 7,
+            Self::Application { .. } => 8,
+            Self::Other { code } => *code,
+        }
+    }
+}
+
+impl fmt::Display for ServiceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchService => f.write_str("the peer offers no service of that name"),
+            Self::Forbidden => f.write_str("the peer does not offer that service to this node"),
+            Self::HandlerFailed => f.write_str("the peer's handler failed"),
+            Self::Overloaded => f.write_str("the peer serves as many calls as it can"),
+            Self::DeadlineExceeded => f.write_str("the call's time was over"),
+            Self::Cancelled => f.write_str("the peer gave the call up"),
+            Self::TooLarge { limit } => write!(f, "the answer was longer than {limit} bytes"),
+            Self::Application { code, .. } => write!(f, "application error {code}"),
+            Self::Other { code } => write!(f, "error {code}, unknown to this version"),
+        }
+    }
+}
+
+impl core::error::Error for ServiceError {}
+
+/// How a call ended without an answer, on the caller's side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallError {
+    /// The service side answered with an error.
+    Service(ServiceError),
+    /// The call's time was over at this side.
+    DeadlineExceeded {
+        /// Whether the peer may have executed it: false if the request never left this side whole.
+        executed: Executed,
+    },
+    /// The link ended first.
+    LinkClosed {
+        /// Why.
+        reason: Reason,
+        /// Whether the peer may have executed it.
+        executed: Executed,
+    },
+}
+
+/// Whether a request whose answer is missing may have been executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Executed {
+    /// It was not: some of the request never left this side.
+    No,
+    /// It may have been.
+    Unknown,
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, executed): (&dyn fmt::Display, _) = match self {
+            Self::Service(error) => return error.fmt(f),
+            Self::DeadlineExceeded { executed } => (&"the call's time was over", executed),
+            Self::LinkClosed { reason, executed } => (reason, executed),
+        };
+        match executed {
+            Executed::No => write!(f, "{what}; the call was not executed"),
+            Executed::Unknown => write!(f, "{what}; the call may have been executed"),
+        }
+    }
+}
+
+impl core::error::Error for CallError {}

@@ -1,0 +1,75 @@
+//! The link's deadlines: a table of one instant per kind.
+
+use crate::time::Instant;
+
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timer {
+    /// The present step of the handshake.
+    Step,
+    /// The whole handshake.
+    Handshake,
+    /// The earliest deadline of a call, in either direction; may fire early, never late.
+    Calls,
+    /// Silence of the peer.
+    Silence,
+    /// Bytes offered and not taken.
+    Stall,
+    /// No application traffic on an ephemeral link.
+    Ephemeral,
+    /// The drain after a goodbye.
+    Drain,
+    /// The last bytes before the end.
+    Flush,
+}
+
+/// One optional deadline for each [`Timer`].
+#[derive(Clone, Debug, Default)]
+pub(super) struct Timers([Option<Instant>; 8]);
+
+impl Timers {
+    pub(super) const ALL: [Timer; 8] = [
+        Timer::Step,
+        Timer::Handshake,
+        Timer::Calls,
+        Timer::Silence,
+        Timer::Stall,
+        Timer::Ephemeral,
+        Timer::Drain,
+        Timer::Flush,
+    ];
+
+    pub(super) fn get(&self, timer: Timer) -> Option<Instant> {
+        self.0[timer as usize]
+    }
+
+    pub(super) fn set(&mut self, timer: Timer, at: Instant) {
+        self.0[timer as usize] = Some(at);
+    }
+
+    /// Brings the deadline forward to `at`, or sets it.
+    pub(super) fn set_earliest(&mut self, timer: Timer, at: Instant) {
+        let slot = &mut self.0[timer as usize];
+        *slot = Some(slot.map_or(at, |old| old.min(at)));
+    }
+
+    pub(super) fn stop(&mut self, timer: Timer) {
+        self.0[timer as usize] = None;
+    }
+
+    pub(super) fn stop_all(&mut self) {
+        self.0 = [None; 8];
+    }
+
+    /// The earliest deadline.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.0.iter().flatten().min().copied()
+    }
+
+    /// Stops the first timer that is due and returns it.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<Timer> {
+        let timer = Self::ALL.into_iter().find(|timer| self.get(*timer).is_some_and(|at| at <= now))?;
+        self.stop(timer);
+        Some(timer)
+    }
+}

@@ -1,0 +1,380 @@
+//! Frames: what a traffic record holds (docs/wire.md §5).
+
+use alloc::vec::Vec;
+
+use super::reader::{Malformed, Reader, VARINT_MAX, put_varint, varint_len};
+
+/// `type ‖ flags ‖ length`.
+pub(crate) const HEADER_LEN: usize = 4;
+
+/// The longest header of a message's first frame, service name included.
+pub(crate) const LONGEST_BEGIN: usize = HEADER_LEN + 8 + 8 + 8 + 1 + 255;
+
+const MORE: u8 = 0x80;
+const ABANDON: u8 = 0x40;
+const LANE_MASK: u8 = 0x07;
+const SKIPPABLE: u8 = 0x80;
+
+/// Frame types, as they travel.
+mod kind {
+    pub(super) const PAD: u8 = 0x00;
+    pub(super) const STATUS: u8 = 0x01;
+    pub(super) const SEND: u8 = 0x10;
+    pub(super) const CALL: u8 = 0x11;
+    pub(super) const REPLY: u8 = 0x12;
+    pub(super) const ERROR: u8 = 0x13;
+    pub(super) const CANCEL: u8 = 0x14;
+    pub(super) const DATA: u8 = 0x15;
+    pub(super) const CREDIT: u8 = 0x20;
+    pub(super) const PING: u8 = 0x30;
+    pub(super) const PONG: u8 = 0x31;
+    pub(super) const REKEY: u8 = 0x40;
+    pub(super) const GOODBYE: u8 = 0x41;
+    pub(super) const CLOSE: u8 = 0x42;
+}
+
+/// A lane that messages travel in; lane 0, control, has no messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Lane(u8);
+
+impl Lane {
+    /// Answers that fit a record.
+    pub(crate) const REPLY: Self = Self(1);
+    /// The number of message lanes.
+    pub(crate) const COUNT: usize = 5;
+
+    /// The lane of application priority `priority`, 0 to 3.
+    pub(crate) const fn of_priority(priority: u8) -> Self {
+        Self(2 + (priority & 3))
+    }
+
+    /// The lane's place in a table of message lanes.
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize - 1
+    }
+
+    /// The lane at `index` of a table of message lanes.
+    pub(crate) const fn at(index: usize) -> Self {
+        Self(index as u8 % Self::COUNT as u8 + 1)
+    }
+
+    /// The application priority, if this is not the reply lane.
+    pub(crate) const fn priority(self) -> Option<u8> {
+        self.0.checked_sub(2)
+    }
+
+    fn from_flags(flags: u8) -> Result<Self, Malformed> {
+        match flags & LANE_MASK {
+            lane @ 1..=5 => Ok(Self(lane)),
+            _ => Err(Malformed::new("frame: no such message lane")),
+        }
+    }
+}
+
+/// What a message's first frame says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin<'a> {
+    Send { service: &'a str },
+    Call { id: u64, timeout_ms: u64, service: &'a str },
+    Reply { id: u64 },
+}
+
+/// A frame, its bodies borrowed from the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Frame<'a> {
+    Pad,
+    Status(&'a [u8]),
+    /// A message begins; `total` is there if more of its body follows in DATA frames.
+    Begin {
+        lane: Lane,
+        begin: Begin<'a>,
+        total: Option<u64>,
+        body: &'a [u8],
+    },
+    Error {
+        lane: Lane,
+        id: u64,
+        code: u16,
+        detail: &'a [u8],
+    },
+    Cancel {
+        id: u64,
+    },
+    Data {
+        lane: Lane,
+        more: bool,
+        body: &'a [u8],
+    },
+    Abandon {
+        lane: Lane,
+    },
+    Credit {
+        budget: u8,
+        bytes: u64,
+    },
+    Ping(u64),
+    Pong(u64),
+    Rekey {
+        request: bool,
+    },
+    Goodbye {
+        code: u32,
+        detail: &'a str,
+    },
+    Close {
+        code: u16,
+        detail: &'a [u8],
+    },
+    /// A frame of a later version that may be passed over.
+    Skipped,
+}
+
+impl<'a> Frame<'a> {
+    /// Parses the next frame of a record.
+    pub(crate) fn parse(record: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let (kind, flags) = (record.u8()?, record.u8()?);
+        let mut body = Reader::new(record.prefixed_u16()?);
+        match kind {
+            kind::SEND | kind::CALL | kind::REPLY => return Self::parse_begin(kind, flags, body),
+            kind::ERROR => {
+                if flags & !LANE_MASK != 0 {
+                    return Err(FLAGS);
+                }
+                let lane = Lane::from_flags(flags)?;
+                let (id, code) = (request_id(&mut body)?, body.u16()?);
+                return Ok(Self::Error { lane, id, code, detail: body.rest() });
+            }
+            kind::DATA => return Self::parse_data(flags, body.rest()),
+            _ if flags != 0 && kind & SKIPPABLE == 0 => return Err(FLAGS),
+            _ => {}
+        }
+        let frame = match kind {
+            kind::PAD => return Ok(Self::Pad),
+            kind::STATUS => return Ok(Self::Status(body.rest())),
+            kind::CANCEL => Self::Cancel { id: request_id(&mut body)? },
+            kind::CREDIT => Self::Credit { budget: body.u8()?, bytes: body.varint()? },
+            kind::PING => Self::Ping(body.u64()?),
+            kind::PONG => Self::Pong(body.u64()?),
+            kind::REKEY => match body.u8()? {
+                request @ (0 | 1) => Self::Rekey { request: request == 1 },
+                _ => return Err(Malformed::new("REKEY: request is neither 0 nor 1")),
+            },
+            kind::GOODBYE => {
+                let code = body.u32()?;
+                return Ok(Self::Goodbye { code, detail: text(body.rest())? });
+            }
+            kind::CLOSE => {
+                let code = body.u16()?;
+                return Ok(Self::Close { code, detail: body.rest() });
+            }
+            _ if kind & SKIPPABLE != 0 => return Ok(Self::Skipped),
+            _ => return Err(Malformed::new("frame: unknown type that may not be skipped")),
+        };
+        if body.is_empty() { Ok(frame) } else { Err(Malformed::new("frame: bytes behind its last field")) }
+    }
+
+    fn parse_begin(kind: u8, flags: u8, mut body: Reader<'a>) -> Result<Self, Malformed> {
+        if flags & !(LANE_MASK | MORE) != 0 {
+            return Err(FLAGS);
+        }
+        let lane = Lane::from_flags(flags)?;
+        if kind != kind::REPLY && lane == Lane::REPLY {
+            return Err(Malformed::new("frame: SEND or CALL in the reply lane"));
+        }
+        let id = if kind == kind::SEND { 0 } else { request_id(&mut body)? };
+        let timeout_ms = if kind == kind::CALL { body.varint()? } else { 0 };
+        let total = if flags & MORE == 0 { None } else { Some(body.varint()?) };
+        let begin = if kind == kind::REPLY {
+            Begin::Reply { id }
+        } else {
+            let service = text(body.prefixed_u8()?)?;
+            if kind == kind::SEND {
+                Begin::Send { service }
+            } else {
+                Begin::Call { id, timeout_ms, service }
+            }
+        };
+        let body = body.rest();
+        if total.is_some_and(|total| total <= body.len() as u64) {
+            return Err(Malformed::new("frame: MORE, but nothing is left to come"));
+        }
+        Ok(Self::Begin { lane, begin, total, body })
+    }
+
+    fn parse_data(flags: u8, body: &'a [u8]) -> Result<Self, Malformed> {
+        if flags & !(LANE_MASK | MORE | ABANDON) != 0 {
+            return Err(FLAGS);
+        }
+        let lane = Lane::from_flags(flags)?;
+        match (flags & ABANDON != 0, flags & MORE != 0, body.is_empty()) {
+            (true, false, true) => Ok(Self::Abandon { lane }),
+            (true, ..) => Err(Malformed::new("DATA: ABANDON with MORE or a body")),
+            (false, _, true) => Err(Malformed::new("DATA: empty")),
+            (false, more, false) => Ok(Self::Data { lane, more, body }),
+        }
+    }
+}
+
+const FLAGS: Malformed = Malformed::new("frame: unknown flags");
+
+fn request_id(body: &mut Reader<'_>) -> Result<u64, Malformed> {
+    match body.varint()? {
+        0 => Err(Malformed::new("frame: request id 0")),
+        id => Ok(id),
+    }
+}
+
+fn text(bytes: &[u8]) -> Result<&str, Malformed> {
+    if bytes.len() > 255 {
+        return Err(Malformed::new("frame: text over 255 bytes"));
+    }
+    core::str::from_utf8(bytes).map_err(|_| Malformed::new("frame: text is not UTF-8"))
+}
+
+/// Writes frames behind one another into a record's plaintext.
+#[derive(Debug)]
+pub(crate) struct FrameWriter<'a> {
+    out: &'a mut Vec<u8>,
+}
+
+impl<'a> FrameWriter<'a> {
+    pub(crate) const fn new(out: &'a mut Vec<u8>) -> Self {
+        Self { out }
+    }
+
+    /// Writes a frame whose body `fill` appends: at most 65 535 bytes, as every caller keeps by the record's size.
+    fn frame(&mut self, kind: u8, flags: u8, fill: impl FnOnce(&mut Vec<u8>)) {
+        let header = self.out.len();
+        self.out.extend_from_slice(&[kind, flags, 0, 0]);
+        fill(self.out);
+        let length = u16::try_from(self.out.len() - header - HEADER_LEN).unwrap_or(u16::MAX);
+        if let Some(field) = self.out.get_mut(header + 2..header + HEADER_LEN) {
+            field.copy_from_slice(&length.to_be_bytes());
+        }
+    }
+
+    pub(crate) fn status_accept(&mut self, version: u16, digest: &[u8; 32]) {
+        self.frame(kind::STATUS, 0, |out| {
+            out.push(0);
+            out.extend_from_slice(&version.to_be_bytes());
+            out.extend_from_slice(digest);
+        });
+    }
+
+    pub(crate) fn status_refuse(&mut self, emit_refusal: impl FnOnce(&mut Vec<u8>)) {
+        self.frame(kind::STATUS, 0, |out| {
+            out.push(2);
+            emit_refusal(out);
+        });
+    }
+
+    /// The first frame of a message: `total` as in [`Frame::Begin`]. The body is appended by `fill`.
+    pub(crate) fn begin(
+        &mut self,
+        lane: Lane,
+        begin: Begin<'_>,
+        total: Option<u64>,
+        fill: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let kind = match begin {
+            Begin::Send { .. } => kind::SEND,
+            Begin::Call { .. } => kind::CALL,
+            Begin::Reply { .. } => kind::REPLY,
+        };
+        let more = if total.is_some() { MORE } else { 0 };
+        self.frame(kind, lane.0 | more, |out| {
+            if let Begin::Call { id, timeout_ms, .. } = begin {
+                put_varint(out, id);
+                put_varint(out, timeout_ms.min(VARINT_MAX));
+            } else if let Begin::Reply { id } = begin {
+                put_varint(out, id);
+            }
+            if let Some(total) = total {
+                put_varint(out, total);
+            }
+            if let Begin::Send { service } | Begin::Call { service, .. } = begin {
+                out.push(u8::try_from(service.len()).unwrap_or(u8::MAX));
+                out.extend_from_slice(service.as_bytes());
+            }
+            fill(out);
+        });
+    }
+
+    pub(crate) fn error(&mut self, lane: Lane, id: u64, code: u16, fill: impl FnOnce(&mut Vec<u8>)) {
+        self.frame(kind::ERROR, lane.0, |out| {
+            put_varint(out, id);
+            out.extend_from_slice(&code.to_be_bytes());
+            fill(out);
+        });
+    }
+
+    pub(crate) fn data(&mut self, lane: Lane, more: bool, fill: impl FnOnce(&mut Vec<u8>)) {
+        self.frame(kind::DATA, lane.0 | if more { MORE } else { 0 }, fill);
+    }
+
+    pub(crate) fn abandon(&mut self, lane: Lane) {
+        self.frame(kind::DATA, lane.0 | ABANDON, |_| {});
+    }
+
+    pub(crate) fn cancel(&mut self, id: u64) {
+        self.frame(kind::CANCEL, 0, |out| put_varint(out, id));
+    }
+
+    pub(crate) fn credit(&mut self, budget: u8, bytes: u64) {
+        self.frame(kind::CREDIT, 0, |out| {
+            out.push(budget);
+            put_varint(out, bytes.min(VARINT_MAX));
+        });
+    }
+
+    pub(crate) fn ping(&mut self, nonce: u64) {
+        self.frame(kind::PING, 0, |out| out.extend_from_slice(&nonce.to_be_bytes()));
+    }
+
+    pub(crate) fn pong(&mut self, nonce: u64) {
+        self.frame(kind::PONG, 0, |out| out.extend_from_slice(&nonce.to_be_bytes()));
+    }
+
+    pub(crate) fn rekey(&mut self, request: bool) {
+        self.frame(kind::REKEY, 0, |out| out.push(u8::from(request)));
+    }
+
+    pub(crate) fn goodbye(&mut self, code: u32, detail: &str) {
+        self.frame(kind::GOODBYE, 0, |out| {
+            out.extend_from_slice(&code.to_be_bytes());
+            out.extend_from_slice(detail.as_bytes());
+        });
+    }
+
+    pub(crate) fn close(&mut self, code: u16, fill: impl FnOnce(&mut Vec<u8>)) {
+        self.frame(kind::CLOSE, 0, |out| {
+            out.extend_from_slice(&code.to_be_bytes());
+            fill(out);
+        });
+    }
+
+    /// Pads with `count` bytes in all, header included; fewer than a header's do nothing.
+    pub(crate) fn pad(&mut self, count: usize) {
+        if let Some(body) = count.checked_sub(HEADER_LEN) {
+            self.frame(kind::PAD, 0, |out| out.resize(out.len() + body, 0));
+        }
+    }
+}
+
+/// The bytes that a message's first frame takes beside its body.
+pub(crate) const fn begin_len(begin: &Begin<'_>, total: Option<u64>) -> usize {
+    let total = match total {
+        Some(total) => varint_len(total),
+        None => 0,
+    };
+    HEADER_LEN
+        + total
+        + match begin {
+            Begin::Send { service } => 1 + service.len(),
+            Begin::Call { id, timeout_ms, service } => {
+                let timeout = if *timeout_ms > VARINT_MAX { VARINT_MAX } else { *timeout_ms };
+                varint_len(*id) + varint_len(timeout) + 1 + service.len()
+            }
+            Begin::Reply { id } => varint_len(*id),
+        }
+}
