@@ -1,0 +1,180 @@
+//! The byte buffers of a link: one for what comes in, one for what goes out, and queues of small bodies.
+
+use alloc::vec::Vec;
+
+/// What a receive buffer starts with.
+const FIRST: usize = 1024;
+
+/// Received bytes, opened in place. It grows only when bytes have filled it, never because a length field says so.
+#[derive(Debug, Default)]
+pub(super) struct RecvBuffer {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl RecvBuffer {
+    /// Room for the next read, at least one byte unless `limit` bytes wait already.
+    pub(super) fn space(&mut self, limit: usize) -> &mut [u8] {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+        let full = self.end == self.bytes.len();
+        if full && self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        // Twice as much only once a read has filled what there is: bytes that have come, not lengths that were claimed.
+        if full && self.end * 2 >= self.bytes.len() && self.bytes.len() < limit {
+            let grown = (self.bytes.len() * 4).clamp(FIRST, limit);
+            self.bytes.resize(grown, 0);
+        }
+        let room = limit.min(self.bytes.len());
+        self.bytes.get_mut(self.end..room).unwrap_or_default()
+    }
+
+    /// Notes that `count` bytes were read into the space; more than there was room for count as that room.
+    pub(super) fn filled(&mut self, count: usize) {
+        self.end = self.end.saturating_add(count).min(self.bytes.len());
+    }
+
+    pub(super) fn pending(&self) -> &[u8] {
+        self.bytes.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Takes `count` bytes off the front, to be read or opened in place. They stay valid until the next call of `space`.
+    pub(super) fn take(&mut self, count: usize) -> Option<&mut [u8]> {
+        let from = self.start;
+        let to = from.checked_add(count).filter(|to| *to <= self.end)?;
+        self.start = to;
+        self.bytes.get_mut(from..to)
+    }
+
+    /// Gives the memory back if nothing waits in it.
+    pub(super) fn shrink(&mut self) {
+        if self.start == self.end && self.bytes.len() > FIRST {
+            *self = Self::default();
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Sealed bytes that the stream has not taken yet.
+#[derive(Debug, Default)]
+pub(super) struct SendBuffer {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl SendBuffer {
+    pub(super) fn pending(&self) -> &[u8] {
+        self.bytes.get(self.sent..).unwrap_or_default()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.sent >= self.bytes.len()
+    }
+
+    /// The buffer's end, to write the next record at.
+    pub(super) fn out(&mut self) -> &mut Vec<u8> {
+        if self.is_empty() {
+            self.bytes.clear();
+            self.sent = 0;
+        }
+        &mut self.bytes
+    }
+
+    pub(super) fn advance(&mut self, count: usize) {
+        self.sent = self.sent.saturating_add(count).min(self.bytes.len());
+    }
+
+    pub(super) fn shrink(&mut self) {
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+}
+
+/// A queue of byte strings whose lengths its owner keeps: one allocation for any number of small bodies.
+#[derive(Debug, Default)]
+pub(super) struct ByteQueue {
+    bytes: Vec<u8>,
+    head: usize,
+}
+
+impl ByteQueue {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        if self.head > 4096 && self.head * 2 > self.bytes.len() {
+            self.bytes.drain(..self.head);
+            self.head = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The first `count` bytes.
+    pub(super) fn front(&self, count: usize) -> &[u8] {
+        self.bytes.get(self.head..self.head + count).unwrap_or_default()
+    }
+
+    /// Everything that is queued.
+    pub(super) fn all(&self) -> &[u8] {
+        self.bytes.get(self.head..).unwrap_or_default()
+    }
+
+    pub(super) fn pop(&mut self, count: usize) {
+        self.head += count;
+        if self.head >= self.bytes.len() {
+            self.bytes.clear();
+            self.head = 0;
+        }
+    }
+
+    pub(super) fn shrink(&mut self) {
+        if self.bytes.is_empty() {
+            self.bytes = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claimed_length_allocates_nothing_until_bytes_have_come() {
+        let mut buffer = RecvBuffer::default();
+        let space = buffer.space(70_000);
+        assert_eq!(space.len(), FIRST);
+        space[..2].copy_from_slice(&[0xff, 0xff]);
+        buffer.filled(2);
+        // The record says 65 535 bytes; the room stays what it was until it is full.
+        assert_eq!(buffer.space(70_000).len(), FIRST - 2);
+        buffer.filled(FIRST - 2);
+        assert!(buffer.space(70_000).len() <= 3 * FIRST);
+    }
+
+    #[test]
+    fn space_never_passes_the_limit_and_bytes_keep_their_order() {
+        let mut buffer = RecvBuffer::default();
+        let (mut next_in, mut next_out) = (0_u8, 0_u8);
+        for round in 1..2000_usize {
+            let space = buffer.space(4098);
+            let count = space.len().min(round % 700);
+            for byte in space.iter_mut().take(count) {
+                *byte = next_in;
+                next_in = next_in.wrapping_add(1);
+            }
+            buffer.filled(count);
+            assert!(buffer.pending().len() <= 4098);
+            let take = buffer.pending().len() * (round % 3) / 2;
+            for byte in buffer.take(take.min(buffer.pending().len())).unwrap() {
+                assert_eq!(*byte, next_out);
+                next_out = next_out.wrapping_add(1);
+            }
+        }
+        assert!(buffer.take(5000).is_none());
+    }
+}
