@@ -11,6 +11,8 @@ pub(super) struct RecvBuffer {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
+    /// The last read filled all the room there was.
+    brimful: bool,
 }
 
 impl RecvBuffer {
@@ -19,16 +21,14 @@ impl RecvBuffer {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         }
-        let full = self.end == self.bytes.len();
-        if full && self.start > 0 {
+        if self.end == self.bytes.len() && self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        // Twice as much only once a read has filled what there is: bytes that have come, not lengths that were claimed.
-        if full && self.end * 2 >= self.bytes.len() && self.bytes.len() < limit {
-            let grown = (self.bytes.len() * 4).clamp(FIRST, limit);
-            self.bytes.resize(grown, 0);
+        if (self.brimful || self.bytes.is_empty()) && self.bytes.len() < limit {
+            self.bytes.resize((self.bytes.len() * 4).clamp(FIRST.min(limit), limit), 0);
         }
+        self.brimful = false;
         let room = limit.min(self.bytes.len());
         self.bytes.get_mut(self.end..room).unwrap_or_default()
     }
@@ -36,6 +36,7 @@ impl RecvBuffer {
     /// Notes that `count` bytes were read into the space; more than there was room for count as that room.
     pub(super) fn filled(&mut self, count: usize) {
         self.end = self.end.saturating_add(count).min(self.bytes.len());
+        self.brimful = self.end == self.bytes.len();
     }
 
     pub(super) fn pending(&self) -> &[u8] {

@@ -1,0 +1,130 @@
+//! Calls in flight, in both directions.
+//!
+//! Both tables are sorted by request id. Ids grow, so that entries are added at the end and mostly leave at the front,
+//! which a deque does without moving the rest and, in the steady state, without allocating.
+
+use alloc::collections::VecDeque;
+
+use crate::time::Instant;
+use crate::wire::frame::Lane;
+
+/// How much of an own request has left this side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sealed {
+    Nothing,
+    Part,
+    Whole,
+}
+
+/// A call that this side made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    pub(super) id: u64,
+    pub(super) deadline: Instant,
+    pub(super) lane: Lane,
+    pub(super) sealed: Sealed,
+}
+
+/// A call that the peer made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Serving {
+    pub(super) id: u64,
+    pub(super) deadline: Instant,
+    /// The lane that the call came in: a long answer goes back in it.
+    pub(super) lane: Lane,
+    /// Whether the application has been given the call.
+    pub(super) dispatched: bool,
+}
+
+pub(super) trait Keyed {
+    fn id(&self) -> u64;
+    fn deadline(&self) -> Instant;
+}
+
+impl Keyed for Pending {
+    fn id(&self) -> u64 {
+        self.id
+    }
+    fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}
+
+impl Keyed for Serving {
+    fn id(&self) -> u64 {
+        self.id
+    }
+    fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}
+
+/// Calls in flight in one direction.
+#[derive(Debug)]
+pub(super) struct CallTable<T>(VecDeque<T>);
+
+impl<T> Default for CallTable<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<T: Keyed> CallTable<T> {
+    fn find(&self, id: u64) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&id, T::id)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut T> {
+        let at = self.find(id).ok()?;
+        self.0.get_mut(at)
+    }
+
+    pub(super) fn contains(&self, id: u64) -> bool {
+        self.find(id).is_ok()
+    }
+
+    /// Adds a call; false if its id is in flight already.
+    #[must_use]
+    pub(super) fn insert(&mut self, call: T) -> bool {
+        match self.find(call.id()) {
+            Ok(_) => false,
+            Err(at) => {
+                self.0.insert(at, call);
+                true
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: u64) -> Option<T> {
+        let at = self.find(id).ok()?;
+        self.0.remove(at)
+    }
+
+    pub(super) fn pop(&mut self) -> Option<T> {
+        self.0.pop_front()
+    }
+
+    /// Takes out one call whose deadline has come.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<T> {
+        let at = self.0.iter().position(|call| call.deadline() <= now)?;
+        self.0.remove(at)
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.0.iter().map(T::deadline).min()
+    }
+
+    pub(super) fn shrink(&mut self) {
+        if self.0.is_empty() {
+            self.0 = VecDeque::new();
+        }
+    }
+}
