@@ -69,6 +69,8 @@ pub enum Reason {
     Downgrade,
     /// The own signer gave no signature.
     SignerFailed,
+    /// The own crypto provider could not do what was asked of it.
+    ProviderFailed,
     /// Bytes that the state of the link does not allow.
     Violation(Violation),
     /// A record did not open: the stream was edited, or the peer's counter left ours.
@@ -115,6 +117,7 @@ impl Reason {
             Self::BadSignature => 44,
             Self::Downgrade => 45,
             Self::SignerFailed => 46,
+            Self::ProviderFailed => 47,
             Self::Violation(_) => 50,
             Self::DecryptFailed => 51,
             Self::TooLarge => 52,
@@ -146,6 +149,7 @@ impl Reason {
             Self::BadSignature => "bad_signature",
             Self::Downgrade => "downgrade",
             Self::SignerFailed => "signer_failed",
+            Self::ProviderFailed => "provider_failed",
             Self::Violation(_) => "violation",
             Self::DecryptFailed => "decrypt_failed",
             Self::TooLarge => "too_large",
@@ -210,6 +214,7 @@ impl fmt::Display for Reason {
                 f.write_str("both sides could have taken a stronger suite: the offer was tampered with")
             }
             Self::SignerFailed => f.write_str("this node's signer gave no signature"),
+            Self::ProviderFailed => f.write_str("this node's crypto provider failed"),
             Self::Violation(violation) => violation.fmt(f),
             Self::DecryptFailed => f.write_str("a record did not open: the stream was tampered with"),
             Self::TooLarge => f.write_str("something longer than its limit came in"),

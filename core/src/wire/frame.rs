@@ -121,10 +121,8 @@ pub(crate) enum Frame<'a> {
         code: u32,
         detail: &'a str,
     },
-    Close {
-        code: u16,
-        detail: &'a [u8],
-    },
+    /// The end: a close reason, as in [`super::reason`].
+    Close(&'a [u8]),
     /// A frame of a later version that may be passed over.
     Skipped,
 }
@@ -163,10 +161,7 @@ impl<'a> Frame<'a> {
                 let code = body.u32()?;
                 return Ok(Self::Goodbye { code, detail: text(body.rest())? });
             }
-            kind::CLOSE => {
-                let code = body.u16()?;
-                return Ok(Self::Close { code, detail: body.rest() });
-            }
+            kind::CLOSE => return Ok(Self::Close(body.rest())),
             _ if kind & SKIPPABLE != 0 => return Ok(Self::Skipped),
             _ => return Err(Malformed::new("frame: unknown type that may not be skipped")),
         };
@@ -346,11 +341,8 @@ impl<'a> FrameWriter<'a> {
         });
     }
 
-    pub(crate) fn close(&mut self, code: u16, fill: impl FnOnce(&mut Vec<u8>)) {
-        self.frame(kind::CLOSE, 0, |out| {
-            out.extend_from_slice(&code.to_be_bytes());
-            fill(out);
-        });
+    pub(crate) fn close(&mut self, fill: impl FnOnce(&mut Vec<u8>)) {
+        self.frame(kind::CLOSE, 0, fill);
     }
 
     /// Pads with `count` bytes in all, header included; fewer than a header's do nothing.

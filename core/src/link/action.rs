@@ -1,0 +1,175 @@
+//! What a link tells its owner.
+
+use core::fmt;
+use core::ops::Deref;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::message::{CallId, Priority, ReplyToken};
+use super::peer::Peer;
+use crate::error::{By, CallError, Closed};
+use crate::time::Instant;
+
+/// What the owner can take at the moment; see [`Link::poll`](super::Link::poll).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// It can take an event.
+    pub events: bool,
+    /// It can write bytes to the stream.
+    pub write: bool,
+}
+
+impl Ready {
+    /// Both.
+    pub const ALL: Self = Self { events: true, write: true };
+    /// Events, while the stream takes no bytes.
+    pub const EVENTS: Self = Self { events: true, write: false };
+    /// Writing, while the application takes no events.
+    pub const WRITE: Self = Self { events: false, write: true };
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Action<'a> {
+    /// Something happened.
+    Event(Event<'a>),
+    /// There are bytes to write: take them from `transmit`, tell with `transmitted`.
+    Send,
+    /// Nothing else is queued of what the owner can take. Call `handle_timeout` at this time, if there is one, or give the link what
+    /// comes before.
+    Timeout(Option<Instant>),
+}
+
+/// Something that happened on a link. Bodies up to about 1 KiB are lent; [`Body::into_bytes`] keeps them.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// The link began its handshake.
+    Opened,
+    /// The peer has proved its id. Under [`Trust::Ask`](crate::Trust::Ask), and only then, this is a question:
+    /// answer with [`admit`](super::Link::admit) or [`refuse`](super::Link::refuse).
+    Identified(&'a Peer),
+    /// The handshake is done and messages can flow.
+    Established(&'a Peer),
+    /// The peer sent a message one way.
+    Message(Incoming<'a>),
+    /// The peer calls a service. The token is the one way to answer.
+    Call {
+        /// To be given to [`reply`](super::Link::reply).
+        token: ReplyToken,
+        /// Service, body, priority.
+        request: Incoming<'a>,
+        /// When the caller stops waiting.
+        deadline: Instant,
+    },
+    /// The answer to a call.
+    Reply {
+        /// The call.
+        call: CallId,
+        /// The answer.
+        body: Body<'a>,
+    },
+    /// A call ended without an answer.
+    CallFailed {
+        /// The call.
+        call: CallId,
+        /// Why.
+        error: CallError,
+    },
+    /// The peer no longer waits for the answer to a call that was given out; its token is void.
+    Cancelled {
+        /// The number of the [`ReplyToken`].
+        call: u64,
+    },
+    /// A goodbye was said: no new sends or calls, until the link has drained and closes.
+    Draining {
+        /// Who said it.
+        by: By,
+        /// The application's code.
+        code: u32,
+        /// The application's text.
+        detail: &'a str,
+    },
+    /// The link has ended. The last event of each link, and exactly one.
+    Closed(&'a Closed),
+}
+
+/// A message that came in.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    /// The service that it is for.
+    pub service: &'a str,
+    /// Its body.
+    pub body: Body<'a>,
+    /// Its priority.
+    pub priority: Priority,
+    /// Its place among the messages of its priority on this link, from 0.
+    pub sequence: u64,
+}
+
+/// Bytes that came in: small ones lent by the link, large ones owned.
+pub enum Body<'a> {
+    /// Lent until the link is used again.
+    Lent(&'a [u8]),
+    /// Owned.
+    Owned(Bytes),
+}
+
+impl Body<'_> {
+    /// The bytes to keep: copies a lent body.
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Lent(bytes) => Bytes::copy_from_slice(bytes),
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl Deref for Body<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Lent(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl fmt::Debug for Body<'_> {
+    /// The length only: bodies do not belong in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Body({} bytes)", self.len())
+    }
+}
+
+/// Figures of one link since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Bytes that were taken from the stream.
+    pub bytes_received: u64,
+    /// Bytes that the stream took.
+    pub bytes_sent: u64,
+    /// Traffic records opened.
+    pub records_opened: u64,
+    /// Traffic records sealed.
+    pub records_sealed: u64,
+    /// Messages of all kinds that came in whole.
+    pub messages_received: u64,
+    /// Messages of all kinds whose last byte was sealed.
+    pub messages_sent: u64,
+    /// Changes of the key that this side seals with.
+    pub rekeys_sent: u64,
+    /// Changes of the key that the peer seals with.
+    pub rekeys_received: u64,
+    /// Answers that came too late, twice, or to nothing.
+    pub unknown_replies: u64,
+    /// Pongs that answered no ping under way.
+    pub unknown_pongs: u64,
+    /// Calls that were over before the application could be given them.
+    pub expired_calls: u64,
+    /// The last round trip measured by a ping.
+    pub rtt: Option<Duration>,
+}

@@ -1,0 +1,254 @@
+//! What the owner gives to a link: messages, calls, answers.
+
+use core::fmt;
+
+use bytes::Bytes;
+
+use super::queue::Body as Queued;
+use crate::wire::frame::Lane;
+
+/// The longest service name in bytes.
+pub const MAX_SERVICE: usize = 255;
+
+/// The longest detail of an application's error in bytes: an error always fits one record.
+pub const MAX_ERROR_DETAIL: usize = 900;
+
+/// Bodies above this are kept as [`Bytes`], those up to it are copied into the link's own queue.
+pub(super) const SMALL_BODY: usize = 1024;
+
+/// Which messages go first. Each priority is a lane of its own: order is kept within one, and none starves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Priority {
+    /// Before all else of the application.
+    Urgent = 0,
+    /// Where nothing else is said.
+    #[default]
+    Normal = 1,
+    /// After normal ones.
+    Low = 2,
+    /// Large transfers that should disturb nothing.
+    Bulk = 3,
+}
+
+impl Priority {
+    /// All four, first to last.
+    pub const ALL: [Self; 4] = [Self::Urgent, Self::Normal, Self::Low, Self::Bulk];
+
+    pub(super) const fn lane(self) -> Lane {
+        Lane::of_priority(self as u8)
+    }
+
+    pub(super) fn of_lane(lane: Lane) -> Self {
+        lane.priority().and_then(|priority| Self::ALL.get(usize::from(priority)).copied()).unwrap_or_default()
+    }
+}
+
+/// The bytes of a message or an answer: borrowed ones are copied if they have to wait, owned ones are not.
+#[derive(Clone)]
+pub enum Payload<'a> {
+    /// Borrowed; copied when queued.
+    Borrowed(&'a [u8]),
+    /// Owned; above 1 KiB it is sent from where it lies.
+    Owned(Bytes),
+}
+
+impl Payload<'_> {
+    /// The length in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Borrowed(bytes) => bytes.len(),
+            Self::Owned(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes, owned.
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+            Self::Owned(bytes) => bytes,
+        }
+    }
+
+    pub(super) fn queued(&self) -> Queued<'_> {
+        match self {
+            Self::Borrowed(bytes) if bytes.len() > SMALL_BODY => Queued::Large(Bytes::copy_from_slice(bytes)),
+            Self::Borrowed(bytes) => Queued::Small(bytes),
+            Self::Owned(bytes) if bytes.len() > SMALL_BODY => Queued::Large(bytes.clone()),
+            Self::Owned(bytes) => Queued::Small(bytes),
+        }
+    }
+}
+
+impl fmt::Debug for Payload<'_> {
+    /// The length only: bodies do not belong in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.len())
+    }
+}
+
+impl<'a> From<&'a [u8]> for Payload<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Borrowed(bytes)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Payload<'a> {
+    fn from(bytes: &'a [u8; N]) -> Self {
+        Self::Borrowed(bytes)
+    }
+}
+
+impl<'a> From<&'a str> for Payload<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Borrowed(text.as_bytes())
+    }
+}
+
+impl From<Bytes> for Payload<'_> {
+    fn from(bytes: Bytes) -> Self {
+        Self::Owned(bytes)
+    }
+}
+
+impl From<alloc::vec::Vec<u8>> for Payload<'_> {
+    fn from(bytes: alloc::vec::Vec<u8>) -> Self {
+        Self::Owned(bytes.into())
+    }
+}
+
+/// A message for a service of the peer.
+#[derive(Clone, Debug)]
+pub struct Message<'a> {
+    /// The service, 0–255 bytes.
+    pub service: &'a str,
+    /// The body, at most the link's `max_message` bytes.
+    pub body: Payload<'a>,
+    /// Its priority.
+    pub priority: Priority,
+}
+
+impl<'a> Message<'a> {
+    /// A message of normal priority.
+    pub fn new(service: &'a str, body: impl Into<Payload<'a>>) -> Self {
+        Self { service, body: body.into(), priority: Priority::Normal }
+    }
+
+    /// The same message with another priority.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+}
+
+/// A message that was not taken, with the reason. Nothing of it was sent.
+#[derive(Clone, Debug)]
+pub struct Rejected<'a> {
+    /// Why.
+    pub why: Why,
+    /// The message, given back.
+    pub message: Message<'a>,
+}
+
+/// Why a command was not taken. The link lives on as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Why {
+    /// The link is not established yet.
+    NotEstablished,
+    /// A goodbye was said: the link takes no new work.
+    Draining,
+    /// The link has ended.
+    Closed,
+    /// The send buffer is full: try again after bytes have been transmitted.
+    Full,
+    /// As many calls are in flight as the peer serves at a time.
+    TooManyCalls {
+        /// That number.
+        limit: u32,
+    },
+    /// The body is longer than the peer takes.
+    TooLarge {
+        /// The most bytes it takes.
+        limit: u32,
+    },
+    /// The service name has more than 255 bytes.
+    LongServiceName,
+    /// The answer is for nobody: the caller gave up, or it is another link's.
+    NobodyWaits,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotEstablished => f.write_str("the link is not established yet"),
+            Self::Draining => f.write_str("the link drains after a goodbye and takes no new work"),
+            Self::Closed => f.write_str("the link has ended"),
+            Self::Full => f.write_str("the send buffer is full"),
+            Self::TooManyCalls { limit } => write!(f, "{limit} calls are in flight, as many as the peer serves"),
+            Self::TooLarge { limit } => write!(f, "longer than the {limit} bytes that the peer takes"),
+            Self::LongServiceName => write!(f, "the service name has more than {MAX_SERVICE} bytes"),
+            Self::NobodyWaits => f.write_str("nobody waits for this answer any more"),
+        }
+    }
+}
+
+impl core::error::Error for Why {}
+
+impl fmt::Display for Rejected<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "message for {:?} not taken: {}", self.message.service, self.why)
+    }
+}
+
+impl core::error::Error for Rejected<'_> {}
+
+/// An own call in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(pub(super) u64);
+
+impl CallId {
+    /// The request id on the wire, unique within the link.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// The right to answer one call, once: [`Link::reply`](super::Link::reply) consumes it.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "an unanswered call waits until its deadline"]
+pub struct ReplyToken {
+    pub(super) id: u64,
+    /// Which link gave it out, so that no other one takes it.
+    pub(super) link: u64,
+}
+
+impl ReplyToken {
+    /// The number that [`Event::Cancelled`](super::Event::Cancelled) speaks of.
+    pub const fn call(&self) -> u64 {
+        self.id
+    }
+}
+
+/// An answer that was not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ReplyRejected {
+    /// Why.
+    pub why: Why,
+    /// The token, if the caller still waits: answer with something else, or later.
+    pub token: Option<ReplyToken>,
+}
+
+impl fmt::Display for ReplyRejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "answer not taken: {}", self.why)
+    }
+}
+
+impl core::error::Error for ReplyRejected {}

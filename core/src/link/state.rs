@@ -1,0 +1,261 @@
+//! The phases of a link, and every change of phase. What changes the phase also sets the phase's deadlines and queues its event.
+//!
+//! ```text
+//!  initiator                                   responder
+//!                                              Preamble
+//!  KeyExchange                                 KeyExchange
+//!      │ msg2                                      │ msg1
+//!  Authentication                              Authentication
+//!      │ AUTH_R                                    │ AUTH_I
+//!  Admission ── admit                          Admission ── admit
+//!      │                                           │
+//!  Status ── STATUS ──▶ Established ◀──────────────┘
+//!                           │ goodbye, here or there
+//!                       Draining
+//!                           │ CLOSE both ways
+//!  any ── end ─────────▶ Closed
+//! ```
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::fmt;
+
+use super::Link;
+use super::inbox::Item;
+use super::session::Session;
+use super::timers::Timer;
+use crate::error::{By, CallError, Closed, Executed, Reason, Violation};
+use crate::wire::Malformed;
+use crate::wire::reason;
+
+/// Where a link stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// A responder waits for the initiator's first bytes.
+    Preamble,
+    /// It waits for the other side's part of the key exchange.
+    KeyExchange,
+    /// It waits for the other side's proof of its id.
+    Authentication,
+    /// The peer is authenticated and this side's application decides about it.
+    Admission,
+    /// An initiator waits for the responder's word.
+    Status,
+    /// Messages flow.
+    Established,
+    /// A goodbye was said.
+    Draining,
+    /// The link has ended.
+    Closed,
+}
+
+impl Phase {
+    /// The stable name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Preamble => "preamble",
+            Self::KeyExchange => "key_exchange",
+            Self::Authentication => "authentication",
+            Self::Admission => "admission",
+            Self::Status => "status",
+            Self::Established => "established",
+            Self::Draining => "draining",
+            Self::Closed => "closed",
+        }
+    }
+
+    /// Whether the handshake is still under way.
+    pub fn is_handshake(self) -> bool {
+        self < Self::Established
+    }
+
+    /// Whether frames can be exchanged.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Established | Self::Draining)
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A goodbye under way.
+#[derive(Debug)]
+pub(super) struct Drain {
+    /// Who said it first.
+    pub(super) by: By,
+    /// Why; for CLOSE, if this side said it.
+    pub(super) reason: Reason,
+    /// CLOSE has come from the peer.
+    pub(super) close_received: Option<Reason>,
+}
+
+/// The end, while the last bytes go out.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) closed: Closed,
+    /// The stream takes nothing more, or has had its time: the event is due whatever is left to send.
+    pub(super) now: bool,
+}
+
+impl Link {
+    /// Enters a phase of the handshake, with its deadline.
+    pub(super) fn enter_step(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.timers.set(Timer::Step, self.now + self.config.timing.step);
+    }
+
+    /// Waits for the application's decision; only the whole handshake's deadline runs.
+    pub(super) fn enter_admission(&mut self) {
+        self.phase = Phase::Admission;
+        self.timers.stop(Timer::Step);
+    }
+
+    pub(super) fn establish(&mut self) {
+        self.phase = Phase::Established;
+        self.announce.established = true;
+        self.handshake = None;
+        self.timers.stop(Timer::Step);
+        self.timers.stop(Timer::Handshake);
+        if let Some(session) = &mut self.session {
+            session.life = self.now;
+            session.activity = self.now;
+            self.timers.set(Timer::Silence, self.now + session.limits.idle);
+        }
+        if let Some(after) = self.config.timing.ephemeral {
+            self.timers.set(Timer::Ephemeral, self.now + after);
+        }
+    }
+
+    /// Begins to drain: by own wish, or because the peer said goodbye.
+    pub(super) fn drain(&mut self, by: By, why: Reason) {
+        let (Phase::Established, Some(session)) = (self.phase, &mut self.session) else { return };
+        self.phase = Phase::Draining;
+        let (code, detail) = match &why {
+            Reason::Goodbye { code, detail } => (*code, detail.as_str()),
+            _ => (0, ""),
+        };
+        session.inbox.push(Item::Draining { by, code, detail: detail.into() });
+        session.control.goodbye = Some(match by {
+            By::Local => (code, detail.into()),
+            // The answer to a goodbye, which has nothing of its own to say.
+            By::Peer | By::Transport => (0, Box::default()),
+        });
+        if by == By::Peer {
+            session.lanes.held = true;
+        }
+        self.timers.stop(Timer::Ephemeral);
+        self.timers.set(Timer::Drain, self.now + self.config.timing.drain);
+        self.drain = Some(Box::new(Drain { by, reason: why, close_received: None }));
+        self.advance_drain();
+    }
+
+    /// Queues CLOSE once nothing is left to do, and ends the link once CLOSE has gone both ways.
+    pub(super) fn advance_drain(&mut self) {
+        let (Some(drain), Some(session)) = (&self.drain, &mut self.session) else { return };
+        if session.is_drained() && session.control.close.is_none() && !session.closed {
+            session.control.close = Some(drain.reason.clone());
+        }
+        if session.closed {
+            if let Some(theirs) = &drain.close_received {
+                let (by, reason) = match drain.by {
+                    By::Local => (By::Local, drain.reason.clone()),
+                    by => (by, theirs.clone()),
+                };
+                self.end(reason, by);
+            }
+        }
+    }
+
+    /// The peer sent CLOSE.
+    pub(super) fn close_received(&mut self, theirs: Reason) {
+        let orderly = matches!(theirs, Reason::Goodbye { .. } | Reason::Idle);
+        match &mut self.drain {
+            Some(drain) if orderly => {
+                drain.close_received = Some(theirs);
+                // The peer has nothing more to say, so whatever this side still waits for will not come.
+                if let Some(session) = &mut self.session {
+                    session.give_up_pending();
+                    session.lanes.held = true;
+                }
+                self.advance_drain();
+            }
+            _ => self.end(theirs, By::Peer),
+        }
+    }
+
+    /// Ends the link for a breach of the wire format.
+    pub(super) fn violate(&mut self, what: Malformed) {
+        self.end(Reason::Violation(Violation { phase: self.phase, what }), By::Local);
+    }
+
+    /// Ends the link: the only way to `Closed`. The first reason stands.
+    pub(super) fn end(&mut self, why: Reason, by: By) {
+        if self.ending.is_some() {
+            return;
+        }
+        let phase = core::mem::replace(&mut self.phase, Phase::Closed);
+        self.timers.stop_all();
+        self.recv.clear();
+        self.handshake = None;
+        let mut unsent = 0;
+        let mut peer = None;
+        if let Some(session) = &mut self.session {
+            while let Some(call) = session.pending.pop() {
+                let error = CallError::LinkClosed { reason: why.clone(), executed: call.executed() };
+                session.inbox.push(Item::Failed { call: call.id, error });
+            }
+            session.drop_inbound();
+            unsent = session.lanes.unsent();
+            if by == By::Transport || !reason::is_sent(&why) {
+                session.closed = true;
+            } else if !session.closed {
+                session.control.close = Some(why.clone());
+            }
+        }
+        if by == By::Transport {
+            self.send.clear();
+        }
+        if let Some(known) = &self.peer {
+            peer = Some(known.id);
+        }
+        let peer = peer.or(self.claimed.take());
+        self.drain = None;
+        self.timers.set(Timer::Flush, self.now + self.config.timing.flush);
+        let closed = Closed { reason: why, by, phase, peer, unsent };
+        self.ending = Some(Box::new(Ending { closed, now: by == By::Transport }));
+    }
+}
+
+impl Session {
+    /// Whether a drain has nothing left to wait for.
+    fn is_drained(&self) -> bool {
+        self.control.goodbye.is_none()
+            && self.lanes.is_drained()
+            && self.pending.is_empty()
+            && self.serving.is_empty()
+            && self.partial.iter().all(Option::is_none)
+    }
+
+    /// Fails the calls that the peer will not answer any more.
+    fn give_up_pending(&mut self) {
+        while let Some(call) = self.pending.pop() {
+            self.lanes.cancel(call.lane, call.id);
+            let reason = Reason::Goodbye { code: 0, detail: String::new() };
+            let error = CallError::LinkClosed { reason, executed: call.executed() };
+            self.inbox.push(Item::Failed { call: call.id, error });
+        }
+    }
+}
+
+impl super::calls::Pending {
+    /// What can be said of a call without an answer.
+    pub(super) fn executed(&self) -> Executed {
+        match self.sealed {
+            super::calls::Sealed::Whole => Executed::Unknown,
+            super::calls::Sealed::Nothing | super::calls::Sealed::Part => Executed::No,
+        }
+    }
+}
