@@ -97,6 +97,10 @@ impl SendBuffer {
             *self = Self::default();
         }
     }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
 }
 
 /// A queue of byte strings whose lengths its owner keeps: one allocation for any number of small bodies.

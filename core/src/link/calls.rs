@@ -82,6 +82,10 @@ impl<T: Keyed> CallTable<T> {
         self.0.is_empty()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter()
+    }
+
     pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut T> {
         let at = self.find(id).ok()?;
         self.0.get_mut(at)

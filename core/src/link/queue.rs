@@ -98,11 +98,9 @@ pub(super) struct Progress {
     pub(super) whole: bool,
 }
 
-/// A message that was never begun, given back.
+/// A one-way message that was never begun, given back. (A call that was never begun has failed, and said so.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsent {
-    /// The request id, if it was a call.
-    pub call: Option<u64>,
     /// The service it was for.
     pub service: String,
     /// Its body.
@@ -307,18 +305,15 @@ impl Lanes {
     pub(super) fn take_unsent(&mut self) -> Option<Unsent> {
         for (at, queue) in self.queues.iter_mut().enumerate() {
             while let Some(entry) = queue.entries.front() {
-                let Some(priority) = Lane::at(at).priority().filter(|_| entry.kind.is_new_work()) else {
+                let Some(priority) = Lane::at(at).priority().filter(|_| {
+                    entry.kind == Kind::Send && queue.begun.is_none() && !entry.dead
+                }) else {
                     queue.discard();
                     continue;
                 };
-                if queue.begun.is_some() || entry.dead {
-                    queue.discard();
-                    continue;
-                }
                 let small = queue.small.front(entry.small_len());
                 let (service, body) = small.split_at_checked(usize::from(entry.service_len)).unwrap_or_default();
                 let unsent = Unsent {
-                    call: if let Kind::Call { id, .. } = entry.kind { Some(id) } else { None },
                     service: core::str::from_utf8(service).unwrap_or_default().to_string(),
                     body: entry.large.clone().unwrap_or_else(|| Bytes::copy_from_slice(body)),
                     priority,
@@ -331,13 +326,13 @@ impl Lanes {
         None
     }
 
-    /// How many messages were never begun.
+    /// How many one-way messages were never begun.
     pub(super) fn unsent(&self) -> usize {
         self.queues
             .iter()
             .map(|queue| {
                 let begun = usize::from(queue.begun.is_some());
-                queue.entries.iter().skip(begun).filter(|entry| !entry.dead && entry.kind.is_new_work()).count()
+                queue.entries.iter().skip(begun).filter(|entry| !entry.dead && entry.kind == Kind::Send).count()
             })
             .sum()
     }

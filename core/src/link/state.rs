@@ -21,6 +21,7 @@ use alloc::string::String;
 use core::fmt;
 
 use super::Link;
+use super::calls::{Pending, Sealed};
 use super::inbox::Item;
 use super::session::Session;
 use super::timers::Timer;
@@ -234,7 +235,7 @@ impl Session {
     fn is_drained(&self) -> bool {
         self.control.goodbye.is_none()
             && self.lanes.is_drained()
-            && self.pending.is_empty()
+            && self.pending.iter().all(|call| self.lanes.held && call.sealed == Sealed::Nothing)
             && self.serving.is_empty()
             && self.partial.iter().all(Option::is_none)
     }
@@ -250,12 +251,12 @@ impl Session {
     }
 }
 
-impl super::calls::Pending {
+impl Pending {
     /// What can be said of a call without an answer.
     pub(super) fn executed(&self) -> Executed {
         match self.sealed {
-            super::calls::Sealed::Whole => Executed::Unknown,
-            super::calls::Sealed::Nothing | super::calls::Sealed::Part => Executed::No,
+            Sealed::Whole => Executed::Unknown,
+            Sealed::Nothing | Sealed::Part => Executed::No,
         }
     }
 }

@@ -1,0 +1,463 @@
+//! What a link has from its traffic keys on, and what each incoming frame does to it.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::action::Stats;
+use super::calls::{CallTable, Pending, Serving};
+use super::credit::{Budget, MESSAGE_OVERHEAD, RecvCredit, SendCredit};
+use super::inbox::{Begun, Inbox, Item, Partial, Stored};
+use super::queue::{Body, Kind, Lanes};
+use super::timers::{Timer, Timers};
+use crate::crypto::cipher::{OpenKey, SealKey};
+use crate::error::{CallError, Reason, ServiceError, Violation};
+use crate::hello::Limits;
+use crate::link::Phase;
+use crate::time::Instant;
+use crate::wire::Malformed;
+use crate::wire::frame::{Begin, Frame, Lane};
+use crate::wire::reader::Reader;
+
+/// What is queued beside messages. Each kind has one place, or is bounded by the calls in flight, so that no peer can make it grow.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    /// STATUS, written out.
+    pub(super) status: Option<Vec<u8>>,
+    pub(super) ping: Option<u64>,
+    pub(super) pong: Option<u64>,
+    pub(super) cancels: VecDeque<u64>,
+    /// Change the own key; true also asks the peer to.
+    pub(super) rekey: Option<bool>,
+    /// The goodbye of this side, sent once no new work is left before it.
+    pub(super) goodbye: Option<(u32, Box<str>)>,
+    /// The end of this direction.
+    pub(super) close: Option<Reason>,
+}
+
+/// When the key of the sending direction changes next.
+#[derive(Debug)]
+pub(super) struct KeyAge {
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+    pub(super) since: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) seal: SealKey,
+    pub(super) open: OpenKey,
+    pub(super) key_age: KeyAge,
+    pub(super) limits: Limits,
+    pub(super) control: Control,
+    pub(super) lanes: Lanes,
+    pub(super) send_credit: [SendCredit; 2],
+    pub(super) recv_credit: [RecvCredit; 2],
+    pub(super) inbox: Inbox,
+    pub(super) partial: [Option<Partial>; Lane::COUNT],
+    /// Messages of each lane so far.
+    sequence: [u64; Lane::COUNT],
+    pub(super) pending: CallTable<Pending>,
+    pub(super) serving: CallTable<Serving>,
+    pub(super) next_call: u64,
+    /// CLOSE has been sealed: this direction is over.
+    pub(super) closed: bool,
+    /// The last authenticated record.
+    pub(super) life: Instant,
+    /// Pings since then.
+    pub(super) unanswered: u8,
+    /// The ping under way, and when it was sealed.
+    pub(super) ping: Option<(u64, Instant)>,
+    pub(super) next_ping: u64,
+    /// The last message or answer, in either direction.
+    pub(super) activity: Instant,
+    /// The peer was asked to change its key and has not yet.
+    pub(super) rekey_asked: bool,
+}
+
+/// What a frame asks of the link as a whole.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Signal<'a> {
+    Status(&'a [u8]),
+    Goodbye { code: u32, detail: &'a str },
+    Close(&'a [u8]),
+    Rekey,
+}
+
+/// What frames are handled with.
+pub(super) struct Context<'a> {
+    pub(super) now: Instant,
+    pub(super) phase: Phase,
+    pub(super) timers: &'a mut Timers,
+    pub(super) stats: &'a mut Stats,
+}
+
+impl Context<'_> {
+    fn violation(&self, what: &'static str) -> Reason {
+        self.malformed(Malformed::new(what))
+    }
+
+    pub(super) fn malformed(&self, what: Malformed) -> Reason {
+        Reason::Violation(Violation { phase: self.phase, what })
+    }
+}
+
+impl Session {
+    pub(super) fn new(seal: SealKey, open: OpenKey, limits: Limits, first_ping: u64, now: Instant) -> Self {
+        let send = SendCredit::new(limits.window);
+        let recv = RecvCredit::new(limits.window, limits.max_message);
+        Self {
+            seal,
+            open,
+            key_age: KeyAge { records: 0, bytes: 0, since: now },
+            limits,
+            control: Control::default(),
+            lanes: Lanes::default(),
+            send_credit: [send; 2],
+            recv_credit: [recv; 2],
+            inbox: Inbox::default(),
+            partial: Default::default(),
+            sequence: [0; Lane::COUNT],
+            pending: CallTable::default(),
+            serving: CallTable::default(),
+            next_call: 1,
+            closed: false,
+            life: now,
+            unanswered: 0,
+            ping: None,
+            next_ping: first_ping,
+            activity: now,
+            rekey_asked: false,
+        }
+    }
+
+    /// Handles the next frame of a record.
+    pub(super) fn on_frame<'a>(
+        &mut self,
+        record: &mut Reader<'a>,
+        context: &mut Context<'_>,
+    ) -> Result<Option<Signal<'a>>, Reason> {
+        let frame = Frame::parse(record).map_err(|what| context.malformed(what))?;
+        match frame {
+            Frame::Pad | Frame::Skipped => {}
+            Frame::Status(body) => return Ok(Some(Signal::Status(body))),
+            Frame::Begin { lane, begin, total, body } => self.on_begin(lane, begin, total, body, context)?,
+            Frame::Data { lane, more, body } => self.on_data(lane, more, body, context)?,
+            Frame::Abandon { lane } => {
+                let partial = self.take_partial(lane, context)?;
+                self.release(budget_of(partial.begun), partial.charged());
+            }
+            Frame::Error { lane, id, code, detail } => self.on_error(lane, id, code, detail, context)?,
+            Frame::Cancel { id } => self.on_cancel(id),
+            Frame::Credit { budget, bytes } => {
+                let credit = self.send_credit.get_mut(usize::from(budget));
+                let credit = credit.ok_or_else(|| context.violation("CREDIT: no such budget"))?;
+                if !credit.restore(bytes) {
+                    return Err(Reason::FlowControl);
+                }
+            }
+            Frame::Ping(nonce) => self.control.pong = Some(nonce),
+            Frame::Pong(nonce) => match self.ping {
+                Some((expected, sent)) if expected == nonce => {
+                    self.ping = None;
+                    context.stats.rtt = Some(context.now.since(sent));
+                }
+                _ => context.stats.unknown_pongs += 1,
+            },
+            Frame::Rekey { request } => {
+                if !record.is_empty() {
+                    return Err(context.violation("REKEY: not the last frame of its record"));
+                }
+                self.rekey_asked = false;
+                if request && self.control.rekey.is_none() {
+                    self.control.rekey = Some(false);
+                }
+                return Ok(Some(Signal::Rekey));
+            }
+            Frame::Goodbye { code, detail } => return Ok(Some(Signal::Goodbye { code, detail })),
+            Frame::Close(body) => {
+                if !record.is_empty() {
+                    return Err(context.violation("CLOSE: not the last frame of its record"));
+                }
+                return Ok(Some(Signal::Close(body)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A message begins. Its length is checked before anything of it is kept.
+    fn on_begin(
+        &mut self,
+        lane: Lane,
+        begin: Begin<'_>,
+        total: Option<u64>,
+        body: &[u8],
+        context: &mut Context<'_>,
+    ) -> Result<(), Reason> {
+        let length = total.unwrap_or(body.len() as u64);
+        let length = usize::try_from(length).map_err(|_| Reason::TooLarge)?;
+        if length > self.limits.max_message as usize {
+            return Err(Reason::TooLarge);
+        }
+        if self.partial[lane.index()].is_some() {
+            return Err(context.violation("a message begins inside another one of its lane"));
+        }
+        let (begun, service) = match begin {
+            Begin::Send { service } => (Begun::Send, service),
+            Begin::Call { id, timeout_ms, service } => {
+                let deadline = context.now + Duration::from_millis(timeout_ms);
+                (Begun::Call { id, deadline }, service)
+            }
+            Begin::Reply { id } => (Begun::Reply { id }, ""),
+        };
+        let charged = service.len() + length;
+        if !self.recv_credit[budget_of(begun) as usize].charge(charged + MESSAGE_OVERHEAD) {
+            return Err(Reason::FlowControl);
+        }
+        if total.is_some() {
+            let mut partial = Partial::new(begun, service, length);
+            partial.add(body).ok_or_else(|| context.violation("a message longer than it says"))?;
+            self.partial[lane.index()] = Some(partial);
+            return Ok(());
+        }
+        match begun {
+            Begun::Reply { id } => {
+                if self.answered(id, context) {
+                    let body = self.inbox.store(body);
+                    self.inbox.push(Item::Reply { call: id, body });
+                } else {
+                    self.release(Budget::Replies, charged);
+                }
+            }
+            Begun::Send | Begun::Call { .. } => {
+                if self.accepts(lane, begun, charged, context)? {
+                    let service_len = self.inbox.store_service(service.as_bytes());
+                    let body = self.inbox.store(body);
+                    self.deliver(lane, begun, service_len, body, context);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn on_data(
+        &mut self,
+        lane: Lane,
+        more: bool,
+        body: &[u8],
+        context: &mut Context<'_>,
+    ) -> Result<(), Reason> {
+        let mut partial = self.take_partial(lane, context)?;
+        if partial.add(body).is_none() || partial.is_whole() == more {
+            return Err(context.violation("DATA: does not add up to the message's length"));
+        }
+        if more {
+            self.partial[lane.index()] = Some(partial);
+            return Ok(());
+        }
+        let (begun, charged, service_len) = (partial.begun, partial.charged(), partial.service_len);
+        let (service, body) = partial.finish();
+        match begun {
+            Begun::Reply { id } => {
+                if self.answered(id, context) {
+                    self.inbox.push(Item::Reply { call: id, body: Stored::Large(body) });
+                } else {
+                    self.release(Budget::Replies, charged);
+                }
+            }
+            Begun::Send | Begun::Call { .. } => {
+                if self.accepts(lane, begun, charged, context)? {
+                    self.inbox.store_service(&service);
+                    self.deliver(lane, begun, service_len, Stored::Large(body), context);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_partial(&mut self, lane: Lane, context: &Context<'_>) -> Result<Partial, Reason> {
+        self.partial[lane.index()].take().ok_or_else(|| context.violation("DATA: no message is under way in its lane"))
+    }
+
+    /// Whether a whole message goes to the application. A call over the limit is answered at once, and an id in use ends the link.
+    fn accepts(
+        &mut self,
+        lane: Lane,
+        begun: Begun,
+        charged: usize,
+        context: &mut Context<'_>,
+    ) -> Result<bool, Reason> {
+        context.stats.messages_received += 1;
+        self.activity = context.now;
+        let Begun::Call { id, deadline } = begun else { return Ok(true) };
+        if self.serving.contains(id) {
+            return Err(context.violation("CALL: its request id is in flight"));
+        }
+        if self.serving.len() >= self.limits.max_calls as usize {
+            self.release(Budget::Messages, charged);
+            // Answers wait for the peer to take them. It has no reason to let more of them pile up than it may have calls.
+            if self.lanes.queued_answers() >= 2 * self.limits.max_calls as usize {
+                return Err(Reason::Flood);
+            }
+            self.answer_error(id, &ServiceError::Overloaded);
+            return Ok(false);
+        }
+        let inserted = self.serving.insert(Serving { id, deadline, lane, dispatched: false });
+        context.timers.set_earliest(Timer::Calls, deadline);
+        Ok(inserted)
+    }
+
+    /// Queues a message, whose service name is stored already, for the application.
+    fn deliver(
+        &mut self,
+        lane: Lane,
+        begun: Begun,
+        service_len: u8,
+        body: Stored,
+        _context: &mut Context<'_>,
+    ) {
+        let sequence = self.sequence[lane.index()];
+        self.sequence[lane.index()] += 1;
+        self.inbox.push(match begun {
+            Begun::Call { id, deadline } => Item::Call { id, lane, sequence, service_len, body, deadline },
+            Begun::Send | Begun::Reply { .. } => Item::Message { lane, sequence, service_len, body },
+        });
+    }
+
+    /// Notes that an answer to call `id` has come; false if nobody waits for it.
+    fn answered(&mut self, id: u64, context: &mut Context<'_>) -> bool {
+        context.stats.messages_received += 1;
+        self.activity = context.now;
+        match self.pending.get_mut(id) {
+            // An answer to a request that has not left whole answers something else.
+            Some(call) if call.sealed == super::calls::Sealed::Whole => self.pending.remove(id).is_some(),
+            _ => {
+                context.stats.unknown_replies += 1;
+                false
+            }
+        }
+    }
+
+    fn on_error(
+        &mut self,
+        lane: Lane,
+        id: u64,
+        code: u16,
+        detail: &[u8],
+        context: &mut Context<'_>,
+    ) -> Result<(), Reason> {
+        if self.partial[lane.index()].is_some() {
+            return Err(context.violation("ERROR: inside a message of its lane"));
+        }
+        if detail.len() > super::message::MAX_ERROR_DETAIL + 4 {
+            return Err(Reason::TooLarge);
+        }
+        if !self.recv_credit[Budget::Replies as usize].charge(detail.len() + MESSAGE_OVERHEAD) {
+            return Err(Reason::FlowControl);
+        }
+        // An error is kept by value and small; its credit comes back at once.
+        self.release(Budget::Replies, detail.len());
+        let error = parse_error(code, detail).map_err(|what| context.malformed(what))?;
+        if self.answered(id, context) {
+            self.inbox.push(Item::Failed { call: id, error: CallError::Service(error) });
+        }
+        Ok(())
+    }
+
+    fn on_cancel(&mut self, id: u64) {
+        if let Some(call) = self.serving.remove(id) {
+            if call.dispatched {
+                self.inbox.push(Item::Cancelled { call: id });
+            }
+        }
+    }
+
+    /// Gives back what a message without its overhead was charged.
+    pub(super) fn release(&mut self, budget: Budget, charged: usize) {
+        self.recv_credit[budget as usize].release(charged + MESSAGE_OVERHEAD);
+    }
+
+    /// Queues an ERROR.
+    pub(super) fn answer_error(&mut self, id: u64, error: &ServiceError) {
+        let code = error.code();
+        let mut detail = Vec::new();
+        match error {
+            ServiceError::TooLarge { limit } => detail.extend_from_slice(&limit.to_be_bytes()),
+            ServiceError::Application { code, detail: bytes } => {
+                detail.extend_from_slice(&code.to_be_bytes());
+                detail.extend_from_slice(bytes);
+            }
+            _ => {}
+        }
+        self.lanes.push(Lane::REPLY, Kind::Error { id, code }, "", Body::Small(&detail));
+    }
+
+    /// Ends what is over by `now`: own calls fail, the peer's are dropped.
+    pub(super) fn expire_calls(&mut self, context: &mut Context<'_>) {
+        while let Some(call) = self.pending.take_due(context.now) {
+            let executed = call.executed();
+            self.withdraw(&call);
+            self.inbox.push(Item::Failed { call: call.id, error: CallError::DeadlineExceeded { executed } });
+        }
+        while let Some(call) = self.serving.take_due(context.now) {
+            if call.dispatched {
+                self.inbox.push(Item::Cancelled { call: call.id });
+            }
+        }
+        let next = self.pending.next_deadline().into_iter().chain(self.serving.next_deadline()).min();
+        if let Some(next) = next {
+            context.timers.set(Timer::Calls, next);
+        }
+    }
+
+    /// Takes an own call back as far as it has not left, and tells the peer of what has.
+    pub(super) fn withdraw(&mut self, call: &Pending) {
+        match call.sealed {
+            super::calls::Sealed::Whole => self.control.cancels.push_back(call.id),
+            _ => self.lanes.cancel(call.lane, call.id),
+        }
+    }
+
+    /// Forgets what was only half received, and the calls being served.
+    pub(super) fn drop_inbound(&mut self) {
+        self.partial = Default::default();
+        self.serving = CallTable::default();
+    }
+
+    /// Gives memory back that an idle link does not need.
+    pub(super) fn shrink(&mut self) {
+        self.lanes.shrink();
+        self.inbox.shrink();
+        self.pending.shrink();
+        self.serving.shrink();
+        if self.control.cancels.is_empty() {
+            self.control.cancels = VecDeque::new();
+        }
+    }
+}
+
+fn budget_of(begun: Begun) -> Budget {
+    match begun {
+        Begun::Send | Begun::Call { .. } => Budget::Messages,
+        Begun::Reply { .. } => Budget::Replies,
+    }
+}
+
+fn parse_error(code: u16, detail: &[u8]) -> Result<ServiceError, Malformed> {
+    let mut reader = Reader::new(detail);
+    Ok(match code {
+        1 => ServiceError::NoSuchService,
+        2 => ServiceError::Forbidden,
+        3 => ServiceError::HandlerFailed,
+        4 => ServiceError::Overloaded,
+        5 => ServiceError::DeadlineExceeded,
+        6 => ServiceError::Cancelled,
+        7 => ServiceError::TooLarge { limit: reader.u32()? },
+        8 => {
+            let code = reader.u32()?;
+            ServiceError::Application { code, detail: bytes::Bytes::copy_from_slice(reader.rest()) }
+        }
+        code => ServiceError::Other { code },
+    })
+}
