@@ -388,7 +388,9 @@ fn list<'a>(part: HelloPart, names: impl ExactSizeIterator<Item = &'a str>) -> R
     for name in names {
         label(part, name.len())?;
         match previous.map(|previous| previous.cmp(name)) {
-            Some(core::cmp::Ordering::Equal) => return Err(HelloError::Duplicate { part, name: name.into() }),
+            Some(core::cmp::Ordering::Equal) => {
+                return Err(HelloError::Duplicate { part, name: name.into() });
+            }
             Some(core::cmp::Ordering::Greater) => return Err(HelloError::Unordered { part }),
             Some(core::cmp::Ordering::Less) | None => previous = Some(name),
         }

@@ -146,9 +146,9 @@ impl fmt::Display for Refusal {
             Self::SelfConnection => {
                 f.write_str("the node reached itself: remove its own address from those that it dials")
             }
-            Self::WrongDestination => {
-                f.write_str("another node than the dialled one answers at this address: look its address up again")
-            }
+            Self::WrongDestination => f.write_str(
+                "another node than the dialled one answers at this address: look its address up again",
+            ),
             Self::Registry => {
                 f.write_str("the node's registry of peers did not admit the link: try again later")
             }

@@ -182,9 +182,8 @@ fn take_extension(hello: &mut Hello, kind: u16, critical: bool, value: &[u8]) ->
         INFO => hello.info = ascending(value, info_pair, |(key, _)| key)?,
         ADDRESSES => hello.addresses = entries(value, address)?,
         ADVERTS => {
-            let adverts = |reader: &mut Reader<'_>| {
-                Ok(AdvertVersions { own: reader.u64()?, held: reader.u64()? })
-            };
+            let adverts =
+                |reader: &mut Reader<'_>| Ok(AdvertVersions { own: reader.u64()?, held: reader.u64()? });
             hello.adverts = Some(whole(value, adverts)?);
         }
         DESTINATION => hello.destination = Some(whole(value, Reader::array)?),

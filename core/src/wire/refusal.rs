@@ -22,10 +22,9 @@ pub fn parse(bytes: &[u8]) -> Result<Refusal, Malformed> {
     let mut reader = Reader::new(bytes);
     Ok(match reader.u16()? {
         20 => Refusal::OverCapacity { retry_after: Duration::from_millis(reader.u32()?.into()) },
-        21 => Refusal::Incompatible {
-            ours: version_range(&mut reader)?,
-            theirs: version_range(&mut reader)?,
-        },
+        21 => {
+            Refusal::Incompatible { ours: version_range(&mut reader)?, theirs: version_range(&mut reader)? }
+        }
         22 => Refusal::Denied,
         23 => Refusal::MissingCapability { names: names(&mut reader)? },
         24 => Refusal::Alive,
