@@ -7,6 +7,9 @@ extern crate alloc;
 extern crate std;
 
 pub mod crypto;
+pub mod hello;
 pub mod identity;
+pub mod negotiation;
+pub mod refusal;
 pub mod time;
 pub mod wire;
