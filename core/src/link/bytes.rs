@@ -51,6 +51,11 @@ impl RecvBuffer {
         self.bytes.get_mut(from..to)
     }
 
+    /// Takes a two-byte length field and the `count` bytes behind it off the front, if they are all there; gives the latter.
+    pub(super) fn take_framed(&mut self, count: usize) -> Option<&mut [u8]> {
+        self.take(2 + count)?.get_mut(2..)
+    }
+
     /// Gives the memory back if nothing waits in it.
     pub(super) fn shrink(&mut self) {
         if self.start == self.end && self.bytes.len() > FIRST {
@@ -77,6 +82,11 @@ impl SendBuffer {
 
     pub(super) fn is_empty(&self) -> bool {
         self.sent >= self.bytes.len()
+    }
+
+    /// Whether none of what is here is under way: more may be put behind it without the sent bytes piling up in front.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.sent == 0 || self.is_empty()
     }
 
     /// The buffer's end, to write the next record at.

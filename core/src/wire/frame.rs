@@ -248,6 +248,11 @@ impl<'a> FrameWriter<'a> {
         }
     }
 
+    /// A frame that was written elsewhere.
+    pub(crate) fn raw(&mut self, frame: &[u8]) {
+        self.out.extend_from_slice(frame);
+    }
+
     pub(crate) fn status_accept(&mut self, version: u16, digest: &[u8; 32]) {
         self.frame(kind::STATUS, 0, |out| {
             out.push(0);

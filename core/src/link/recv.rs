@@ -1,0 +1,297 @@
+//! Bytes in: from the receive buffer to whole messages, each handed to what the phase expects.
+
+use super::session::{Context, Signal};
+use super::timers::Timer;
+use super::{Link, Phase};
+use crate::crypto::TAG_LEN;
+use crate::error::{By, Reason};
+use crate::refusal::Refusal;
+use crate::time::Instant;
+use crate::wire::Malformed;
+use crate::wire::preamble::{CLEARTEXT_LEN, CleartextRefusal, PREAMBLE_LEN};
+use crate::wire::reader::Reader;
+use crate::wire::reason;
+
+/// The largest body of a message before there are traffic keys.
+pub(super) const MAX_HANDSHAKE: usize = 4096;
+
+/// Bytes that a link with traffic keys reads at a time, at most.
+const READ_AHEAD: usize = 64 << 10;
+
+impl Link {
+    /// Room for the bytes of the next read. An empty slice means that the link takes none at the moment: it has ended, or it holds
+    /// as much as it may before its peer is authenticated.
+    pub fn recv_space(&mut self) -> &mut [u8] {
+        let limit = match (self.phase, &self.session) {
+            (Phase::Closed, _) => 0,
+            (Phase::Established | Phase::Draining, Some(session)) => {
+                READ_AHEAD.max(2 + usize::from(session.limits.max_record) + TAG_LEN)
+            }
+            _ => 2 + MAX_HANDSHAKE,
+        };
+        self.recv.space(limit)
+    }
+
+    /// Takes in `count` bytes that were read into [`recv_space`](Self::recv_space).
+    pub fn received(&mut self, count: usize, now: Instant) {
+        self.advance(now);
+        if self.phase == Phase::Closed {
+            return;
+        }
+        self.stats.bytes_received += count as u64;
+        self.recv.filled(count);
+        self.process();
+    }
+
+    /// The stream has ended: nothing more will come.
+    pub fn recv_closed(&mut self, now: Instant) {
+        self.advance(now);
+        match &self.drain {
+            // The end after CLOSE is as it should be; this side may still have its own to send.
+            Some(drain) if drain.close_received.is_some() => {}
+            _ => self.end(Reason::Truncated, By::Transport),
+        }
+    }
+
+    /// The stream has failed: nothing more will come or go.
+    pub fn transport_failed(&mut self, now: Instant) {
+        self.advance(now);
+        self.end(Reason::Transport, By::Transport);
+        self.send.clear();
+        if let Some(ending) = &mut self.ending {
+            ending.now = true;
+        }
+    }
+
+    /// Handles every whole message that has come, as far as the phase takes any.
+    pub(super) fn process(&mut self) {
+        loop {
+            let done = match self.phase {
+                Phase::Preamble => self.process_preamble(),
+                Phase::KeyExchange | Phase::Authentication => self.process_handshake(),
+                Phase::Admission | Phase::Closed => None,
+                Phase::Status | Phase::Established | Phase::Draining => self.process_record(),
+            };
+            if done.is_none() {
+                break;
+            }
+        }
+    }
+
+    fn process_preamble(&mut self) -> Option<()> {
+        let preamble = *self.recv.pending().first_chunk::<PREAMBLE_LEN>()?;
+        self.recv.take(PREAMBLE_LEN)?;
+        self.on_preamble(&preamble);
+        Some(())
+    }
+
+    fn process_handshake(&mut self) -> Option<()> {
+        let length = self.next_length()?;
+        if length == 0 {
+            return self.process_cleartext();
+        }
+        if length > MAX_HANDSHAKE {
+            self.end(Reason::TooLarge, By::Local);
+            return None;
+        }
+        if self.phase == Phase::KeyExchange && length != self.key_exchange_len() {
+            self.violate(Malformed::new("key exchange: a message of another length than its suite's"));
+            return None;
+        }
+        // Taken out of `self` while its bytes are read: the two are apart.
+        let mut recv = core::mem::take(&mut self.recv);
+        let body = recv.take_framed(length);
+        let whole = body.is_some();
+        if let Some(body) = body {
+            if self.phase == Phase::KeyExchange {
+                self.on_key_exchange(body);
+            } else {
+                self.on_authentication(body);
+            }
+        }
+        if self.phase != Phase::Closed {
+            self.recv = recv;
+        }
+        whole.then_some(())
+    }
+
+    /// A refusal in the clear ends this attempt; it is a hint, and by whom is not known.
+    fn process_cleartext(&mut self) -> Option<()> {
+        let [_, _, refusal @ ..] = *self.recv.pending().first_chunk::<CLEARTEXT_LEN>()?;
+        let why = match CleartextRefusal::parse(refusal) {
+            Ok(CleartextRefusal::UnsupportedWire { major }) => Reason::UnsupportedWire { theirs: major },
+            Ok(CleartextRefusal::UnsupportedSuite { suites }) => Reason::UnsupportedSuite { theirs: suites },
+            Ok(CleartextRefusal::OverCapacity { seconds }) => {
+                let retry_after = core::time::Duration::from_secs(seconds.into());
+                Reason::Refused(Refusal::OverCapacity { retry_after })
+            }
+            Ok(CleartextRefusal::KeyExchangeFailed) => Reason::KeyExchangeFailed,
+            Err(what) => {
+                self.violate(what);
+                return None;
+            }
+        };
+        self.end(why, By::Peer);
+        None
+    }
+
+    fn next_length(&self) -> Option<usize> {
+        let length = self.recv.pending().first_chunk::<2>()?;
+        Some(usize::from(u16::from_be_bytes(*length)))
+    }
+
+    /// Opens the next record in place and hands its frames on.
+    fn process_record(&mut self) -> Option<()> {
+        let length = self.next_length()?;
+        if length == 0 && self.phase == Phase::Status {
+            return self.process_cleartext();
+        }
+        let session = self.session.as_mut()?;
+        if length <= TAG_LEN {
+            self.violate(Malformed::new("record: empty"));
+            return None;
+        }
+        if length > usize::from(session.limits.max_record) + TAG_LEN {
+            self.end(Reason::TooLarge, By::Local);
+            return None;
+        }
+        let mut recv = core::mem::take(&mut self.recv);
+        let body = recv.take_framed(length);
+        let whole = body.is_some();
+        if let Some((text, tag)) = body.and_then(<[u8]>::split_last_chunk_mut::<TAG_LEN>) {
+            if session.open.open(text, tag).is_ok() {
+                self.on_record(text);
+            } else {
+                self.end(Reason::DecryptFailed, By::Local);
+            }
+        }
+        if self.phase != Phase::Closed {
+            self.recv = recv;
+        }
+        whole.then_some(())
+    }
+
+    fn on_record(&mut self, text: &[u8]) {
+        self.stats.records_opened += 1;
+        if let Some(session) = &mut self.session {
+            session.life = self.now;
+            session.unanswered = 0;
+        }
+        let mut record = Reader::new(text);
+        while !record.is_empty() && self.phase != Phase::Closed {
+            if let Err(why) = self.on_frame(&mut record) {
+                self.end(why, By::Local);
+            }
+        }
+    }
+
+    fn on_frame(&mut self, record: &mut Reader<'_>) -> Result<(), Reason> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let mut context =
+            Context { now: self.now, phase: self.phase, timers: &mut self.timers, stats: &mut self.stats };
+        if self.phase == Phase::Status {
+            return match session.on_frame(record, &mut context)? {
+                Some(Signal::Status(status)) => self.on_status(status),
+                _ => Err(context.malformed(Malformed::new("the first frame is not STATUS"))),
+            };
+        }
+        // A peer that has sent CLOSE has nothing more to say.
+        if self.drain.as_ref().is_some_and(|drain| drain.close_received.is_some()) {
+            return Err(context.malformed(Malformed::new("a frame behind CLOSE")));
+        }
+        match session.on_frame(record, &mut context)? {
+            None => {}
+            Some(Signal::Status(_)) => return Err(context.malformed(Malformed::new("STATUS: a second one"))),
+            Some(Signal::Rekey) => {
+                session.open.rekey(&*self.config.provider).map_err(|_| Reason::ProviderFailed)?;
+                self.stats.rekeys_received += 1;
+            }
+            Some(Signal::Goodbye { code, detail }) => {
+                session.lanes.held = true;
+                self.drain(By::Peer, Reason::Goodbye { code, detail: detail.into() });
+            }
+            Some(Signal::Close(body)) => {
+                let theirs = reason::parse(body, self.config.node_id(), self.phase)
+                    .map_err(|what| context.malformed(what))?;
+                self.close_received(theirs);
+            }
+        }
+        if self.phase == Phase::Draining {
+            self.advance_drain();
+        }
+        Ok(())
+    }
+}
+
+impl Link {
+    /// Handles what is due by `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+        while let Some(timer) = self.timers.take_due(self.now) {
+            match timer {
+                Timer::Step | Timer::Handshake => self.end(Reason::HandshakeTimeout, By::Local),
+                Timer::Calls => self.expire_calls(),
+                Timer::Silence => self.on_silence(),
+                Timer::Stall => self.end(Reason::WriteStalled, By::Transport),
+                Timer::Ephemeral => self.on_ephemeral(),
+                Timer::Drain => self.end(Reason::DrainTimeout, By::Local),
+                Timer::Flush => {
+                    if let Some(ending) = &mut self.ending {
+                        ending.now = true;
+                    }
+                }
+            }
+        }
+    }
+
+    fn expire_calls(&mut self) {
+        if let Some(session) = &mut self.session {
+            let mut context =
+                Context { now: self.now, phase: self.phase, timers: &mut self.timers, stats: &mut self.stats };
+            session.expire_calls(&mut context);
+        }
+        self.advance_drain();
+    }
+
+    /// The idle time may be over: sends a ping, or gives the peer up. The timer is set once an idle time and looks at what has
+    /// happened since, so that records need not touch it.
+    fn on_silence(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        let idle = session.limits.idle;
+        let silent_until = session.life + idle;
+        if self.now < silent_until {
+            self.timers.set(Timer::Silence, silent_until);
+            return;
+        }
+        if session.unanswered >= PINGS {
+            self.end(Reason::PeerDead, By::Transport);
+            return;
+        }
+        session.unanswered += 1;
+        session.queue_ping();
+        session.shrink();
+        self.timers.set(Timer::Silence, self.now + idle);
+        self.recv.shrink();
+        self.send.shrink();
+    }
+
+    fn on_ephemeral(&mut self) {
+        let (Some(after), Some(session)) = (self.config.timing.ephemeral, &self.session) else { return };
+        let until = session.activity + after;
+        if self.now < until || !session.pending.is_empty() || !session.serving.is_empty() {
+            self.timers.set(Timer::Ephemeral, until.max(self.now + after / 8));
+        } else {
+            self.drain(By::Local, Reason::Idle);
+        }
+    }
+}
+
+/// Pings in a row without life before the peer counts as dead.
+const PINGS: u8 = 2;
+
+impl super::session::Session {
+    pub(super) fn queue_ping(&mut self) {
+        self.control.ping = Some(self.next_ping);
+        self.next_ping = self.next_ping.wrapping_add(1);
+    }
+}

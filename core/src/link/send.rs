@@ -1,0 +1,280 @@
+//! Bytes out: records are sealed when their bytes are taken, never earlier.
+
+use alloc::vec::Vec;
+
+use super::Link;
+use super::calls::Sealed;
+use super::session::{Context, KeyAge, Session};
+use super::timers::Timer;
+use crate::config::{Config, Padding};
+use crate::crypto::{CryptoError, TAG_LEN};
+use crate::error::{By, Reason};
+use crate::link::Phase;
+use crate::time::Instant;
+use crate::wire::frame::{FrameWriter, HEADER_LEN};
+use crate::wire::reason;
+
+/// Sealed at most this far ahead of what the stream has taken.
+const AHEAD: usize = 64 << 10;
+
+/// The bytes of a REKEY frame, which always finds room.
+const LAST_FRAME: usize = HEADER_LEN + 1;
+
+impl Link {
+    /// The bytes to write next; empty if there are none. They stay the same until [`transmitted`](Self::transmitted) takes
+    /// some of them off, so a write that moves only part of them, or none, can be repeated.
+    ///
+    /// This is where queued messages are sealed. Nothing is sealed earlier, so a message that was never taken here can still be
+    /// cancelled, expire, or be given back when the link ends.
+    pub fn transmit(&mut self, now: Instant) -> &[u8] {
+        self.advance(now);
+        while self.send.pending().len() < AHEAD && self.seals_more() {
+            if let Err(error) = self.seal_record() {
+                let why = match error {
+                    CryptoError::CounterExhausted => Reason::CounterExhausted,
+                    _ => Reason::ProviderFailed,
+                };
+                // There is no key to say it under.
+                if let Some(session) = &mut self.session {
+                    session.closed = true;
+                }
+                self.end(why, By::Local);
+            }
+        }
+        if !self.send.is_empty() && self.timers.get(Timer::Stall).is_none() && self.ending.is_none() {
+            self.timers.set(Timer::Stall, self.now + self.config.timing.stall);
+        }
+        self.send.pending()
+    }
+
+    /// Notes that the stream took `count` of the bytes that [`transmit`](Self::transmit) gave.
+    pub fn transmitted(&mut self, count: usize, now: Instant) {
+        self.advance(now);
+        if count > 0 {
+            self.stats.bytes_sent += count as u64;
+            self.send.advance(count);
+            self.timers.stop(Timer::Stall);
+        }
+    }
+
+    /// Whether [`transmit`](Self::transmit) has bytes to give.
+    pub(super) fn wants_write(&self) -> bool {
+        !self.send.is_empty() || self.wants_seal()
+    }
+
+    /// Whether a record beyond the first of a batch is worth sealing: only behind bytes that are not under way yet.
+    fn seals_more(&self) -> bool {
+        self.send.is_fresh() && self.wants_seal()
+    }
+
+    fn wants_seal(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.wants_seal(self.ending.is_some()))
+    }
+
+    fn seal_record(&mut self) -> Result<(), CryptoError> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let mut context = Context {
+            now: self.now,
+            phase: self.phase,
+            timers: &mut self.timers,
+            stats: &mut self.stats,
+        };
+        session.seal_record(self.send.out(), self.ending.is_some(), &self.config, &mut context)?;
+        if self.phase == Phase::Draining {
+            self.advance_drain();
+        }
+        Ok(())
+    }
+}
+
+impl Session {
+    /// Whether there is anything to seal. `ending` leaves only the last word.
+    fn wants_seal(&self, ending: bool) -> bool {
+        if self.closed {
+            return false;
+        }
+        let control = &self.control;
+        if control.status.is_some() || control.close.is_some() {
+            return true;
+        }
+        !ending
+            && (control.ping.is_some()
+                || control.pong.is_some()
+                || control.rekey.is_some()
+                || !control.cancels.is_empty()
+                || self.goodbye_is_due()
+                || self.recv_credit.iter().any(|credit| credit.is_due())
+                || self.lanes.is_ready(&self.send_credit))
+    }
+
+    /// A goodbye follows the work that was queued before it, unless that work may not go any more.
+    fn goodbye_is_due(&self) -> bool {
+        self.control.goodbye.is_some() && (self.lanes.held || !self.lanes.has_new_work())
+    }
+
+    /// Seals one record behind `out`.
+    fn seal_record(
+        &mut self,
+        out: &mut Vec<u8>,
+        ending: bool,
+        config: &Config,
+        context: &mut Context<'_>,
+    ) -> Result<(), CryptoError> {
+        let start = out.len();
+        let text = start + 2;
+        out.extend_from_slice(&[0, 0]);
+        let rekey = self.write_record(out, text, ending, config, context);
+        let plaintext = out.get_mut(text..).unwrap_or_default();
+        let length = plaintext.len();
+        let tag = match self.seal.seal(plaintext) {
+            Ok(tag) => tag,
+            Err(error) => {
+                // Nothing leaves in the clear.
+                out.truncate(start);
+                return Err(error);
+            }
+        };
+        out.extend_from_slice(&tag);
+        if let (Some(field), Ok(length)) = (out.get_mut(start..text), u16::try_from(length + TAG_LEN)) {
+            field.copy_from_slice(&length.to_be_bytes());
+        }
+        self.key_age.records += 1;
+        self.key_age.bytes += length as u64;
+        context.stats.records_sealed += 1;
+        if rekey {
+            self.seal.rekey(&*config.provider)?;
+            self.key_age = KeyAge { records: 0, bytes: 0, since: context.now };
+            context.stats.rekeys_sent += 1;
+        }
+        Ok(())
+    }
+
+    /// Writes a record's plaintext; true if the key changes behind it.
+    fn write_record(
+        &mut self,
+        out: &mut Vec<u8>,
+        text: usize,
+        ending: bool,
+        config: &Config,
+        context: &mut Context<'_>,
+    ) -> bool {
+        let record = usize::from(self.limits.max_record);
+        self.write_control(&mut FrameWriter::new(out), ending, context);
+        let closing = self.control.close.take();
+        let mut rekey = None;
+        if closing.is_none() && !ending {
+            // REKEY may have to follow in the same record.
+            self.write_messages(out, text, record - LAST_FRAME, context);
+            rekey = self.take_rekey(config, context.now);
+        }
+        let last = if rekey.is_some() { LAST_FRAME } else { 0 };
+        let used = out.len() - text + last;
+        let mut writer = FrameWriter::new(out);
+        writer.pad(padded_len(config.padding, used).min(record).saturating_sub(used));
+        if let Some(request) = rekey {
+            writer.rekey(request);
+        }
+        if let Some(why) = closing {
+            writer.close(|out| reason::emit(&why, out));
+            self.closed = true;
+        }
+        rekey.is_some()
+    }
+
+    /// Everything that goes before messages.
+    fn write_control(&mut self, writer: &mut FrameWriter<'_>, ending: bool, context: &mut Context<'_>) {
+        if let Some(status) = self.control.status.take() {
+            writer.raw(&status);
+        }
+        if ending {
+            return;
+        }
+        if let Some(nonce) = self.control.pong.take() {
+            writer.pong(nonce);
+        }
+        if let Some(nonce) = self.control.ping.take() {
+            writer.ping(nonce);
+            self.ping = Some((nonce, context.now));
+        }
+        // As many as fit a record of the smallest size with all else that is here; the rest follows in the next.
+        for _ in 0..128 {
+            let Some(id) = self.control.cancels.pop_front() else { break };
+            writer.cancel(id);
+        }
+        for (budget, credit) in self.recv_credit.iter_mut().enumerate() {
+            if credit.is_due() {
+                writer.credit(budget as u8, credit.take());
+            }
+        }
+        if self.goodbye_is_due() {
+            if let Some((code, detail)) = self.control.goodbye.take() {
+                writer.goodbye(code, &detail);
+            }
+        }
+    }
+
+    fn write_messages(
+        &mut self,
+        out: &mut Vec<u8>,
+        text: usize,
+        record: usize,
+        context: &mut Context<'_>,
+    ) {
+        loop {
+            let room = record.saturating_sub(out.len() - text);
+            let mut writer = FrameWriter::new(out);
+            let progress = self.lanes.write(&mut writer, room, record, &mut self.send_credit, context.now);
+            let Some(progress) = progress else { break };
+            self.activity = context.now;
+            context.stats.messages_sent += u64::from(progress.whole);
+            if let Some(call) = progress.call.and_then(|id| self.pending.get_mut(id)) {
+                call.sealed = if progress.whole { Sealed::Whole } else { Sealed::Part };
+            }
+        }
+    }
+
+    /// Whether this record is the last under its key, and if so whether the peer is asked for the same.
+    fn take_rekey(&mut self, config: &Config, now: Instant) -> Option<bool> {
+        let policy = &config.rekey;
+        let age = &self.key_age;
+        let due = age.records + 1 >= policy.records
+            || age.bytes >= policy.bytes
+            || now.since(age.since) >= policy.age;
+        let asked = self.control.rekey.take();
+        let request = asked == Some(true) && !self.rekey_asked;
+        self.rekey_asked |= request;
+        (due || asked.is_some()).then_some(request)
+    }
+}
+
+/// The length that `used` bytes of plaintext are padded to.
+fn padded_len(padding: Padding, used: usize) -> usize {
+    let padded = match padding {
+        Padding::None | Padding::Block(0) => used,
+        Padding::Block(block) => used.next_multiple_of(usize::from(block)),
+        Padding::Padme => {
+            // Keep as many leading bits of the length as its logarithm has bits (Nikitin et al., PETS 2019).
+            let Some(exponent) = used.checked_ilog2().filter(|exponent| *exponent > 1) else { return used };
+            let dropped = exponent.saturating_sub(exponent.ilog2() + 1);
+            used.next_multiple_of(1 << dropped)
+        }
+    };
+    // A gap too short for a PAD frame would tell the length: go on to the next step.
+    if (1..HEADER_LEN).contains(&(padded - used)) { padded_len(padding, used + HEADER_LEN) } else { padded }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_never_shortens_and_padme_adds_at_most_an_eighth() {
+        for used in 1..20_000 {
+            let padme = padded_len(Padding::Padme, used);
+            assert!(padme >= used && padme - used <= used / 8 + HEADER_LEN, "{used} → {padme}");
+            let block = padded_len(Padding::Block(256), used);
+            assert!(block % 256 == 0 && (block == used || block - used >= HEADER_LEN));
+            assert_eq!(padded_len(Padding::Block(0), used), used);
+        }
+    }
+}
