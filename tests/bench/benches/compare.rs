@@ -24,12 +24,13 @@ const CIPHERS: [Cipher; 2] = [Cipher::ChaCha, Cipher::Aes256];
 /// A title, and what makes the work with its contestants: made only when asked for.
 type Make = (&'static str, fn() -> Work);
 
-const WORKS: [Make; 6] = [
+const WORKS: [Make; 7] = [
     ("handshake: mutual, both ends on one core, in memory", handshakes),
     ("bulk: 16 KiB sealed and opened, in memory", bulk),
     ("small: 64 B sends one by one, in memory", small_one_by_one),
     ("batch: 64 B sends, 64 per flush, in memory", small_batched),
-    ("calls: 64 B, 64 in flight, loopback TCP, two threads", calls_in_flight),
+    ("calls: 64 B, 64 in flight, loopback TCP, one thread", || calls_in_flight(Placement::OneThread)),
+    ("calls: 64 B, 64 in flight, loopback TCP, two threads", || calls_in_flight(Placement::TwoThreads)),
     ("latency: 64 B, single calls, p50, loopback TCP, one thread", calls_one_by_one),
 ];
 
@@ -110,8 +111,7 @@ fn small_batched() -> Work {
     Work { unit: Unit::Time, step: BATCH, entries }
 }
 
-fn calls_in_flight() -> Work {
-    let placement = Placement::TwoThreads;
+fn calls_in_flight(placement: Placement) -> Work {
     let entries = entries(ours::callers(placement), callers(placement), |mut contestant, ours| Entry {
         name: contestant.name(),
         ours,
