@@ -36,16 +36,25 @@ const WORKS: [Make; 7] = [
 
 fn main() {
     let options = Options::from_args();
+    let works: Vec<_> = WORKS.iter().filter(|(title, _)| options.wants(title)).collect();
+    if works.is_empty() {
+        let titles = WORKS.map(|(title, _)| title).join("\n  ");
+        eprintln!("no title has any of these words; the works are\n  {titles}");
+        std::process::exit(2);
+    }
     let start = Instant::now();
     println!("{}\n{} rounds of turns of {:?}\n", machine::describe(), options.rounds, options.slice);
     let mut report = Report::new(options.markdown);
-    for (title, make) in WORKS.iter().filter(|(title, _)| options.wants(title)) {
+    for (title, make) in works {
         eprintln!("{title}");
         let mut work = make();
         let figures = run(&mut work, &options);
         report.add(title, work.unit, &figures);
     }
-    println!("\n{}\n\nAllocations: per operation, both ends together.", report.render());
+    println!("\n{}\n", report.render());
+    println!(
+        "Allocations are per operation, both ends together. A ratio with a star is to the work's first row."
+    );
     eprintln!("{:.0} s in all", start.elapsed().as_secs_f64());
 }
 
