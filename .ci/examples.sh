@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Runs the examples as a newcomer does, and fails if one of them fails.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+exec </dev/null
+
+# How the examples are called, in one place.
+readonly EXAMPLES="${CARGO_TARGET_DIR:-target}/release/examples"
+two_nodes() { timeout 60 cargo run --release -p handclasp-tokio --example two_nodes; }
+listen() { exec timeout 60 "$EXAMPLES/listen" --addr 127.0.0.1:0 --key "$1"; }              # KEY_FILE
+dial() { timeout 30 "$EXAMPLES/dial" --key "$1" "$2" "$3"; }                                 # KEY_FILE ADDRESS ID
+# What `listen` prints, wherever it stands on the line.
+readonly ADDRESS='127\.0\.0\.1:[1-9][0-9]*' ID='hcl1[02-9ac-hj-np-z]{20,}'
+
+work=$(mktemp -d)
+listeners=()
+clean_up() {
+    local status=$? pid
+    for pid in "${listeners[@]}"; do
+        kill "$pid" 2>/dev/null || true
+    done
+    if ((status != 0)); then
+        tail -n 40 "$work"/*.log 2>/dev/null || true
+    fi
+    rm -rf "$work"
+}
+trap clean_up EXIT
+
+fail() {
+    printf 'FAILED: %s\n' "$*"
+    exit 1
+}
+
+# start NAME: a listener with a key of its own; sets address and id to what it printed.
+start() {
+    local log="$work/$1.log" tenths
+    (listen "$work/$1.key") >"$log" 2>&1 &
+    local pid=$!
+    listeners+=("$pid")
+    for ((tenths = 0; tenths < 100; tenths++)); do
+        address=$(grep -oE "$ADDRESS" "$log" | head -n 1) || true
+        id=$(grep -oE "$ID" "$log" | head -n 1) || true
+        if [[ -n $address && -n $id ]]; then
+            return
+        fi
+        kill -0 "$pid" 2>/dev/null || fail "listen $1 ended before it printed its address and id"
+        sleep 0.1
+    done
+    fail "listen $1 printed no address and id within 10 s"
+}
+
+cargo build --release -p handclasp-tokio --examples
+
+echo '--- two_nodes'
+before=$SECONDS
+two_nodes >"$work/two_nodes.log" 2>&1 || fail "two_nodes: status $?"
+cat "$work/two_nodes.log"
+[[ -s $work/two_nodes.log ]] || fail 'two_nodes printed nothing'
+grep -qE "$ID" "$work/two_nodes.log" || fail 'two_nodes named nobody'
+# The build before it took its time already; this is the run alone.
+((SECONDS - before <= 25)) || fail "two_nodes took $((SECONDS - before)) s"
+
+echo '--- listen and dial'
+start first
+first_address=$address first_id=$id
+dial "$work/dialler.key" "$first_address" "$first_id" >"$work/dial.log" 2>&1 || fail "dial: status $?"
+cat "$work/dial.log"
+grep -qF "$first_id" "$work/dial.log" || fail 'dial did not say whom it reached'
+
+echo '--- dial expecting somebody else'
+start second
+second_id=$id
+[[ $second_id != "$first_id" ]] || fail 'two key files hold the same key'
+if dial "$work/dialler.key" "$first_address" "$second_id" >"$work/wrong.log" 2>&1; then
+    fail 'dial took another node for the one that it was told to expect'
+else
+    status=$?
+fi
+cat "$work/wrong.log"
+((status < 100)) || fail "dial did not end by itself: status $status"
+
+echo '--- key files'
+for key in first second dialler; do
+    [[ -s $work/$key.key ]] || fail "$key.key was not made"
+    mode=$(stat -c %a "$work/$key.key")
+    [[ $mode == 600 ]] || fail "$key.key has mode $mode"
+done
+echo 'the examples ran'

@@ -1,0 +1,8 @@
+//! The contestants, one file each.
+
+pub mod aead;
+pub mod ours;
+pub mod raw_tcp;
+pub mod rustls;
+pub mod snow;
+pub mod tarpc;
