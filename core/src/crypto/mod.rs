@@ -1,15 +1,22 @@
 //! The cryptographic seam: what a link asks of a provider, and nothing more.
 //!
 //! A [`CryptoProvider`] is a value in the configuration; there is no process-wide default to install. The one that
-//! comes with the crate is [`RustCrypto`].
+//! comes with the crate is [`RustCrypto`]. [`self_test`] checks a provider against published vectors.
 
-mod noise;
+pub mod cipher;
+pub mod noise;
 mod rustcrypto;
 mod secret;
+mod self_test;
 mod suite;
 
+#[cfg(test)]
+mod tests;
+
 pub use rustcrypto::RustCrypto;
+pub(crate) use rustcrypto::is_canonical_point;
 pub use secret::{Secret, Seed};
+pub use self_test::{Primitive, SelfTestFailure, self_test};
 pub use suite::{Cipher, Suite, SuiteSet};
 
 use alloc::boxed::Box;
@@ -17,6 +24,9 @@ use core::fmt;
 
 /// Length of an authentication tag in bytes (RFC 8439 §2.8).
 pub const TAG_LEN: usize = 16;
+
+/// Length of a nonce in bytes (RFC 8439 §2.8).
+pub const NONCE_LEN: usize = 12;
 
 /// What a link needs from cryptography: X25519, Ed25519 verification, SHA-256, HKDF and the suite's cipher.
 ///
@@ -41,9 +51,17 @@ pub trait CryptoProvider: fmt::Debug + Send + Sync {
     /// SHA-256 over the concatenation of `parts`.
     fn sha256(&self, parts: &[&[u8]]) -> [u8; 32];
 
-    /// HKDF-SHA-256 (RFC 5869), extract then expand; `info` is the concatenation of its parts. `out` holds at most
-    /// 255 × 32 bytes, which every caller in this crate keeps by construction.
-    fn hkdf_sha256(&self, salt: &[u8], key_material: &[u8], info: &[&[u8]], out: &mut [u8]);
+    /// HKDF-SHA-256 (RFC 5869), extract then expand; `info` is the concatenation of its parts.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadLength`] when `out` is longer than 255 × 32 bytes; `out` then must not be used.
+    fn hkdf_sha256(
+        &self,
+        salt: &[u8],
+        key_material: &[u8],
+        info: &[&[u8]],
+        out: &mut [u8],
+    ) -> Result<(), CryptoError>;
 
     /// Checks an Ed25519 signature strictly: canonical encodings, no small-order point.
     ///
@@ -52,13 +70,26 @@ pub trait CryptoProvider: fmt::Debug + Send + Sync {
     fn verify(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> Result<(), CryptoError>;
 
     /// A cipher under one key.
-    fn cipher(&self, cipher: Cipher, key: &Secret<32>) -> Box<dyn CipherKey>;
+    ///
+    /// # Errors
+    /// [`CryptoError::UnsupportedCipher`] when no suite of [`suites`](Self::suites) has this cipher.
+    fn cipher(&self, cipher: Cipher, key: &Secret<32>) -> Result<Box<dyn CipherKey>, CryptoError>;
 }
 
-/// An AEAD under one key. The caller owns the counter; see [`noise`] for the only place that moves it.
+/// An AEAD under one key. The nonce is the caller's; [`cipher`] is the only place that makes one.
+///
+/// Implementations wipe their key when dropped.
 pub trait CipherKey: Send + Sync {
     /// Encrypts `text` in place and returns the tag.
-    fn seal(&self, counter: u64, associated: &[u8], text: &mut [u8]) -> [u8; TAG_LEN];
+    ///
+    /// # Errors
+    /// [`CryptoError::BadLength`] when `text` is longer than the AEAD allows; no message of a link comes near.
+    fn seal(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        associated: &[u8],
+        text: &mut [u8],
+    ) -> Result<[u8; TAG_LEN], CryptoError>;
 
     /// Decrypts `text` in place.
     ///
@@ -66,7 +97,7 @@ pub trait CipherKey: Send + Sync {
     /// [`CryptoError::BadTag`]; `text` then holds nothing of use and nothing of the plaintext.
     fn open(
         &self,
-        counter: u64,
+        nonce: &[u8; NONCE_LEN],
         associated: &[u8],
         text: &mut [u8],
         tag: &[u8; TAG_LEN],
@@ -85,8 +116,15 @@ pub enum CryptoError {
     ZeroSharedSecret,
     /// A counter has reached its end; the key must not be used again.
     CounterExhausted,
-    /// A message has the wrong length for its place in the handshake.
+    /// A message or an output has a length that its place does not allow.
     BadLength,
+    /// The provider does not have the cipher that was asked of it.
+    UnsupportedCipher,
+    /// A step of the handshake was asked for when it is not its turn. A fault of the caller, never of the peer.
+    OutOfTurn,
+    /// A pre-shared key is missing where the pattern needs one, or was given to a pattern without. A fault of the
+    /// caller, never of the peer.
+    PskMismatch,
 }
 
 impl fmt::Display for CryptoError {
@@ -96,7 +134,10 @@ impl fmt::Display for CryptoError {
             Self::BadSignature => "signature does not verify",
             Self::ZeroSharedSecret => "key exchange gave the all-zero value",
             Self::CounterExhausted => "counter exhausted",
-            Self::BadLength => "message has the wrong length",
+            Self::BadLength => "length not allowed here",
+            Self::UnsupportedCipher => "cipher not supported by the provider",
+            Self::OutOfTurn => "handshake step out of turn",
+            Self::PskMismatch => "pre-shared key missing or not wanted",
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Suites: which Noise pattern and which cipher, by the number that travels in the preamble.
 
+use super::NONCE_LEN;
 use core::fmt;
 
 /// The cipher of a suite.
@@ -8,6 +9,19 @@ use core::fmt;
 pub enum Cipher {
     /// ChaCha20-Poly1305 (RFC 8439).
     ChaChaPoly,
+}
+
+impl Cipher {
+    /// The nonce for `counter`, as the Noise specification §12.3 lays it out for this cipher: four zero bytes, then
+    /// the counter in 64 bits little-endian.
+    pub const fn nonce(self, counter: u64) -> [u8; NONCE_LEN] {
+        match self {
+            Self::ChaChaPoly => {
+                let [b0, b1, b2, b3, b4, b5, b6, b7] = counter.to_le_bytes();
+                [0, 0, 0, 0, b0, b1, b2, b3, b4, b5, b6, b7]
+            }
+        }
+    }
 }
 
 /// A cipher suite, with its number on the wire.
