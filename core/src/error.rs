@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use crate::crypto::SuiteSet;
-use crate::identity::NodeId;
+use crate::identity::{ClaimedId, NodeId};
 use crate::link::Phase;
 use crate::refusal::{Refusal, Retry};
 use crate::wire::Malformed;
@@ -48,8 +48,8 @@ pub enum Reason {
     WrongPeer {
         /// The peer that was dialled.
         expected: NodeId,
-        /// The peer that answered; `None` where the peer itself reports being the wrong one.
-        got: Option<NodeId>,
+        /// The id that answered; `None` where the peer itself reports being the wrong one.
+        got: Option<ClaimedId>,
     },
     /// The other side speaks another major version of the wire format. Not authenticated.
     UnsupportedWire {
@@ -265,6 +265,8 @@ pub struct Closed {
     pub phase: Phase,
     /// The peer, if it had proved its id.
     pub peer: Option<NodeId>,
+    /// The id that the other side claimed, proved or not.
+    pub claimed: Option<ClaimedId>,
     /// Messages that were queued and never sealed; [`Link::take_unsent`](crate::Link::take_unsent) gives them back.
     pub unsent: usize,
 }

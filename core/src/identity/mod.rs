@@ -13,6 +13,6 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub use node_id::{Fingerprint, InvalidNodeId, NodeId, ParseNodeIdError};
+pub use node_id::{ClaimedId, Fingerprint, InvalidNodeId, NodeId, ParseNodeIdError};
 pub use secret_key::{SecretKey, SecretText, Signer, SignerError};
 pub use text::TextError;

@@ -58,6 +58,40 @@ impl NodeId {
     }
 }
 
+impl core::borrow::Borrow<[u8; 32]> for NodeId {
+    fn borrow(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// An id that somebody claimed and did not prove, or not yet: for logs, and for a person who decides whom to trust.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ClaimedId([u8; 32]);
+
+impl ClaimedId {
+    pub(crate) const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes as they were claimed.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for ClaimedId {
+    /// The text form that the id would have, which [`NodeId`] parses if it is a valid one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text::write(f, PREFIX, &self.0)
+    }
+}
+
+impl fmt::Debug for ClaimedId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} (claimed)")
+    }
+}
+
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         text::write(f, PREFIX, &self.0)

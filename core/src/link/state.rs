@@ -202,7 +202,6 @@ impl Link {
         self.recv.clear();
         self.handshake = None;
         let mut unsent = 0;
-        let mut peer = None;
         if let Some(session) = &mut self.session {
             while let Some(call) = session.pending.pop() {
                 let error = CallError::LinkClosed { reason: why.clone(), executed: call.executed() };
@@ -210,7 +209,7 @@ impl Link {
             }
             session.drop_inbound();
             unsent = session.lanes.unsent();
-            if by == By::Transport || !reason::is_sent(&why) {
+            if by == By::Transport || !phase.is_open() || !reason::is_sent(&why) {
                 session.closed = true;
             } else if !session.closed {
                 session.control.close = Some(why.clone());
@@ -219,13 +218,9 @@ impl Link {
         if by == By::Transport {
             self.send.clear();
         }
-        if let Some(known) = &self.peer {
-            peer = Some(known.id);
-        }
-        let peer = peer.or(self.claimed.take());
         self.drain = None;
         self.timers.set(Timer::Flush, self.now + self.config.timing.flush);
-        let closed = Closed { reason: why, by, phase, peer, unsent };
+        let closed = Closed { reason: why, by, phase, peer: self.proved, claimed: self.claimed, unsent };
         self.ending = Some(Box::new(Ending { closed, now: by == By::Transport }));
     }
 }
