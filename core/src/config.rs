@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::crypto::{CryptoProvider, RustCrypto, Secret, Suite, SuiteSet};
+use crate::crypto::{CryptoError, CryptoProvider, RustCrypto, Secret, Suite, SuiteSet};
 use crate::hello::{Capability, DialAddress, Hello, HelloError, Limits, VersionRange};
 use crate::identity::{NodeId, Signer};
 
@@ -127,10 +127,12 @@ impl ClusterSecret {
     }
 
     /// The psk of a network (docs/wire.md §3.2).
-    fn psk(&self, provider: &dyn CryptoProvider, network: &[u8]) -> Secret<32> {
+    fn psk(&self, provider: &dyn CryptoProvider, network: &[u8]) -> Result<Secret<32>, ConfigError> {
         let mut psk = Secret::default();
-        provider.hkdf_sha256(b"handclasp/1 cluster secret", &self.0, &[network], psk.expose_mut());
-        psk
+        provider
+            .hkdf_sha256(b"handclasp/1 cluster secret", &self.0, &[network], psk.expose_mut())
+            .map_err(ConfigError::Provider)?;
+        Ok(psk)
     }
 }
 
@@ -339,8 +341,8 @@ impl ConfigBuilder {
         hello.destination = Some([0; 32]);
         hello.check()?;
         hello.destination = None;
-        let psks =
-            self.secrets.iter().map(|secret| secret.psk(&*self.provider, &self.network)).collect();
+        let psks = self.secrets.iter().map(|secret| secret.psk(&*self.provider, &self.network));
+        let psks = psks.collect::<Result<_, _>>()?;
         Ok(Arc::new(Config {
             signer: self.signer,
             provider: self.provider,
@@ -373,6 +375,8 @@ pub enum ConfigError {
     },
     /// The provider has no suite that fits: with a cluster secret one with a psk, without one a suite without.
     NoSuite,
+    /// The provider failed to derive a key.
+    Provider(CryptoError),
     /// Something in the hello is out of its range.
     Hello(HelloError),
 }
@@ -395,6 +399,7 @@ impl fmt::Display for ConfigError {
                 write!(f, "a network id has at most {MAX_NETWORK} bytes, this one {length}")
             }
             Self::NoSuite => f.write_str("the crypto provider has no suite for this configuration"),
+            Self::Provider(error) => write!(f, "the crypto provider failed: {error}"),
             Self::Hello(error) => error.fmt(f),
         }
     }

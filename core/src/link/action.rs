@@ -1,5 +1,6 @@
 //! What a link tells its owner.
 
+use alloc::boxed::Box;
 use core::fmt;
 use core::ops::Deref;
 use core::time::Duration;
@@ -89,7 +90,7 @@ pub enum Event<'a> {
         /// The application's code.
         code: u32,
         /// The application's text.
-        detail: &'a str,
+        detail: Box<str>,
     },
     /// The link has ended. The last event of each link, and exactly one.
     Closed(&'a Closed),

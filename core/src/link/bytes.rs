@@ -134,11 +134,6 @@ impl ByteQueue {
         self.bytes.get(self.head..self.head + count).unwrap_or_default()
     }
 
-    /// Everything that is queued.
-    pub(super) fn all(&self) -> &[u8] {
-        self.bytes.get(self.head..).unwrap_or_default()
-    }
-
     pub(super) fn pop(&mut self, count: usize) {
         self.head += count;
         if self.head >= self.bytes.len() {

@@ -18,10 +18,6 @@ pub(crate) enum Budget {
     Replies = 1,
 }
 
-impl Budget {
-    pub(crate) const ALL: [Self; 2] = [Self::Messages, Self::Replies];
-}
-
 /// One direction's view of one budget, at the sender.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SendCredit {
@@ -36,10 +32,6 @@ impl SendCredit {
 
     pub(super) const fn covers(self, charge: usize) -> bool {
         charge as u64 <= self.available
-    }
-
-    pub(super) const fn available(self) -> u64 {
-        self.available
     }
 
     /// Takes `charge`, which [`covers`](Self::covers) has allowed.

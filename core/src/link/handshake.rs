@@ -88,7 +88,13 @@ impl Handshake {
     }
 
     /// The bytes that a signature is made over.
-    fn signed(role: Role, hash: &[u8; 32], responder_auth: &[u8; 32], hello: &[u8], id: &[u8; 32]) -> Vec<u8> {
+    fn signed(
+        role: Role,
+        hash: &[u8; 32],
+        responder_auth: &[u8; 32],
+        hello: &[u8],
+        id: &[u8; 32],
+    ) -> Vec<u8> {
         let (role, responder_auth) = match role {
             Role::Initiator => (0, *responder_auth),
             Role::Responder => (1, [0; 32]),
@@ -176,7 +182,9 @@ impl Link {
 
     /// Writes the own message of the key exchange.
     fn write_key_exchange(&mut self) {
-        let Some(noise) = self.handshake.as_mut().and_then(|handshake| handshake.noise.as_mut()) else { return };
+        let Some(noise) = self.handshake.as_mut().and_then(|handshake| handshake.noise.as_mut()) else {
+            return;
+        };
         let out = self.send.out();
         let start = out.len();
         out.extend_from_slice(&[0, 0]);
@@ -218,7 +226,7 @@ impl Link {
 
     /// The one length that the other side's message of the key exchange has.
     pub(super) fn key_exchange_len(&self) -> usize {
-        match &self.handshake {
+        match self.handshake.as_deref() {
             Some(Handshake { role: Role::Responder, suite: Some(suite), .. }) if !suite.has_psk() => 32,
             _ => 32 + TAG_LEN,
         }
@@ -279,7 +287,9 @@ impl Link {
 
     /// The other side's record of the handshake.
     pub(super) fn on_authentication(&mut self, body: &mut [u8]) {
-        let Some(channel) = self.handshake.as_mut().and_then(|handshake| handshake.channel.as_mut()) else { return };
+        let Some(channel) = self.handshake.as_mut().and_then(|handshake| handshake.channel.as_mut()) else {
+            return;
+        };
         let Some((text, tag)) = body.split_last_chunk_mut::<TAG_LEN>() else {
             return self.violate(Malformed::new("handshake record: shorter than its tag"));
         };
@@ -327,17 +337,18 @@ impl Link {
             Ok((id, outcome)) => (Some(outcome), Some(id), None),
             Err(why) => (None, None, Some(why)),
         };
+        let mut exports = (Secret::default(), [0; 32]);
         if let Some(keys) = keys {
             // Before they agree on limits, both sides keep to their own.
             let limits = outcome.as_ref().map_or(handshake.hello.limits, |outcome| outcome.limits);
             let session = Session::new(keys.seal, keys.open, limits, handshake.first_ping, self.now);
             self.session = Some(Box::new(session));
-            self.exports = Some((keys.exporter, keys.binding));
+            exports = (keys.exporter, keys.binding);
         }
         let (Some(id), Some(outcome)) = (id, outcome) else {
             return self.refuse_with(verdict.unwrap_or(Reason::BadSignature));
         };
-        let (exporter, channel_binding) = self.exports.take().unwrap_or_default();
+        let (exporter, channel_binding) = exports;
         let peer = Peer { id, hello: claim.hello, outcome, suite, channel_binding, exporter };
         self.peer = Some(Box::new(peer));
         self.announce.identified = true;
@@ -424,7 +435,9 @@ impl Link {
             }
         }
         self.end(why, By::Local);
-        if let (Some(session), Some(Role::Responder), Reason::Refused(refusal)) = (&mut self.session, role, &told) {
+        if let (Some(session), Some(Role::Responder), Reason::Refused(refusal)) =
+            (&mut self.session, role, &told)
+        {
             let mut status = Vec::new();
             FrameWriter::new(&mut status).status_refuse(|out| wire::refusal::emit(refusal, out));
             session.control.status = Some(status);
@@ -463,7 +476,9 @@ impl Handshake {
                 NodeId::from_bytes(claim.id).map_err(|_| Reason::BadSignature)?
             }
         };
-        if self.role == Role::Responder && claim.hello.destination.is_some_and(|wanted| wanted != *own.as_bytes()) {
+        if self.role == Role::Responder
+            && claim.hello.destination.is_some_and(|wanted| wanted != *own.as_bytes())
+        {
             return Err(Reason::Refused(Refusal::WrongDestination));
         }
         let peer_role = match self.role {
@@ -513,7 +528,9 @@ impl Handshake {
 /// Why a step of the key exchange failed, as the link's reason.
 fn key_exchange_failure(error: CryptoError) -> Reason {
     match error {
-        CryptoError::BadTag | CryptoError::ZeroSharedSecret | CryptoError::BadLength => Reason::KeyExchangeFailed,
+        CryptoError::BadTag | CryptoError::ZeroSharedSecret | CryptoError::BadLength => {
+            Reason::KeyExchangeFailed
+        }
         _ => Reason::ProviderFailed,
     }
 }

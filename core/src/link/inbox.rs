@@ -73,6 +73,10 @@ impl Inbox {
         self.items.push_back(item);
     }
 
+    pub(super) fn front(&self) -> Option<&Item> {
+        self.items.front()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }

@@ -191,7 +191,9 @@ impl fmt::Display for Why {
             Self::Draining => f.write_str("the link drains after a goodbye and takes no new work"),
             Self::Closed => f.write_str("the link has ended"),
             Self::Full => f.write_str("the send buffer is full"),
-            Self::TooManyCalls { limit } => write!(f, "{limit} calls are in flight, as many as the peer serves"),
+            Self::TooManyCalls { limit } => {
+                write!(f, "{limit} calls are in flight, as many as the peer serves")
+            }
             Self::TooLarge { limit } => write!(f, "longer than the {limit} bytes that the peer takes"),
             Self::LongServiceName => write!(f, "the service name has more than {MAX_SERVICE} bytes"),
             Self::NobodyWaits => f.write_str("nobody waits for this answer any more"),

@@ -156,7 +156,9 @@ impl Lanes {
 
     /// Whether new work is queued that has not been begun.
     pub(super) fn has_new_work(&self) -> bool {
-        self.queues.iter().any(|queue| queue.entries.iter().any(|entry| !entry.dead && entry.kind.is_new_work()))
+        self.queues
+            .iter()
+            .any(|queue| queue.entries.iter().any(|entry| !entry.dead && entry.kind.is_new_work()))
     }
 
     /// Which lanes can write `room` bytes or fewer, where an empty record has `record`.
@@ -305,14 +307,16 @@ impl Lanes {
     pub(super) fn take_unsent(&mut self) -> Option<Unsent> {
         for (at, queue) in self.queues.iter_mut().enumerate() {
             while let Some(entry) = queue.entries.front() {
-                let Some(priority) = Lane::at(at).priority().filter(|_| {
-                    entry.kind == Kind::Send && queue.begun.is_none() && !entry.dead
-                }) else {
+                let Some(priority) = Lane::at(at)
+                    .priority()
+                    .filter(|_| entry.kind == Kind::Send && queue.begun.is_none() && !entry.dead)
+                else {
                     queue.discard();
                     continue;
                 };
                 let small = queue.small.front(entry.small_len());
-                let (service, body) = small.split_at_checked(usize::from(entry.service_len)).unwrap_or_default();
+                let (service, body) =
+                    small.split_at_checked(usize::from(entry.service_len)).unwrap_or_default();
                 let unsent = Unsent {
                     service: core::str::from_utf8(service).unwrap_or_default().to_string(),
                     body: entry.large.clone().unwrap_or_else(|| Bytes::copy_from_slice(body)),
@@ -332,7 +336,12 @@ impl Lanes {
             .iter()
             .map(|queue| {
                 let begun = usize::from(queue.begun.is_some());
-                queue.entries.iter().skip(begun).filter(|entry| !entry.dead && entry.kind == Kind::Send).count()
+                queue
+                    .entries
+                    .iter()
+                    .skip(begun)
+                    .filter(|entry| !entry.dead && entry.kind == Kind::Send)
+                    .count()
             })
             .sum()
     }

@@ -246,8 +246,12 @@ impl Link {
 
     fn expire_calls(&mut self) {
         if let Some(session) = &mut self.session {
-            let mut context =
-                Context { now: self.now, phase: self.phase, timers: &mut self.timers, stats: &mut self.stats };
+            let mut context = Context {
+                now: self.now,
+                phase: self.phase,
+                timers: &mut self.timers,
+                stats: &mut self.stats,
+            };
             session.expire_calls(&mut context);
         }
         self.advance_drain();

@@ -73,12 +73,8 @@ impl Link {
 
     fn seal_record(&mut self) -> Result<(), CryptoError> {
         let Some(session) = &mut self.session else { return Ok(()) };
-        let mut context = Context {
-            now: self.now,
-            phase: self.phase,
-            timers: &mut self.timers,
-            stats: &mut self.stats,
-        };
+        let mut context =
+            Context { now: self.now, phase: self.phase, timers: &mut self.timers, stats: &mut self.stats };
         session.seal_record(self.send.out(), self.ending.is_some(), &self.config, &mut context)?;
         if self.phase == Phase::Draining {
             self.advance_drain();
@@ -213,13 +209,7 @@ impl Session {
         }
     }
 
-    fn write_messages(
-        &mut self,
-        out: &mut Vec<u8>,
-        text: usize,
-        record: usize,
-        context: &mut Context<'_>,
-    ) {
+    fn write_messages(&mut self, out: &mut Vec<u8>, text: usize, record: usize, context: &mut Context<'_>) {
         loop {
             let room = record.saturating_sub(out.len() - text);
             let mut writer = FrameWriter::new(out);

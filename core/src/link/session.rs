@@ -277,7 +277,9 @@ impl Session {
     }
 
     fn take_partial(&mut self, lane: Lane, context: &Context<'_>) -> Result<Partial, Reason> {
-        self.partial[lane.index()].take().ok_or_else(|| context.violation("DATA: no message is under way in its lane"))
+        self.partial[lane.index()]
+            .take()
+            .ok_or_else(|| context.violation("DATA: no message is under way in its lane"))
     }
 
     /// Whether a whole message goes to the application. A call over the limit is answered at once, and an id in use ends the link.

@@ -7,9 +7,6 @@ use super::reader::{Malformed, Reader, VARINT_MAX, put_varint, varint_len};
 /// `type ‖ flags ‖ length`.
 pub(crate) const HEADER_LEN: usize = 4;
 
-/// The longest header of a message's first frame, service name included.
-pub(crate) const LONGEST_BEGIN: usize = HEADER_LEN + 8 + 8 + 8 + 1 + 255;
-
 const MORE: u8 = 0x80;
 const ABANDON: u8 = 0x40;
 const LANE_MASK: u8 = 0x07;
@@ -183,11 +180,7 @@ impl<'a> Frame<'a> {
             Begin::Reply { id }
         } else {
             let service = text(body.prefixed_u8()?)?;
-            if kind == kind::SEND {
-                Begin::Send { service }
-            } else {
-                Begin::Call { id, timeout_ms, service }
-            }
+            if kind == kind::SEND { Begin::Send { service } } else { Begin::Call { id, timeout_ms, service } }
         };
         let body = body.rest();
         if total.is_some_and(|total| total <= body.len() as u64) {

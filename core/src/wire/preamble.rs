@@ -58,7 +58,9 @@ impl Preamble {
         }
         let offered = SuiteSet::from_bits(u16::from_be_bytes([o0, o1]));
         if suite.checked_sub(1).is_none_or(|bit| bit >= 16 || offered.bits() & (1 << bit) == 0) {
-            return Err(PreambleError::Malformed(Malformed::new("preamble: the suite chosen is not offered")));
+            return Err(PreambleError::Malformed(Malformed::new(
+                "preamble: the suite chosen is not offered",
+            )));
         }
         Ok(Self { suite, offered })
     }

@@ -51,7 +51,8 @@ pub(crate) fn parse(bytes: &[u8], own: NodeId, phase: Phase) -> Result<Reason, M
             if detail.len() > MAX_DETAIL {
                 return Err(Malformed::new("goodbye: text over 255 bytes"));
             }
-            let detail = core::str::from_utf8(detail).map_err(|_| Malformed::new("goodbye: text is not UTF-8"))?;
+            let detail =
+                core::str::from_utf8(detail).map_err(|_| Malformed::new("goodbye: text is not UTF-8"))?;
             Reason::Goodbye { code, detail: detail.to_string() }
         }
         2 => Reason::Idle,

@@ -1,0 +1,99 @@
+//! One step of one link, for any poll-based runtime.
+//!
+//! [`pump`] is the loop that every asynchronous adapter needs, written with [`core::task`] and three closures. It knows no runtime: how a
+//! stream is read and written and where events go is the caller's, and so are the clock, the timer and the task.
+
+use core::task::{Context, Poll};
+
+use crate::link::{Action, Event, Link, Ready};
+use crate::time::Instant;
+
+/// How many reads and writes one step makes at most, so that one busy link lets others of its thread run.
+const BUDGET: usize = 32;
+
+/// What to do after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pumped {
+    /// Nothing more can be done now. Step again when the stream or the application wakes the task, after a command, and at `deadline`
+    /// if there is one.
+    Idle {
+        /// When to call [`Link::handle_timeout`] and step again.
+        deadline: Option<Instant>,
+    },
+    /// There is more to do, but others should have their turn: let them, then step again.
+    Busy,
+    /// The link has ended and its last event was delivered. Shut the stream down.
+    Finished,
+}
+
+/// Moves bytes and events of `link` as far as they go without waiting.
+///
+/// - `read` and `write` are the stream's poll functions; `Ok(0)` from `read` is its end. They register the task's waker when they are
+///   pending, and are not called again in the same step. The slices they are given are not kept across a wait.
+/// - `deliver` takes an event and says whether it can take another. `events` says whether it can take a first one. While it cannot, bytes
+///   still go both ways: pings are answered and credit bounds what piles up.
+///
+/// An error of the stream ends the link with [`Reason::Transport`](crate::Reason::Transport) and is returned once; step on until
+/// [`Pumped::Finished`].
+///
+/// # Errors
+/// The stream's own error.
+pub fn pump<E>(
+    link: &mut Link,
+    context: &mut Context<'_>,
+    now: Instant,
+    mut events: bool,
+    mut read: impl FnMut(&mut Context<'_>, &mut [u8]) -> Poll<Result<usize, E>>,
+    mut write: impl FnMut(&mut Context<'_>, &[u8]) -> Poll<Result<usize, E>>,
+    mut deliver: impl FnMut(Event<'_>) -> bool,
+) -> Result<Pumped, E> {
+    let (mut readable, mut writable) = (true, true);
+    let mut budget = BUDGET;
+    loop {
+        let deadline = loop {
+            match link.poll(now, Ready { events, write: writable }) {
+                Action::Event(event) => events = deliver(event),
+                Action::Send => match write(context, link.transmit(now)) {
+                    Poll::Pending => writable = false,
+                    // A stream that takes nothing of something never will.
+                    Poll::Ready(Ok(0)) => link.transport_failed(now),
+                    Poll::Ready(Ok(count)) => {
+                        link.transmitted(count, now);
+                        budget = budget.saturating_sub(1);
+                    }
+                    Poll::Ready(Err(error)) => {
+                        link.transport_failed(now);
+                        return Err(error);
+                    }
+                },
+                Action::Timeout(deadline) => break deadline,
+            }
+        };
+        if link.is_finished() {
+            return Ok(Pumped::Finished);
+        }
+        if budget == 0 {
+            return Ok(Pumped::Busy);
+        }
+        let space = link.recv_space();
+        readable &= !space.is_empty();
+        if !readable {
+            return Ok(Pumped::Idle { deadline });
+        }
+        match read(context, space) {
+            Poll::Pending => readable = false,
+            Poll::Ready(Ok(0)) => {
+                link.recv_closed(now);
+                readable = false;
+            }
+            Poll::Ready(Ok(count)) => {
+                link.received(count, now);
+                budget = budget.saturating_sub(1);
+            }
+            Poll::Ready(Err(error)) => {
+                link.transport_failed(now);
+                return Err(error);
+            }
+        }
+    }
+}

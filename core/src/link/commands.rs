@@ -1,0 +1,233 @@
+//! What the owner tells a link to do. A command is checked and queued at once, or refused with a reason and the message given back.
+
+use super::Link;
+use super::calls::{Pending, Sealed};
+use super::message::{
+    CallId, MAX_ERROR_DETAIL, MAX_SERVICE, Message, Payload, Rejected, ReplyRejected, ReplyToken, Why,
+};
+use super::queue::{Kind, Unsent};
+use super::state::Phase;
+use super::timers::Timer;
+use crate::crypto::CryptoError;
+use crate::error::{By, Reason, ServiceError};
+use crate::refusal::Refusal;
+use crate::time::Instant;
+use crate::wire::frame::{Begin, Lane, begin_len};
+use crate::wire::reader::VARINT_MAX;
+use crate::wire::reason::MAX_DETAIL;
+use core::time::Duration;
+
+impl Link {
+    /// Sends a message one way. It is queued at once; its order among messages of the same priority is kept.
+    ///
+    /// # Errors
+    /// [`Rejected`] gives the message back with the reason: not established, draining, closed, full, too large.
+    pub fn send<'a>(&mut self, message: Message<'a>) -> Result<(), Rejected<'a>> {
+        if let Err(why) = self.may_queue(&message) {
+            return Err(Rejected { why, message });
+        }
+        if let Some(session) = &mut self.session {
+            let body = message.body.queued();
+            session.lanes.push(message.priority.lane(), Kind::Send, message.service, body);
+        }
+        Ok(())
+    }
+
+    /// Calls a service of the peer and waits at most `timeout` for the answer, which comes as
+    /// [`Event::Reply`](super::Event::Reply) or [`Event::CallFailed`](super::Event::CallFailed).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and as many calls in flight as the peer serves.
+    pub fn call<'a>(
+        &mut self,
+        message: Message<'a>,
+        timeout: Duration,
+        now: Instant,
+    ) -> Result<CallId, Rejected<'a>> {
+        self.advance(now);
+        if let Err(why) = self.may_queue(&message) {
+            return Err(Rejected { why, message });
+        }
+        let Some(session) = &mut self.session else { return Err(Rejected { why: Why::Closed, message }) };
+        let limit = session.limits.max_calls;
+        if session.pending.len() >= limit as usize || session.next_call > VARINT_MAX {
+            return Err(Rejected { why: Why::TooManyCalls { limit }, message });
+        }
+        let id = session.next_call;
+        session.next_call += 1;
+        let (deadline, lane) = (self.now + timeout, message.priority.lane());
+        // The id is new, so there is room for it.
+        let _ = session.pending.insert(Pending { id, deadline, lane, sealed: Sealed::Nothing });
+        session.lanes.push(lane, Kind::Call { id, deadline }, message.service, message.body.queued());
+        self.timers.set_earliest(Timer::Calls, deadline);
+        Ok(CallId(id))
+    }
+
+    fn may_queue(&self, message: &Message<'_>) -> Result<(), Why> {
+        match self.phase {
+            Phase::Established => {}
+            Phase::Draining => return Err(Why::Draining),
+            Phase::Closed => return Err(Why::Closed),
+            _ => return Err(Why::NotEstablished),
+        }
+        let Some(session) = &self.session else { return Err(Why::Closed) };
+        if message.service.len() > MAX_SERVICE {
+            return Err(Why::LongServiceName);
+        }
+        let limit = session.limits.max_message;
+        if message.body.len() > limit as usize {
+            return Err(Why::TooLarge { limit });
+        }
+        if self.send_space() == 0 {
+            return Err(Why::Full);
+        }
+        Ok(())
+    }
+
+    /// Bytes that may still be queued before the send buffer is full. The last message may go over it.
+    pub fn send_space(&self) -> usize {
+        self.config.send_buffer.max(1).saturating_sub(self.queued())
+    }
+
+    /// Gives up a call and tells the peer to stop. No event of it follows, unless its answer has come already and waits to be
+    /// taken. Does nothing if the call is over.
+    pub fn cancel(&mut self, call: CallId, now: Instant) {
+        self.advance(now);
+        if let Some(session) = &mut self.session {
+            if let Some(pending) = session.pending.remove(call.0) {
+                session.withdraw(&pending);
+            }
+        }
+        self.advance_drain();
+    }
+
+    /// Answers a call.
+    ///
+    /// # Errors
+    /// [`ReplyRejected`] with the token if another answer can still be given: the body is longer than the caller takes, or the send
+    /// buffer is full. Without the token if nobody waits any more, which is no fault.
+    pub fn reply<'a>(
+        &mut self,
+        token: ReplyToken,
+        answer: Result<Payload<'a>, ServiceError>,
+    ) -> Result<(), ReplyRejected> {
+        let full = self.send_space() == 0;
+        let gone = ReplyRejected { why: Why::NobodyWaits, token: None };
+        if token.link != self.tag {
+            return Err(gone);
+        }
+        let Some(session) = self.session.as_mut().filter(|_| self.phase.is_open()) else { return Err(gone) };
+        let Some(call) = session.serving.get_mut(token.id).copied() else { return Err(gone) };
+        let limit = session.limits.max_message;
+        match &answer {
+            Ok(body) if body.len() > limit as usize => {
+                return Err(ReplyRejected { why: Why::TooLarge { limit }, token: Some(token) });
+            }
+            Err(ServiceError::Application { detail, .. }) if detail.len() > MAX_ERROR_DETAIL => {
+                let why = Why::TooLarge { limit: MAX_ERROR_DETAIL as u32 };
+                return Err(ReplyRejected { why, token: Some(token) });
+            }
+            Ok(_) if full => return Err(ReplyRejected { why: Why::Full, token: Some(token) }),
+            _ => {}
+        }
+        session.serving.remove(token.id);
+        match answer {
+            Ok(body) => {
+                let begin = Begin::Reply { id: token.id };
+                let fits = begin_len(&begin, None) + body.len() <= usize::from(session.limits.max_record) / 2;
+                // A long answer goes back the way its call came: in the reply lane it would hold up short ones.
+                let lane = if fits { Lane::REPLY } else { call.lane };
+                session.lanes.push(lane, Kind::Reply { id: token.id }, "", body.queued());
+            }
+            Err(error) => session.answer_error(token.id, &error),
+        }
+        Ok(())
+    }
+
+    /// Takes the peer that [`Event::Identified`](super::Event::Identified) asked about. Does nothing in another phase.
+    pub fn admit(&mut self, now: Instant) {
+        self.advance(now);
+        if self.phase == Phase::Admission {
+            self.accept();
+            self.process();
+        }
+    }
+
+    /// Refuses the peer that [`Event::Identified`](super::Event::Identified) asked about, and tells it why. In an earlier phase of a
+    /// responder, [`Refusal::OverCapacity`] goes out in the clear; in any other case the link just ends.
+    pub fn refuse(&mut self, refusal: Refusal, now: Instant) {
+        use crate::wire::preamble::CleartextRefusal;
+        self.advance(now);
+        match (self.phase, &refusal) {
+            (Phase::Preamble | Phase::KeyExchange, Refusal::OverCapacity { retry_after })
+                if !self.is_initiator() =>
+            {
+                let seconds = u16::try_from(retry_after.as_millis().div_ceil(1000)).unwrap_or(u16::MAX);
+                self.refuse_in_clear(CleartextRefusal::OverCapacity { seconds }, Reason::Refused(refusal));
+            }
+            (Phase::Admission, _) => self.refuse_with(Reason::Refused(refusal)),
+            (phase, _) if phase.is_handshake() => self.end(Reason::Refused(refusal), By::Local),
+            _ => {}
+        }
+    }
+
+    /// Says goodbye: no new sends or calls from here on; what was queued before goes out, calls in flight finish, then the link closes, at the
+    /// latest after the drain time. Saying it again changes nothing. Before the link is established it just ends.
+    ///
+    /// `detail` is cut to 255 bytes.
+    pub fn goodbye(&mut self, code: u32, detail: &str, now: Instant) {
+        self.advance(now);
+        let why = Reason::Goodbye { code, detail: cut(detail, MAX_DETAIL).into() };
+        match self.phase {
+            Phase::Established => self.drain(By::Local, why),
+            phase if phase.is_handshake() => self.end(why, By::Local),
+            _ => {}
+        }
+    }
+
+    /// Ends the link at once, without a goodbye; the peer is told `dropped`, or the reason given, as far as the stream takes it.
+    pub fn close(&mut self, now: Instant) {
+        self.advance(now);
+        self.end(Reason::Dropped, By::Local);
+    }
+
+    /// Changes the key of this direction with the next record, and asks the peer to change its own. Requests do not pile up.
+    pub fn rekey(&mut self, now: Instant) {
+        self.advance(now);
+        if let Some(session) = self.session.as_mut().filter(|_| self.phase.is_open()) {
+            session.control.rekey = Some(true);
+        }
+    }
+
+    /// Sends a ping, to measure the round trip: see [`Stats::rtt`](super::Stats::rtt).
+    pub fn ping(&mut self, now: Instant) {
+        self.advance(now);
+        if let Some(session) = self.session.as_mut().filter(|_| self.phase.is_open()) {
+            session.queue_ping();
+        }
+    }
+
+    /// Fills `out` with keying material that only the two sides of this link share, for the application's own use. Different labels give
+    /// independent bytes.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadLength`] if `out` is longer than 8160 bytes, or `label` or `context` longer than 65 535;
+    /// [`CryptoError::OutOfTurn`] before the link is established.
+    pub fn export(&self, label: &[u8], context: &[u8], out: &mut [u8]) -> Result<(), CryptoError> {
+        match &self.peer {
+            Some(peer) if self.session.is_some() => peer.export(&*self.config.provider, label, context, out),
+            _ => Err(CryptoError::OutOfTurn),
+        }
+    }
+
+    /// After the end: the one-way messages that were queued and never begun, in order. Nothing of them was sent.
+    pub fn take_unsent(&mut self) -> Option<Unsent> {
+        self.session.as_mut().filter(|_| self.phase == Phase::Closed)?.lanes.take_unsent()
+    }
+}
+
+/// The longest beginning of `text` that has at most `limit` bytes.
+fn cut(text: &str, limit: usize) -> &str {
+    let end = (0..=limit.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    end.and_then(|end| text.get(..end)).unwrap_or_default()
+}
