@@ -1,0 +1,4 @@
+//! Links from their establishment to their end: keys, messages, credit, liveness, goodbye. One file a theme.
+
+mod hostile;
+mod support;
