@@ -1,6 +1,10 @@
 //! Links from their establishment to their end: keys, messages, credit, liveness, goodbye. One file a theme.
 
 mod calls;
+mod credit;
 mod deadlines;
 mod hostile;
+mod keys;
+mod lanes;
+mod order;
 mod support;
