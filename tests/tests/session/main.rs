@@ -3,8 +3,10 @@
 mod calls;
 mod credit;
 mod deadlines;
+mod goodbye;
 mod hostile;
 mod keys;
 mod lanes;
+mod liveness;
 mod order;
 mod support;
