@@ -3,10 +3,12 @@
 mod calls;
 mod credit;
 mod deadlines;
+mod events;
 mod goodbye;
 mod hostile;
 mod keys;
 mod lanes;
 mod liveness;
 mod order;
+mod reasons;
 mod support;
