@@ -160,7 +160,8 @@ impl Raw {
         let part = |at: usize| Secret::new(out[32 * at..32 * (at + 1)].try_into().expect("32 bytes"));
         let (sealing, opening) = if role == Role::Initiator { (0, 1) } else { (1, 0) };
         let cipher = Suite::NnChaChaPoly.cipher();
-        let outcome = negotiate(&hello, &wire::hello::parse(&hello_bytes).expect("a hello")).expect("agreement");
+        let outcome =
+            negotiate(&hello, &wire::hello::parse(&hello_bytes).expect("a hello")).expect("agreement");
         let mut raw = Self {
             link: start.link,
             events: start.events,

@@ -140,7 +140,12 @@ fn m2_dropped_answers_give_their_credit_back() {
         raw.send(&reply(id, &[0; 1000]));
     }
     assert_eq!(ended(&raw), None);
-    let given: u64 = raw.frames().iter().filter(|frame| frame.kind == 0x20).map(|frame| read_varint(&frame.body[1..]).0).sum();
+    let given: u64 = raw
+        .frames()
+        .iter()
+        .filter(|frame| frame.kind == 0x20)
+        .map(|frame| read_varint(&frame.body[1..]).0)
+        .sum();
     assert_eq!(given, 99 * 1064);
 }
 
@@ -241,7 +246,11 @@ fn m5_error_codes_are_those_of_the_wire_format() {
         (5, vec![], ServiceError::DeadlineExceeded),
         (6, vec![], ServiceError::Cancelled),
         (7, vec![0, 0, 1, 0], ServiceError::TooLarge { limit: 256 }),
-        (8, b"\0\0\0\x07why".to_vec(), ServiceError::Application { code: 7, detail: Bytes::from_static(b"why") }),
+        (
+            8,
+            b"\0\0\0\x07why".to_vec(),
+            ServiceError::Application { code: 7, detail: Bytes::from_static(b"why") },
+        ),
         (77, b"of a later version".to_vec(), ServiceError::Other { code: 77 }),
     ] {
         let call = raw.link.call(Message::new("s", b""), secs(5), raw.now).expect("taken");

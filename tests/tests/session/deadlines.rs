@@ -34,8 +34,13 @@ fn m3_both_ends_stop_exactly_at_the_deadline() {
         assert!(take_events(&mut pair, side).is_empty());
     }
     pair.pass(millis(1));
-    assert_eq!(failure(&mut pair, Side::Initiator), CallError::DeadlineExceeded { executed: Executed::Unknown });
-    assert!(matches!(take_events(&mut pair, Side::Responder)[..], [Owned::Cancelled(id)] if id == token.call()));
+    assert_eq!(
+        failure(&mut pair, Side::Initiator),
+        CallError::DeadlineExceeded { executed: Executed::Unknown }
+    );
+    assert!(
+        matches!(take_events(&mut pair, Side::Responder)[..], [Owned::Cancelled(id)] if id == token.call())
+    );
     let rejected = pair.responder.link.reply(token, Ok(Payload::from(b"late"))).unwrap_err();
     assert_eq!((rejected.why, rejected.token), (Why::NobodyWaits, None));
     no_trace(&mut pair);
@@ -146,7 +151,10 @@ fn m3_cancel_before_sealing_leaves_no_byte_and_no_event() {
     raw.ready.write = true;
     raw.act();
     let frames = raw.frames();
-    assert!(matches!(&frames[..], [only] if only.kind == 0x11 && only.body.ends_with(b"third")), "{frames:?}");
+    assert!(
+        matches!(&frames[..], [only] if only.kind == 0x11 && only.body.ends_with(b"third")),
+        "{frames:?}"
+    );
     raw.pass(secs(4));
     assert!(raw.events.is_empty());
 }
@@ -160,7 +168,9 @@ fn m3_cancel_reaches_the_other_side() {
     let token = next_call(&mut pair, Side::Responder);
     pair.initiator.link.cancel(call, now);
     pair.run();
-    assert!(matches!(take_events(&mut pair, Side::Responder)[..], [Owned::Cancelled(id)] if id == token.call()));
+    assert!(
+        matches!(take_events(&mut pair, Side::Responder)[..], [Owned::Cancelled(id)] if id == token.call())
+    );
     assert_eq!(pair.responder.link.reply(token, Ok(Payload::from(b""))).unwrap_err().why, Why::NobodyWaits);
     pair.pass(secs(10));
     assert!(take_events(&mut pair, Side::Initiator).is_empty());

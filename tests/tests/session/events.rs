@@ -157,12 +157,15 @@ fn l4_what_came_before_the_end_is_told_before_it() {
     pair.responder.ready = Ready::ALL;
     pair.run();
     let events = take_events(&mut pair, Side::Responder);
-    assert!(matches!(&events[..], [
+    assert!(
+        matches!(&events[..], [
         Owned::Message { .. },
         Owned::Message { .. },
         Owned::Message { .. },
         Owned::Closed(closed),
-    ] if closed.reason == Reason::Dropped), "{events:?}");
+    ] if closed.reason == Reason::Dropped),
+        "{events:?}"
+    );
 }
 
 #[test]

@@ -236,7 +236,9 @@ fn l3_half_sent_messages_are_finished_before_the_end() {
     assert!(!raw.frames().iter().any(|frame| frame.kind == 0x42), "CLOSE with a message half received");
     raw.send(&[frame(0x15, 3, b"cdef"), frame(0x41, 0, [0; 4])].concat());
     assert!(raw.frames().iter().any(|frame| frame.kind == 0x42));
-    assert!(raw.events.iter().any(|event| matches!(event, Owned::Message { body, .. } if &body[..] == b"abcdef")));
+    assert!(
+        raw.events.iter().any(|event| matches!(event, Owned::Message { body, .. } if &body[..] == b"abcdef"))
+    );
 }
 
 #[test]
@@ -253,7 +255,9 @@ fn l3_a_peer_that_leaves_with_calls_unanswered_is_believed() {
     raw.act();
     raw.send(&[frame(0x41, 0, [0; 4]), frame(0x42, 0, [0, 1, 0, 0, 0, 0])].concat());
     let executed = raw.events.iter().find_map(|event| match event {
-        Owned::CallFailed { call, error: CallError::LinkClosed { executed, .. } } if *call == asked => Some(*executed),
+        Owned::CallFailed { call, error: CallError::LinkClosed { executed, .. } } if *call == asked => {
+            Some(*executed)
+        }
         _ => None,
     });
     assert_eq!(executed, Some(Executed::Unknown));

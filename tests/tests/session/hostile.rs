@@ -153,15 +153,21 @@ fn m9_messages_that_do_not_add_up_are_violations() {
         assert_violation(&name("ABANDON with a body"), &[first(), data(3 | ABANDON, b"c")]);
         assert_violation(&name("ABANDON with MORE"), &[first(), data(3 | ABANDON | MORE, b"")]);
         assert_violation(&name("a piece in another lane"), &[first(), data(4, b"cdef")]);
-        assert_violation(&name("a piece behind ABANDON"), &[first(), data(3 | ABANDON, b""), data(3, b"cdef")]);
+        assert_violation(
+            &name("a piece behind ABANDON"),
+            &[first(), data(3 | ABANDON, b""), data(3, b"cdef")],
+        );
         assert_violation(&name("a piece behind the end"), &[first(), data(3, b"cdef"), data(3, b"g")]);
-        assert_passes(&name("another lane's message between"), &[
-            first(),
-            frame(0x10, 5, b"\x01s"),
-            data(3 | MORE, b"cde"),
-            frame(0x10, 2, b"\x01s"),
-            data(3, b"f"),
-        ]);
+        assert_passes(
+            &name("another lane's message between"),
+            &[
+                first(),
+                frame(0x10, 5, b"\x01s"),
+                data(3 | MORE, b"cde"),
+                frame(0x10, 2, b"\x01s"),
+                data(3, b"f"),
+            ],
+        );
     }
 }
 
@@ -195,7 +201,10 @@ fn m9_an_abandoned_message_is_never_heard_of_and_its_credit_returns() {
 #[test]
 fn m9_a_call_with_an_id_in_flight_is_a_violation() {
     assert_violation("the same id twice", &[call(3, 5000, "s", b""), call(3, 5000, "s", b"")]);
-    assert_violation("also in another order", &[call(9, 5000, "s", b""), call(3, 5000, "s", b""), call(9, 1, "s", b"")]);
+    assert_violation(
+        "also in another order",
+        &[call(9, 5000, "s", b""), call(3, 5000, "s", b""), call(9, 1, "s", b"")],
+    );
     // Once the first is cancelled, the id is free.
     let cancel = frame(0x14, 0, varint(3));
     assert_passes("free again", &[call(3, 5000, "s", b""), cancel, call(3, 5000, "s", b"")]);
@@ -312,7 +321,8 @@ fn m9_sends_behind_a_goodbye_are_violations() {
         raw.send(&goodbye);
         raw.send(&late);
         let late = raw.events.iter().filter(|event| {
-            matches!(event, Owned::Message { .. }) || matches!(event, Owned::Call { token, .. } if token.call() == 2)
+            matches!(event, Owned::Message { .. })
+                || matches!(event, Owned::Call { token, .. } if token.call() == 2)
         });
         assert_eq!(late.count(), 0, "new work behind GOODBYE was delivered");
     }

@@ -37,7 +37,13 @@ impl CryptoProvider for Spy {
     fn sha256(&self, parts: &[&[u8]]) -> [u8; 32] {
         RustCrypto.sha256(parts)
     }
-    fn hkdf_sha256(&self, salt: &[u8], key: &[u8], info: &[&[u8]], out: &mut [u8]) -> Result<(), CryptoError> {
+    fn hkdf_sha256(
+        &self,
+        salt: &[u8],
+        key: &[u8],
+        info: &[&[u8]],
+        out: &mut [u8],
+    ) -> Result<(), CryptoError> {
         RustCrypto.hkdf_sha256(salt, key, info, out)
     }
     fn verify(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> Result<(), CryptoError> {
@@ -51,7 +57,12 @@ impl CryptoProvider for Spy {
 }
 
 impl CipherKey for SpyKey {
-    fn seal(&self, nonce: &[u8; NONCE_LEN], ad: &[u8], text: &mut [u8]) -> Result<[u8; TAG_LEN], CryptoError> {
+    fn seal(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        ad: &[u8],
+        text: &mut [u8],
+    ) -> Result<[u8; TAG_LEN], CryptoError> {
         self.2.lock().expect("not poisoned").push((self.0, *nonce, true));
         self.1.seal(nonce, ad, text)
     }

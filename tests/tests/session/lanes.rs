@@ -47,7 +47,8 @@ fn m7_a_large_message_is_in_pieces_of_at_most_a_record() {
     raw.link.send(Message::new("s", vec![3; 300_000])).expect("taken");
     raw.act();
     let records = raw.records();
-    let sizes: Vec<usize> = records.iter().map(|record| record.iter().map(|frame| frame.body.len() + 4).sum()).collect();
+    let sizes: Vec<usize> =
+        records.iter().map(|record| record.iter().map(|frame| frame.body.len() + 4).sum()).collect();
     assert!(sizes.iter().all(|size| *size <= usize::from(Limits::default().max_record)));
     assert!(sizes[..sizes.len() - 1].iter().all(|size| *size > 16_000), "records are filled: {sizes:?}");
     let body: usize = records.iter().flatten().map(|frame| frame.body.len()).sum();

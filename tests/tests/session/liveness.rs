@@ -42,7 +42,10 @@ fn l1_a_silent_peer_is_dead_after_two_misses_exactly() {
         assert_eq!(pings(&mut raw).len(), 2);
         raw.pass(millis(1));
         let closed = raw.closed().expect("the end").clone();
-        assert_eq!((closed.reason, closed.by, closed.phase), (Reason::PeerDead, By::Transport, Phase::Established));
+        assert_eq!(
+            (closed.reason, closed.by, closed.phase),
+            (Reason::PeerDead, By::Transport, Phase::Established)
+        );
         assert!(matches!(raw.events.last(), Some(Owned::Closed(_))));
         assert_eq!(raw.frames(), [], "nothing is said to the dead");
     }

@@ -11,4 +11,5 @@ mod lanes;
 mod liveness;
 mod order;
 mod reasons;
+mod storm;
 mod support;

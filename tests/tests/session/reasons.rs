@@ -95,13 +95,21 @@ fn rows(heading: &str) -> Vec<Vec<&'static str>> {
     let section = DOCUMENT.split_once(heading).expect("the heading").1;
     let section = section.split("\n#").next().unwrap_or(section);
     let cells = |line: &'static str| line.trim_matches('|').split('|').map(str::trim).collect();
-    section.lines().filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit()).map(cells).collect()
+    section
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit())
+        .map(cells)
+        .collect()
 }
 
 #[test]
 fn l5_codes_and_names_are_unique_and_those_of_the_document() {
     let mut documented = BTreeMap::new();
-    for row in rows("## 10. Close reasons").iter().filter(|row| !row[0].contains('–')).chain(&rows("### 3.7 Refusals")) {
+    for row in rows("## 10. Close reasons")
+        .iter()
+        .filter(|row| !row[0].contains('–'))
+        .chain(&rows("### 3.7 Refusals"))
+    {
         let before = documented.insert(row[0].parse::<u16>().expect("a number"), row[1]);
         assert_eq!(before, None, "{row:?} stands there twice");
     }
@@ -118,7 +126,9 @@ fn l5_codes_and_names_are_unique_and_those_of_the_document() {
 fn l5_the_document_says_when_a_refused_dial_may_be_tried_again() {
     let refusals: BTreeMap<u16, Retry> = all()
         .into_iter()
-        .filter_map(|reason| if let Reason::Refused(_) = &reason { Some((reason.code(), reason.retry())) } else { None })
+        .filter_map(|reason| {
+            if let Reason::Refused(_) = &reason { Some((reason.code(), reason.retry())) } else { None }
+        })
         .collect();
     let table = rows("### 3.7 Refusals");
     assert_eq!(table.len(), refusals.len());
@@ -142,7 +152,10 @@ fn l5_a_reason_that_travels_arrives_as_itself_and_the_others_are_not_believed() 
         let mut raw = raw();
         raw.send(&frame(0x42, 0, [&code.to_be_bytes()[..], detail].concat()));
         let closed = raw.closed().expect("CLOSE without a goodbye is the end").clone();
-        if matches!(row[3], "never sent" | "§3.4") || row[3].starts_with("never sent:") || matches!(code, 41 | 42) {
+        if matches!(row[3], "never sent" | "§3.4")
+            || row[3].starts_with("never sent:")
+            || matches!(code, 41 | 42)
+        {
             assert!(matches!(closed.reason, Reason::Violation(_)), "{row:?}: {closed:?}");
             assert_eq!(closed.by, By::Local, "{row:?}");
         } else {
@@ -197,7 +210,10 @@ fn l5_truncation_is_nobodys_word() {
     pair.deliver(Side::Responder);
     pair.act(Side::Responder);
     let closed = pair.closed(Side::Responder);
-    assert_eq!((closed.reason, closed.by, closed.phase), (Reason::Truncated, By::Transport, Phase::Established));
+    assert_eq!(
+        (closed.reason, closed.by, closed.phase),
+        (Reason::Truncated, By::Transport, Phase::Established)
+    );
 }
 
 #[test]
