@@ -104,6 +104,7 @@ pub struct Link {
 
 /// Events of which each link has one at most.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // each event has come or not, on its own
 struct Announce {
     opened: bool,
     identified: bool,

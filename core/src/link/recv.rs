@@ -81,7 +81,7 @@ impl Link {
     fn process_preamble(&mut self) -> Option<()> {
         let preamble = *self.recv.pending().first_chunk::<PREAMBLE_LEN>()?;
         self.recv.take(PREAMBLE_LEN)?;
-        self.on_preamble(&preamble);
+        self.on_preamble(preamble);
         Some(())
     }
 

@@ -190,7 +190,7 @@ impl Session {
     fn on_begin(
         &mut self,
         lane: Lane,
-        begin: Begin<'_>,
+        first: Begin<'_>,
         total: Option<u64>,
         body: &[u8],
         context: &mut Context<'_>,
@@ -203,7 +203,7 @@ impl Session {
         if self.partial[lane.index()].is_some() {
             return Err(context.violation("a message begins inside another one of its lane"));
         }
-        let (begun, service) = match begin {
+        let (begun, service) = match first {
             Begin::Send { service } => (Begun::Send, service),
             Begin::Call { id, timeout_ms, service } => {
                 let deadline = context.now + Duration::from_millis(timeout_ms);
