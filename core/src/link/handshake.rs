@@ -157,6 +157,8 @@ struct Keys {
     open: OpenKey,
     exporter: Secret<32>,
     binding: [u8; 32],
+    #[cfg(feature = "key-log")]
+    log: Box<super::KeyLog>,
 }
 
 impl Link {
@@ -340,6 +342,10 @@ impl Link {
             let session = Session::new(keys.seal, keys.open, limits, handshake.first_ping, self.now);
             self.session = Some(Box::new(session));
             exports = (keys.exporter, keys.binding);
+            #[cfg(feature = "key-log")]
+            {
+                self.key_log = Some(keys.log);
+            }
         }
         let (Some(id), Some(outcome)) = (id, outcome) else {
             return self.refuse_with(verdict.unwrap_or(Reason::BadSignature));
@@ -383,6 +389,10 @@ impl Link {
                         (peer.exporter, peer.channel_binding) = (keys.exporter, keys.binding);
                         let session = Session::new(keys.seal, keys.open, limits, first_ping, self.now);
                         self.session = Some(Box::new(session));
+                        #[cfg(feature = "key-log")]
+                        {
+                            self.key_log = Some(keys.log);
+                        }
                         self.enter_step(Phase::Status);
                     }
                     Err(why) => self.end(why, By::Local),
@@ -517,6 +527,8 @@ impl Handshake {
             open: OpenKey::new(provider, cipher, &open).map_err(|_| Reason::ProviderFailed)?,
             exporter: part(2),
             binding: *part(3).expose(),
+            #[cfg(feature = "key-log")]
+            log: Box::new(super::KeyLog { handshake_hash: channel.hash, traffic_keys: [part(0), part(1)] }),
         })
     }
 }
