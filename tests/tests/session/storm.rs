@@ -86,7 +86,7 @@ fn body(number: u64, length: usize) -> Vec<u8> {
 fn number_of(body: &[u8]) -> u64 {
     let (number, rest) = body.split_first_chunk::<8>().expect("a number");
     let number = u64::from_be_bytes(*number);
-    assert!(rest.iter().all(|byte| *byte == number as u8), "the body of {number} was mixed up");
+    assert!(rest == vec![number as u8; rest.len()], "the body of {number} was mixed up");
     number
 }
 
