@@ -150,7 +150,9 @@ impl Link {
     /// Queues CLOSE once nothing is left to do, and ends the link once CLOSE has gone both ways.
     pub(super) fn advance_drain(&mut self) {
         let (Some(drain), Some(session)) = (&self.drain, &mut self.session) else { return };
-        if session.is_drained() && session.control.close.is_none() && !session.closed {
+        // The other side may have begun work before it heard the goodbye: its own says that it has begun all it will.
+        let all_begun = session.peer_said_goodbye || drain.close_received.is_some();
+        if all_begun && session.is_drained() && session.control.close.is_none() && !session.closed {
             session.control.close = Some(drain.reason.clone());
         }
         if session.closed {

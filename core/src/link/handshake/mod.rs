@@ -338,8 +338,11 @@ impl Link {
                 self.establish();
             }
             2 => {
-                let refusal = wire::refusal::parse(reader.rest()).map_err(malformed)?;
-                self.end(Reason::Refused(refusal.mirrored()), By::Peer);
+                let own = self.config.node_id();
+                match wire::reason::parse(reader.rest(), own, Phase::Status).map_err(malformed)? {
+                    why @ (Reason::Refused(_) | Reason::Downgrade) => self.end(why, By::Peer),
+                    _ => return Err(malformed(Malformed::new("STATUS: a reason that is no refusal"))),
+                }
             }
             _ => return Err(malformed(Malformed::new("STATUS: unknown status"))),
         }
@@ -362,11 +365,9 @@ impl Link {
             }
         }
         self.end(why, By::Local);
-        if let (Some(session), Some(Role::Responder), Reason::Refused(refusal)) =
-            (&mut self.session, role, &told)
-        {
+        if let (Some(session), Some(Role::Responder), true) = (&mut self.session, role, sayable) {
             let mut status = Vec::new();
-            FrameWriter::new(&mut status).status_refuse(|out| wire::refusal::emit(refusal, out));
+            FrameWriter::new(&mut status).status_refuse(|out| wire::reason::emit(&told, out));
             session.control.status = Some(status);
             session.closed = false;
         }
