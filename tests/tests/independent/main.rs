@@ -1,0 +1,9 @@
+//! The link against an independent peer that was written from `docs/wire.md` alone, in both roles.
+
+#![allow(unreachable_pub, reason = "a test exports nothing")]
+
+mod ends;
+mod handshake;
+mod peer;
+mod traffic;
+mod world;
