@@ -1,6 +1,8 @@
 //! Handshakes in both roles, what they agree on, and how they are refused.
 
-use handclasp::{By, Capability, Reason, Refusal, VersionRange};
+use std::sync::Arc;
+
+use handclasp::{By, Capability, Config, Reason, Refusal, VersionRange};
 use handclasp_sim::{Owned, id};
 
 use crate::peer::hello::{self, Coded, Hello};
@@ -11,6 +13,28 @@ fn ours(setup: Setup, change: impl FnOnce(&mut Hello)) -> Setup {
     let mut setup = setup;
     change(&mut setup.hello);
     setup
+}
+
+/// A peer that leaves every refusal to the link.
+fn stubborn(setup: Setup) -> Setup {
+    Setup { stubborn: true, ..setup }
+}
+
+/// Whichever initiates finds out first; a stubborn peer leaves it to the link in both roles. `reason` is how the link words
+/// what `coded` says from the link's side, `mirrored` from the peer's.
+fn refused(setup: &Setup, config: &Arc<Config>, reason: &Reason, coded: &Coded, mirrored: &Coded) {
+    for link_dials in [true, false] {
+        let mut world = World::new(link_dials, config, stubborn(setup.clone()));
+        world.run();
+        assert_eq!(world.closed().reason, *reason);
+        assert_eq!((world.closed().by, world.closed().peer), (By::Local, Some(id(PEER))));
+        assert_eq!(world.peer.over, Some(Over::Refused(coded.clone())));
+    }
+    let mut world = World::new(false, config, setup.clone());
+    world.run();
+    assert_eq!(world.closed().reason, *reason);
+    assert_eq!((world.closed().by, world.closed().peer), (By::Peer, None));
+    assert_eq!(world.peer.over, Some(Over::Refusing(mirrored.clone())));
 }
 
 #[test]
@@ -71,17 +95,12 @@ fn h2_versions_meet_at_the_highest_common_one() {
 
 #[test]
 fn h2_no_common_version_is_refused_with_both_ranges() {
-    for link_dials in [true, false] {
-        let config = config(false).versions(VersionRange::new(3, 9).unwrap()).build().unwrap();
-        let mut world = World::new(link_dials, &config, ours(setup(false), |hello| hello.versions = (10, 11)));
-        world.run();
-        let closed = world.closed();
-        let range = |min, max| VersionRange::new(min, max).unwrap();
-        let refusal = Refusal::Incompatible { ours: range(3, 9), theirs: range(10, 11) };
-        assert_eq!(closed.reason, Reason::Refused(refusal));
-        assert_eq!((closed.by, closed.peer), (By::Local, Some(id(PEER))));
-        assert_eq!(world.peer.over, Some(Over::Refused(Coded::new(21, &[0, 3, 0, 9, 0, 10, 0, 11]))));
-    }
+    let config = config(false).versions(VersionRange::new(3, 9).unwrap()).build().unwrap();
+    let range = |min, max| VersionRange::new(min, max).unwrap();
+    let reason = Reason::Refused(Refusal::Incompatible { ours: range(3, 9), theirs: range(10, 11) });
+    let setup = ours(setup(false), |hello| hello.versions = (10, 11));
+    let coded = |bytes: [u8; 8]| Coded::new(21, &bytes);
+    refused(&setup, &config, &reason, &coded([0, 3, 0, 9, 0, 10, 0, 11]), &coded([0, 10, 0, 11, 0, 3, 0, 9]));
 }
 
 #[test]
@@ -130,17 +149,14 @@ fn h4_capabilities_and_digest_are_the_same_on_both_sides() {
 
 #[test]
 fn h5_a_missing_capability_is_named_to_both_sides() {
-    for link_dials in [true, false] {
-        let config = config(false).capability(Capability::new("needed", 1..=1).unwrap().required());
-        let setup = ours(setup(false), |hello| {
-            hello.capabilities = vec![hello::Capability { required: true, ..hello::Capability::new("a", 1, 1) }];
-        });
-        let mut world = World::new(link_dials, &config.build().unwrap(), setup);
-        world.run();
-        let names = vec!["a".to_owned(), "needed".to_owned()];
-        assert_eq!(world.closed().reason, Reason::Refused(Refusal::MissingCapability { names }));
-        assert_eq!(world.peer.over, Some(Over::Refused(Coded::new(23, b"\x02\x01a\x06needed"))));
-    }
+    let config = config(false).capability(Capability::new("needed", 1..=1).unwrap().required());
+    let setup = ours(setup(false), |hello| {
+        hello.capabilities = vec![hello::Capability { required: true, ..hello::Capability::new("a", 1, 1) }];
+    });
+    let names = vec!["a".to_owned(), "needed".to_owned()];
+    let reason = Reason::Refused(Refusal::MissingCapability { names });
+    let coded = Coded::new(23, b"\x02\x01a\x06needed");
+    refused(&setup, &config.build().unwrap(), &reason, &coded, &coded);
 }
 
 #[test]
@@ -215,14 +231,10 @@ fn h6_wrong_peer_wrong_destination_and_self() {
 
 #[test]
 fn h6_other_protocols_part() {
-    for link_dials in [true, false] {
-        let config = config(false).protocol(*b"one").build().unwrap();
-        let setup = ours(setup(false), |hello| hello.protocol = Some(b"two".to_vec()));
-        let mut world = World::new(link_dials, &config, setup);
-        world.run();
-        assert_eq!(world.closed().reason, Reason::Refused(Refusal::OtherProtocol));
-        assert_eq!(world.peer.over, Some(Over::Refused(Coded::new(30, &[]))));
-    }
+    let config = config(false).protocol(*b"one").build().unwrap();
+    let setup = ours(setup(false), |hello| hello.protocol = Some(b"two".to_vec()));
+    let coded = Coded::new(30, &[]);
+    refused(&setup, &config, &Reason::Refused(Refusal::OtherProtocol), &coded, &coded);
 }
 
 #[test]
@@ -289,8 +301,9 @@ fn h8_a_replayed_or_malformed_hello_ends_the_handshake() {
     for link_dials in [true, false] {
         for change in bad {
             let mut world =
-                World::new(link_dials, &config(false).build().unwrap(), ours(setup(false), change));
+                World::new(link_dials, &config(false).build().unwrap(), stubborn(ours(setup(false), change)));
             world.run();
+            assert_eq!(world.peer.over, None);
             assert_eq!(world.closed().reason.code(), 50, "{:?}", world.peer.setup.hello);
         }
     }

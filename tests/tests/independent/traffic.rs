@@ -7,7 +7,7 @@ use handclasp_sim::Owned;
 
 use crate::peer::bytes::{ABANDON, Frame, MORE, kind, varint};
 use crate::peer::{Got, Over};
-use crate::world::World;
+use crate::world::{World, config, setup};
 
 const ROLES: [bool; 2] = [true, false];
 
@@ -180,13 +180,14 @@ fn m7_messages_cut_over_many_records_both_ways() {
 #[test]
 fn m7_an_abandoned_message_is_never_heard_of_and_costs_nothing() {
     let mut world = World::usual(true);
-    let before = world.peer.credit;
-    let frames = world.peer.call_frames(5, "s", &pattern(9000), 3000);
-    world.peer.put_each(&frames[..2]);
-    world.peer.put(&[Frame::new(kind::DATA, 3 | ABANDON, [])]);
-    world.run();
-    assert!(world.events.is_empty(), "{:?}", world.events);
-    assert_eq!(world.peer.credit, before);
+    // More than the window in all.
+    for _ in 0..20 {
+        let frames = world.peer.call_frames(5, "s", &pattern(90_000), 3000);
+        world.peer.put_each(&frames[..2]);
+        world.peer.put(&[Frame::new(kind::DATA, 3 | ABANDON, [])]);
+        world.run();
+        assert!(world.events.is_empty(), "{:?}", world.events);
+    }
     // The lane and the id are free again.
     let frames = world.peer.call_frames(5, "s", b"", 3000);
     world.peer.put(&frames);
@@ -225,6 +226,31 @@ fn m8_credit_adds_up_in_both_directions() {
         assert_eq!(world.events.len(), 4);
         // The link may keep small amounts back and add them up; it gives what is missing before it is needed.
         assert!(world.peer.credit[0] >= window / 2, "{:?}", world.peer.credit);
+    }
+}
+
+#[test]
+fn m8_the_smallest_window_never_gets_stuck() {
+    for role in ROLES {
+        let mut setup = setup(false);
+        setup.hello.window = setup.hello.max_message + 64 + 255;
+        let mut world = World::open(role, &config(false).build().unwrap(), setup);
+        let name = "n".repeat(255);
+        // The largest message that there is takes all of the window; whatever came before it must have been given back.
+        for length in [1, 100_000, 7, 100_000] {
+            let frames = world.peer.send_frames(3, &name, &pattern(length), 3800);
+            world.peer.put_each(&frames);
+            world.run();
+            world.link.send(Message::new(&name, &pattern(length)[..])).unwrap();
+            world.run();
+            assert!(matches!(&got(&mut world)[..], [Got::Send { body, .. }] if body.len() == length));
+            let call = world.link.call(Message::new("s", &b""[..]), Duration::from_secs(5), world.now).unwrap();
+            world.run();
+            let frames = world.peer.reply_frames(1, call.get(), &pattern(length), 3800);
+            world.peer.put_each(&frames);
+            world.run();
+            world.peer.got.clear();
+        }
     }
 }
 

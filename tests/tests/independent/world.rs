@@ -45,6 +45,7 @@ pub fn setup(secret: bool) -> Setup {
         expected: Some(*id(LINK).as_bytes()),
         offered: if secret { 0b10 } else { 0b01 },
         tamper: None,
+        stubborn: false,
     }
 }
 

@@ -177,7 +177,7 @@ impl Peer {
 
     pub(super) fn on_auth_r(&mut self, record: &[u8]) -> Result<(), Over> {
         let (plain, verdict) = self.examine(record)?;
-        if let Err(refusal) = verdict {
+        if let (Err(refusal), false) = (verdict, self.setup.stubborn) {
             self.put_early(&[&[2], &refusal.bytes()[..]].concat());
             return Err(Over::Refusing(refusal));
         }
@@ -224,10 +224,10 @@ impl Peer {
 
     /// The first frame that an initiator gets under the traffic key.
     pub(super) fn on_status(&mut self, body: &[u8]) -> Result<(), Over> {
-        let outcome = self.outcome.as_ref().expect("judged");
         let mut reader = Reader(body);
         match reader.u8() {
             Some(0) => {
+                let outcome = self.outcome.as_ref().ok_or(Over::Violation("accepted a refusal"))?;
                 let same = reader.u16() == Some(outcome.version) && reader.0 == outcome.digest();
                 if !same {
                     return Err(Over::Violation("another outcome"));

@@ -27,6 +27,8 @@ pub struct Setup {
     pub offered: u16,
     /// Edits the AUTH that is signed, before it is sealed.
     pub tamper: Option<fn(&mut Vec<u8>)>,
+    /// Goes on where it should refuse, so that the other side has to.
+    pub stubborn: bool,
 }
 
 impl Setup {
