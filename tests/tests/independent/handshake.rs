@@ -278,7 +278,7 @@ fn h2_cleartext_refusals_that_the_link_gets() {
 }
 
 #[test]
-fn h2_a_suite_that_both_could_have_taken_and_did_not_is_a_downgrade() {
+fn h2_suites_that_only_one_side_has_are_no_downgrade() {
     // The peer's hello says suites 1 to 3, the link's only 1: nothing stronger is common.
     for link_dials in [true, false] {
         let other = ours(setup(false), |hello| hello.suites = 0b111);

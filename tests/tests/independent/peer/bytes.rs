@@ -101,6 +101,27 @@ impl Frame {
         [&[self.kind, self.flags][..], &lengthy(&self.body)].concat()
     }
 
+    /// The frame's name in the document.
+    pub const fn name(&self) -> &'static str {
+        match self.kind {
+            kind::PAD => "PAD",
+            kind::STATUS => "STATUS",
+            kind::SEND => "SEND",
+            kind::CALL => "CALL",
+            kind::REPLY => "REPLY",
+            kind::ERROR => "ERROR",
+            kind::CANCEL => "CANCEL",
+            kind::DATA => "DATA",
+            kind::CREDIT => "CREDIT",
+            kind::PING => "PING",
+            kind::PONG => "PONG",
+            kind::REKEY => "REKEY",
+            kind::GOODBYE => "GOODBYE",
+            kind::CLOSE => "CLOSE",
+            _ => "?",
+        }
+    }
+
     /// All frames of one record's plaintext.
     pub fn read_all(plaintext: &[u8]) -> Option<Vec<Self>> {
         let mut reader = Reader(plaintext);

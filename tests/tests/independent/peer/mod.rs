@@ -9,6 +9,8 @@ mod handshake;
 pub mod hello;
 mod traffic;
 
+pub use handshake::signed;
+
 use bytes::{Frame, lengthy};
 use crypto::{Cipher, Hash, Noise};
 use hello::{Coded, Hello, Outcome};
