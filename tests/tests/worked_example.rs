@@ -17,6 +17,7 @@ use handclasp_sim::{Owned, Pair, Side, builder, id};
 
 use peer::bytes::{Frame, lengthy};
 use peer::crypto::{Cipher, Hash, hkdf, sha256, split, x25519_public};
+use peer::handshake::signed;
 use peer::hello::{self, Hello};
 use peer::{Peer, Setup, State};
 
@@ -209,9 +210,9 @@ fn variant(page: &mut Page, secret: bool) {
             ("I", &one, &one.auth_i, Some(&two.auth_r[..]), &log_i[1]),
         ] {
             let hello = peer.setup.hello.bytes();
-            let signed = peer::signed(who == "I", &noise.h, answered, &hello, &peer.setup.id());
+            let bytes = signed(who == "I", &noise.h, answered, &hello, &peer.setup.id());
             page.value(&format!("hello of {who}"), &hello);
-            page.value(&format!("signed by {who}"), &signed);
+            page.value(&format!("signed by {who}"), &bytes);
             page.value(&format!("signature of {who}"), &auth[auth.len() - 64..]);
             page.value(&format!("AUTH_{who}"), auth);
             page.value(&format!("SHA-256(AUTH_{who})"), &sha256(&[auth]));

@@ -5,5 +5,6 @@
 mod ends;
 mod handshake;
 mod peer;
+mod rules;
 mod traffic;
 mod world;

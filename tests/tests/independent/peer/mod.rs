@@ -5,11 +5,9 @@
 
 pub mod bytes;
 pub mod crypto;
-mod handshake;
+pub mod handshake;
 pub mod hello;
 mod traffic;
-
-pub use handshake::signed;
 
 use bytes::{Frame, lengthy};
 use crypto::{Cipher, Hash, Noise};
@@ -264,6 +262,11 @@ impl Peer {
     pub fn seal(&mut self, plaintext: &[u8]) {
         let record = self.send.as_mut().expect("keys").seal(&[], plaintext);
         self.message(&record);
+    }
+
+    /// Starts the sending key's counter anew, for a record in place of another that was never given out.
+    pub fn send_reset(&mut self) {
+        self.send.as_mut().expect("keys").counter = 0;
     }
 
     /// Sends one record of these frames.
