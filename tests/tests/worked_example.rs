@@ -28,7 +28,8 @@ const SECRET: &[u8] = b"correct horse battery staple";
 const PROTOCOL: &[u8] = b"example/1";
 
 fn config(number: u8, other: u8, secret: bool) -> Arc<Config> {
-    let (versions, chat, name) = if number == 1 { ((1, 3), 1..=4, "alder") } else { ((2, 5), 2..=3, "birch") };
+    let (versions, chat, name) =
+        if number == 1 { ((1, 3), 1..=4, "alder") } else { ((2, 5), 2..=3, "birch") };
     let mut config = builder(number, &[other])
         .network(NETWORK)
         .name(name)
@@ -54,7 +55,8 @@ fn ephemeral(number: u8) -> Hash {
 
 /// The same as [`config`], for the independent peer.
 fn setup(number: u8, other: u8, secret: bool) -> Setup {
-    let (versions, chat, name) = if number == 1 { ((1, 3), (1, 4), "alder") } else { ((2, 5), (2, 3), "birch") };
+    let (versions, chat, name) =
+        if number == 1 { ((1, 3), (1, 4), "alder") } else { ((2, 5), (2, 3), "birch") };
     let suites = if secret { 0b10 } else { 0b01 };
     let mut others = vec![(1, name.as_bytes().to_vec())];
     if number == 1 {
@@ -116,8 +118,7 @@ impl Page {
 
 /// Lets two independent peers shake hands.
 fn shake(secret: bool) -> (Peer, Peer, Vec<u8>, Vec<u8>) {
-    let (mut one, mut two) =
-        (Peer::initiator(setup(1, 2, secret)), Peer::responder(setup(2, 1, secret)));
+    let (mut one, mut two) = (Peer::initiator(setup(1, 2, secret)), Peer::responder(setup(2, 1, secret)));
     let (mut from_one, mut from_two) = (Vec::new(), Vec::new());
     loop {
         let (a, b) = (one.take(), two.take());
@@ -249,8 +250,11 @@ fn variant(page: &mut Page, secret: bool) {
                 let number = cipher.counter;
                 let plaintext = cipher.open(&[], record).expect("the link's record opens under these keys");
                 let frames = Frame::read_all(&plaintext).expect("whole frames");
-                let names: Vec<_> = frames.iter().map(|frame| frame.name()).collect();
-                page.value(&format!("{direction} record {number}, plaintext: {}", names.join(", ")), &plaintext);
+                let names: Vec<_> = frames.iter().map(Frame::name).collect();
+                page.value(
+                    &format!("{direction} record {number}, plaintext: {}", names.join(", ")),
+                    &plaintext,
+                );
                 page.value(&format!("{direction} record {number}, with its length"), &lengthy(record));
             }
         }
@@ -267,7 +271,9 @@ fn render() -> String {
     page.prose("### 11.1 Without a cluster secret (suite 1)");
     variant(&mut page, false);
     page.prose("### 11.2 With a cluster secret (suite 2)");
-    page.prose("The same inputs, with the suites of a side that has a cluster secret in preamble and hellos.");
+    page.prose(
+        "The same inputs, with the suites of a side that has a cluster secret in preamble and hellos.",
+    );
     variant(&mut page, true);
     page.prose("### 11.3 Implementation note");
     page.prose(
@@ -290,7 +296,8 @@ fn k1_h2_the_documents_worked_example_is_what_the_links_do() {
     let (head, rest) = document.split_once(BEGIN).expect("the marker of the beginning");
     let (section, tail) = rest.split_once(END).expect("the marker of the end");
     if std::env::var_os("HANDCLASP_BLESS").is_some_and(|bless| bless == "1") {
-        std::fs::write(&path, [head, BEGIN, &rendered, END, tail].concat()).expect("the document can be written");
+        std::fs::write(&path, [head, BEGIN, &rendered, END, tail].concat())
+            .expect("the document can be written");
         return;
     }
     for (line, (ours, theirs)) in (1..).zip(rendered.lines().zip(section.lines())) {

@@ -50,7 +50,8 @@ fn l6_calls_in_flight_are_answered_before_the_end() {
     for role in ROLES {
         for link_parts in [true, false] {
             let mut world = World::usual(role);
-            let call = world.link.call(Message::new("a", &b""[..]), Duration::from_secs(4), world.now).unwrap();
+            let call =
+                world.link.call(Message::new("a", &b""[..]), Duration::from_secs(4), world.now).unwrap();
             let frames = world.peer.call_frames(1, "b", b"", 10);
             world.peer.put(&frames);
             world.run();
@@ -64,7 +65,9 @@ fn l6_calls_in_flight_are_answered_before_the_end() {
             assert!(world.link.closed().is_none() && world.peer.over.is_none());
             world.link.reply(token, Ok(Payload::from(&b"done"[..]))).unwrap();
             world.run();
-            assert!(world.peer.got.iter().any(|got| matches!(got, Got::Reply { body, .. } if body == b"done")));
+            assert!(
+                world.peer.got.iter().any(|got| matches!(got, Got::Reply { body, .. } if body == b"done"))
+            );
             assert!(world.link.closed().is_none() && world.peer.over.is_none());
             let reply = world.peer.reply_frames(1, call.get(), b"too", 10);
             world.peer.put(&reply);

@@ -68,7 +68,8 @@ fn h9_every_byte_alone() {
 #[test]
 fn k1_another_cluster_secret_or_network_id_exchanges_no_keys() {
     for link_dials in [true, false] {
-        for (secret, network) in [(&b"another secret of the cluster"[..], None), (crate::world::SECRET, Some("other"))]
+        for (secret, network) in
+            [(&b"another secret of the cluster"[..], None), (crate::world::SECRET, Some("other"))]
         {
             let mut other = setup(true);
             other.secret = Some(secret.to_vec());
@@ -126,8 +127,12 @@ fn h4_capabilities_and_digest_are_the_same_on_both_sides() {
             hello.capabilities.clone_from(&mine);
             hello.protocol = Some(b"p/1".to_vec());
             // An unknown extension, a known one marked critical, and the adverts.
-            hello.others =
-                vec![(0x7001, b"what?".to_vec()), (0x8001, b"peer".to_vec()), (6, vec![0; 16]), (0, Vec::new())];
+            hello.others = vec![
+                (0x7001, b"what?".to_vec()),
+                (0x8001, b"peer".to_vec()),
+                (6, vec![0; 16]),
+                (0, Vec::new()),
+            ];
         });
         let world = World::open(link_dials, &config.build().unwrap(), setup);
         let link = world.link.peer().unwrap();
@@ -266,7 +271,9 @@ fn h2_cleartext_refusals_of_major_version_and_suite() {
 
 #[test]
 fn h2_cleartext_refusals_that_the_link_gets() {
-    for (refusal, code) in [([0, 0, 1, 0, 7], 41), ([0, 0, 2, 0, 1], 42), ([0, 0, 3, 0, 9], 20), ([0, 0, 4, 0, 0], 43)] {
+    for (refusal, code) in
+        [([0, 0, 1, 0, 7], 41), ([0, 0, 2, 0, 1], 42), ([0, 0, 3, 0, 9], 20), ([0, 0, 4, 0, 0], 43)]
+    {
         let mut world = World::new(true, &config(false).build().unwrap(), setup(false));
         world.poll();
         world.peer.output.clear();

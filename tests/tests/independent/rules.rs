@@ -67,7 +67,8 @@ fn k1_an_id_that_is_no_point_of_prime_order_is_denied() {
         let place = auth.len() - 96;
         auth[place..place + 32].fill(0);
     });
-    let anyone = handclasp_sim::builder(1, &[]).trust(handclasp::Trust::Anyone).network(crate::world::NETWORK);
+    let anyone =
+        handclasp_sim::builder(1, &[]).trust(handclasp::Trust::Anyone).network(crate::world::NETWORK);
     let mut world = World::new(false, &anyone.build().unwrap(), other);
     world.run();
     assert_eq!(world.peer.over, Some(Over::Refused(Coded::new(22, &[]))));
@@ -310,7 +311,7 @@ fn k4_requests_to_rekey_may_cross_and_add_up() {
     world.peer.ping([1; 8]);
     world.run();
     assert!(world.peer.got.contains(&Got::Pong([1; 8])));
-    assert!(matches!(world.peer.over, None));
+    assert_eq!(world.peer.over, None);
 }
 
 #[test]
@@ -363,4 +364,55 @@ fn k3_the_length_of_a_record_is_not_authenticated_but_its_bytes_are() {
     world.run();
     assert_eq!(world.closed().reason, Reason::DecryptFailed);
     assert_eq!(world.peer.over, None);
+}
+
+#[test]
+fn h6_dialling_an_id_is_trusting_it_and_dialling_anybody_is_not() {
+    let config = handclasp_sim::builder(1, &[7]).network(crate::world::NETWORK).build().unwrap();
+    World::open(true, &config, setup(false));
+    let mut world = World::new(true, &config, setup(false));
+    let dial = handclasp::Dial { expected: None, sequence: 1 };
+    world.link = handclasp::Link::initiator(&config, dial, &handclasp_sim::seed(8), world.now);
+    world.run();
+    assert_eq!(world.closed().reason, Reason::Refused(Refusal::Denied));
+    assert_eq!(world.peer.over, Some(Over::Refused(Coded::new(22, &[]))));
+}
+
+#[test]
+fn l6_reasons_that_close_never_carries() {
+    for code in [0u8, 7, 10, 11, 12, 13, 14, 44, 46, 47, 51, 56] {
+        assert_eq!(code_after(&[Frame::new(kind::CLOSE, 0, [0, code])]), Some(50), "{code}");
+    }
+    for code in [2u8, 3, 4, 5, 6, 22, 24, 25, 26, 27, 28, 29, 30, 50, 52, 53, 54, 55] {
+        assert_eq!(code_after(&[Frame::new(kind::CLOSE, 0, [0, code])]), Some(code.into()), "{code}");
+    }
+}
+
+#[test]
+fn m8_charges_come_back_to_the_byte() {
+    let mut other = setup(false);
+    other.hello.window = other.hello.max_message + 64 + 255;
+    let mut world = World::open(true, &config(false).build().unwrap(), other);
+    // With the smallest window nothing may be held back.
+    let window = world.peer.credit;
+    let frames = world.peer.send_frames(4, "twelve bytes", b"body", 10);
+    world.peer.put(&frames);
+    world.run();
+    assert_eq!(world.peer.got, [Got::Credit(0, 12 + 4 + 64)]);
+    let call = world.link.call(Message::new("s", &b""[..]), Duration::from_secs(1), world.now).unwrap();
+    world.run();
+    world.peer.got.clear();
+    world.peer.error(call.get(), 8, b"\0\0\0\x01and text");
+    world.run();
+    assert_eq!(world.peer.got, [Got::Credit(1, 12 + 64)]);
+    // A reply to nothing, and a message that is abandoned.
+    world.peer.got.clear();
+    let frames = world.peer.reply_frames(1, 99, b"who asked?", 100);
+    world.peer.put(&frames);
+    let frames = world.peer.send_frames(2, "abc", &[0; 9000], 100);
+    world.peer.put(&[frames[0].clone(), Frame::new(kind::DATA, 2 | 0x40, [])]);
+    world.run();
+    world.peer.got.sort_by_key(|got| matches!(got, Got::Credit(0, _)));
+    assert_eq!(world.peer.got, [Got::Credit(1, 10 + 64), Got::Credit(0, 9000 + 3 + 64)]);
+    assert_eq!(world.peer.credit, window);
 }

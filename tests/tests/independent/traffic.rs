@@ -50,11 +50,11 @@ fn m1_send_both_ways() {
 fn m1_call_and_reply_both_ways() {
     for role in ROLES {
         let mut world = World::usual(role);
-        let call = world.link.call(Message::new("sum", &b"1+1"[..]), Duration::from_secs(5), world.now).unwrap();
+        let call =
+            world.link.call(Message::new("sum", &b"1+1"[..]), Duration::from_secs(5), world.now).unwrap();
         world.run();
         let id = call.get();
-        let expected =
-            Got::Call { lane: 3, id, timeout: 5000, service: "sum".into(), body: b"1+1".to_vec() };
+        let expected = Got::Call { lane: 3, id, timeout: 5000, service: "sum".into(), body: b"1+1".to_vec() };
         assert_eq!(got(&mut world), [expected]);
         let reply = world.peer.reply_frames(1, id, b"2", 100);
         world.peer.put(&reply);
@@ -167,12 +167,15 @@ fn m7_messages_cut_over_many_records_both_ways() {
             other => panic!("{other:?}"),
         }
         for lane in [1, 3] {
-            let call = world.link.call(Message::new("s", &b""[..]), Duration::from_secs(5), world.now).unwrap();
+            let call =
+                world.link.call(Message::new("s", &b""[..]), Duration::from_secs(5), world.now).unwrap();
             world.run();
             let frames = world.peer.reply_frames(lane, call.get(), &body, 4000);
             world.peer.put_each(&frames);
             world.run();
-            assert!(matches!(world.events.pop_front(), Some(Owned::Reply { body: seen, .. }) if seen == body));
+            assert!(
+                matches!(world.events.pop_front(), Some(Owned::Reply { body: seen, .. }) if seen == body)
+            );
         }
     }
 }
@@ -244,7 +247,8 @@ fn m8_the_smallest_window_never_gets_stuck() {
             world.link.send(Message::new(&name, &pattern(length)[..])).unwrap();
             world.run();
             assert!(matches!(&got(&mut world)[..], [Got::Send { body, .. }] if body.len() == length));
-            let call = world.link.call(Message::new("s", &b""[..]), Duration::from_secs(5), world.now).unwrap();
+            let call =
+                world.link.call(Message::new("s", &b""[..]), Duration::from_secs(5), world.now).unwrap();
             world.run();
             let frames = world.peer.reply_frames(1, call.get(), &pattern(length), 3800);
             world.peer.put_each(&frames);
@@ -265,7 +269,11 @@ fn m8_credit_that_is_overdrawn_or_without_end_is_flow_control() {
     }
     world.run();
     assert_eq!(world.closed().reason, Reason::FlowControl);
-    assert!(matches!(&world.peer.over, Some(Over::Closed(reason)) if reason.code == 53), "{:?}", world.peer.over);
+    assert!(
+        matches!(&world.peer.over, Some(Over::Closed(reason)) if reason.code == 53),
+        "{:?}",
+        world.peer.over
+    );
 
     let mut world = World::usual(true);
     world.peer.give(1, 1);

@@ -109,7 +109,7 @@ pub struct Step {
     pub k: Option<Hash>,
 }
 
-/// Noise's `HandshakeState` for NN and NNpsk0, seen from one side.
+/// Noise's `HandshakeState` for NN and `NNpsk0`, seen from one side.
 pub struct Noise {
     psk: Option<Hash>,
     secret: [u8; 32],
@@ -130,16 +130,8 @@ impl Noise {
             Some(_) => b"Noise_NNpsk0_25519_ChaChaPoly_SHA256",
         };
         let h = if name.len() <= 32 { split::<1>(name)[0] } else { sha256(&[name]) };
-        let mut noise = Self {
-            psk,
-            secret,
-            theirs: [0; 32],
-            ck: h,
-            h,
-            cipher: None,
-            steps: Vec::new(),
-            shared: [0; 32],
-        };
+        let mut noise =
+            Self { psk, secret, theirs: [0; 32], ck: h, h, cipher: None, steps: Vec::new(), shared: [0; 32] };
         noise.note("Initialize: protocol name");
         noise.mix_hash(prologue);
         noise.note("MixHash(prologue)");

@@ -147,13 +147,7 @@ impl Peer {
         Ok((plain, verdict))
     }
 
-    fn judge(
-        &mut self,
-        hello: &Hello,
-        id: &Hash,
-        signed: &[u8],
-        signature: &Signature,
-    ) -> Result<(), Coded> {
+    fn judge(&mut self, hello: &Hello, id: &Hash, signed: &[u8], signature: &Signature) -> Result<(), Coded> {
         if *id == self.setup.id() {
             return Err(Coded::new(26, &[]));
         }

@@ -174,10 +174,9 @@ pub struct Outcome {
 impl Outcome {
     /// What `ours` and `theirs` agree on, or the refusal as `ours` has to word it.
     pub fn of(ours: &Hello, theirs: &Hello) -> Result<Self, Coded> {
-        if let (Some(one), Some(other)) = (&ours.protocol, &theirs.protocol) {
-            if one != other {
-                return Err(Coded::new(30, &[]));
-            }
+        let protocols = ours.protocol.as_ref().zip(theirs.protocol.as_ref());
+        if protocols.is_some_and(|(one, other)| one != other) {
+            return Err(Coded::new(30, &[]));
         }
         let (a, b) = (ours.versions, theirs.versions);
         let version = a.1.min(b.1);

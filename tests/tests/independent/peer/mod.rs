@@ -2,6 +2,7 @@
 //! link, or with the document.
 
 #![allow(dead_code, reason = "each suite uses a part of it")]
+#![allow(clippy::struct_excessive_bools, reason = "the states of a goodbye are independent of each other")]
 
 pub mod bytes;
 pub mod crypto;

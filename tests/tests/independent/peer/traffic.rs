@@ -126,7 +126,8 @@ impl Peer {
 
     /// Sends CLOSE once a goodbye went both ways and nothing is left.
     pub fn settle(&mut self) {
-        let idle = self.serving.is_empty() && self.pending.is_empty() && self.lanes.iter().all(Option::is_none);
+        let idle =
+            self.serving.is_empty() && self.pending.is_empty() && self.lanes.iter().all(Option::is_none);
         if self.goodbye_sent && self.goodbye_got && idle && !self.close_sent && self.state == State::Open {
             let farewell = self.farewell.clone().unwrap_or_default();
             self.close(&Coded { code: 1, detail: farewell });
@@ -170,6 +171,8 @@ impl Peer {
             kind::REPLY => (1..=5).contains(&lane) && frame.flags & 0x78 == 0,
             kind::ERROR => (1..=5).contains(&lane) && frame.flags & 0xf8 == 0,
             kind::DATA => (1..=5).contains(&lane) && frame.flags & 0x38 == 0,
+            // Frames to skip may have any.
+            0x80.. => true,
             _ => frame.flags == 0,
         };
         if !allowed {
@@ -180,8 +183,7 @@ impl Peer {
         }
         let mut reader = Reader(&frame.body);
         let got = match frame.kind {
-            kind::PAD => return Some(Ok(())),
-            0x80.. => return Some(Ok(())),
+            kind::PAD | 0x80.. => return Some(Ok(())),
             kind::SEND => {
                 let total = if more { reader.varint()? } else { 0 };
                 let service = reader.name()?;
