@@ -93,8 +93,22 @@ fn setup(number: u8, other: u8, secret: bool) -> Setup {
 struct Page(String);
 
 impl Page {
+    /// A paragraph, in lines of at most 118 characters.
     fn prose(&mut self, text: &str) {
-        let _ = writeln!(self.0, "{text}\n");
+        let mut width = 0;
+        for word in text.split(' ') {
+            let length = word.chars().count();
+            if width > 0 && width + 1 + length > 118 {
+                self.0.push('\n');
+                width = 0;
+            } else if width > 0 {
+                self.0.push(' ');
+                width += 1;
+            }
+            self.0.push_str(word);
+            width += length;
+        }
+        self.0.push_str("\n\n");
     }
 
     fn block(&mut self, fill: impl FnOnce(&mut Self)) {

@@ -240,6 +240,7 @@ fn h8_what_is_not() {
         frame(kind::ERROR, 1, b"\x05\0"),
         frame(kind::ERROR, 1, b"\x05\0\x07\0"),
         frame(kind::ERROR, 1, b"\x05\0\x08\0"),
+        frame(kind::ERROR, 1, &[1; 3 + 901]),
         frame(kind::REPLY, 0, b"\x05x"),
         frame(kind::REPLY, 1, b"\0x"),
         frame(kind::CANCEL, 0, b"\0"),
@@ -415,4 +416,13 @@ fn m8_charges_come_back_to_the_byte() {
     world.peer.got.sort_by_key(|got| matches!(got, Got::Credit(0, _)));
     assert_eq!(world.peer.got, [Got::Credit(1, 10 + 64), Got::Credit(0, 9000 + 3 + 64)]);
     assert_eq!(world.peer.credit, window);
+}
+
+#[test]
+fn m8_calls_that_pile_up_answers_are_a_flood() {
+    // Eight are served, and sixteen answers may wait.
+    for (calls, code) in [(24, None), (25, Some(55))] {
+        let calls: Vec<_> = (1..=calls).map(|id| Frame::new(kind::CALL, 3, [id, 0x50, 0x10, 0])).collect();
+        assert_eq!(code_after(&calls), code);
+    }
 }
