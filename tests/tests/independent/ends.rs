@@ -17,7 +17,7 @@ fn bye(code: u32, text: &str) -> Coded {
 }
 
 #[test]
-fn l6_the_link_says_goodbye() {
+fn l3_the_link_says_goodbye() {
     for role in ROLES {
         let mut world = World::usual(role);
         world.link.goodbye(7, "später", world.now);
@@ -32,7 +32,7 @@ fn l6_the_link_says_goodbye() {
 }
 
 #[test]
-fn l6_the_peer_says_goodbye() {
+fn l3_the_peer_says_goodbye() {
     for role in ROLES {
         let mut world = World::usual(role);
         world.peer.goodbye(9, "enough");
@@ -46,7 +46,7 @@ fn l6_the_peer_says_goodbye() {
 }
 
 #[test]
-fn l6_calls_in_flight_are_answered_before_the_end() {
+fn l3_calls_in_flight_are_answered_before_the_end() {
     for role in ROLES {
         for link_parts in [true, false] {
             let mut world = World::usual(role);
@@ -81,7 +81,7 @@ fn l6_calls_in_flight_are_answered_before_the_end() {
 }
 
 #[test]
-fn m4_a_drain_that_takes_too_long_ends_as_drain_timeout() {
+fn l3_a_drain_that_takes_too_long_ends_as_drain_timeout() {
     let mut world = World::usual(true);
     let frames = world.peer.call_frames(1, "b", b"", 10);
     world.peer.put(&frames);
@@ -96,7 +96,7 @@ fn m4_a_drain_that_takes_too_long_ends_as_drain_timeout() {
 }
 
 #[test]
-fn l6_close_ends_at_once_in_both_directions() {
+fn l5_close_ends_at_once_in_both_directions() {
     for role in ROLES {
         let mut world = World::usual(role);
         world.link.close(world.now);
@@ -115,7 +115,7 @@ fn l6_close_ends_at_once_in_both_directions() {
 }
 
 #[test]
-fn l6_the_end_of_the_stream_without_close_is_truncated() {
+fn l5_the_end_of_the_stream_without_close_is_truncated() {
     let mut world = World::usual(true);
     world.end_stream();
     assert_eq!(world.closed().reason, Reason::Truncated);

@@ -324,7 +324,7 @@ fn l1_of_several_pings_the_last_is_answered() {
 }
 
 #[test]
-fn l6_close_waits_for_the_others_goodbye() {
+fn l3_close_waits_for_the_others_goodbye() {
     for role in ROLES {
         let mut world = World::usual(role);
         // A call of the peer is on its way when the link says goodbye.
@@ -348,7 +348,7 @@ fn l6_close_waits_for_the_others_goodbye() {
 }
 
 #[test]
-fn l6_close_is_answered_with_the_same_reason() {
+fn l5_close_is_answered_with_the_same_reason() {
     for body in [&b"\0\x01\0\0\0\x05hi"[..], b"\0\x03", b"\0\x18", b"\0\x32", b"\0\x35"] {
         let mut world = World::usual(false);
         world.peer.put(&[Frame::new(kind::CLOSE, 0, body)]);
@@ -380,7 +380,7 @@ fn h6_dialling_an_id_is_trusting_it_and_dialling_anybody_is_not() {
 }
 
 #[test]
-fn l6_reasons_that_close_never_carries() {
+fn l5_reasons_that_close_never_carries() {
     for code in [0u8, 7, 10, 11, 12, 13, 14, 44, 46, 47, 51, 56] {
         assert_eq!(code_after(&[Frame::new(kind::CLOSE, 0, [0, code])]), Some(50), "{code}");
     }
