@@ -248,10 +248,7 @@ impl Pair {
                 Some(next) => self.now = next,
                 None => self.now = until,
             }
-            let now = self.now;
-            self.initiator.link.handle_timeout(now);
-            self.responder.link.handle_timeout(now);
-            if now == until {
+            if self.now == until {
                 self.run();
                 return;
             }
@@ -261,7 +258,7 @@ impl Pair {
     /// When one end wants to be woken.
     pub fn deadline(&mut self, side: Side) -> Option<Instant> {
         let now = self.now;
-        match self.link(side).poll(now, Ready { events: false, write: false }) {
+        match self.link(side).poll(now, Ready::NOTHING) {
             Action::Timeout(at) => at,
             action => unreachable!("{action:?} without being ready for it"),
         }

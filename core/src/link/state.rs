@@ -22,7 +22,7 @@ use core::fmt;
 
 use super::Link;
 use super::calls::{Pending, Sealed};
-use super::inbox::Item;
+use super::inbox::Notice;
 use super::session::Session;
 use super::timers::Timer;
 use crate::error::{By, CallError, Closed, Executed, Reason, Violation};
@@ -108,12 +108,6 @@ impl Link {
         self.timers.set(Timer::Step, self.now + self.config.timing.step);
     }
 
-    /// Waits for the application's decision; only the whole handshake's deadline runs.
-    pub(super) fn enter_admission(&mut self) {
-        self.phase = Phase::Admission;
-        self.timers.stop(Timer::Step);
-    }
-
     pub(super) fn establish(&mut self) {
         self.phase = Phase::Established;
         self.announce.established = true;
@@ -138,7 +132,7 @@ impl Link {
             Reason::Goodbye { code, detail } => (*code, detail.as_str()),
             _ => (0, ""),
         };
-        session.inbox.push(Item::Draining { by, code, detail: detail.into() });
+        session.notices.push(Notice::Draining { by, code, detail: detail.into() });
         session.control.goodbye = Some(match by {
             By::Local => (code, detail.into()),
             // The answer to a goodbye, which has nothing of its own to say.
@@ -206,7 +200,7 @@ impl Link {
         if let Some(session) = &mut self.session {
             while let Some(call) = session.pending.pop() {
                 let error = CallError::LinkClosed { reason: why.clone(), executed: call.executed() };
-                session.inbox.push(Item::Failed { call: call.id, error });
+                session.notices.push(Notice::Failed { call: call.id, error });
             }
             session.drop_inbound();
             unsent = session.lanes.unsent();
@@ -242,7 +236,7 @@ impl Session {
             self.lanes.cancel(call.lane, call.id);
             let reason = Reason::Goodbye { code: 0, detail: String::new() };
             let error = CallError::LinkClosed { reason, executed: call.executed() };
-            self.inbox.push(Item::Failed { call: call.id, error });
+            self.notices.push(Notice::Failed { call: call.id, error });
         }
     }
 }
