@@ -89,7 +89,6 @@ fn l3_a_drain_that_takes_too_long_ends_as_drain_timeout() {
     world.link.goodbye(1, "", world.now);
     world.run();
     world.now = world.now + Duration::from_secs(5);
-    world.link.handle_timeout(world.now);
     world.run();
     assert_eq!(world.closed().reason, Reason::DrainTimeout);
     assert_eq!(world.peer.over, Some(Over::Closed(Coded::new(6, &[]))));

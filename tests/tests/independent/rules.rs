@@ -285,13 +285,17 @@ fn m2_more_calls_than_agreed_are_answered_with_overloaded() {
 }
 
 #[test]
-fn m3_timeouts_travel_in_whole_milliseconds_rounded_down_and_zero_is_over() {
-    for (timeout, millis) in [(1_999, 1), (500, 0), (5_000_000, 5000)] {
+fn m3_timeouts_travel_in_whole_milliseconds_rounded_up_and_zero_is_over() {
+    for (timeout, millis) in [(1_001, 2), (500, 1), (5_000_000, 5000)] {
         let mut world = World::usual(true);
         let timeout = Duration::from_micros(timeout);
         world.link.call(Message::new("s", &b""[..]), timeout, world.now).unwrap();
         world.run();
-        assert!(matches!(world.peer.got[..], [Got::Call { timeout, .. }] if timeout == millis));
+        assert!(
+            matches!(world.peer.got[..], [Got::Call { timeout, .. }] if timeout == millis),
+            "{millis} {:?}",
+            world.peer.got
+        );
     }
     let mut world = World::usual(true);
     world.peer.put(&[Frame::new(kind::CALL, 3, *b"\x01\0\x01s")]);
