@@ -1,11 +1,13 @@
 //! A deterministic world for handclasp links: no socket, no clock, no thread. The same inputs give the same run.
 //!
-//! [`Pair`] joins two links by two pipes of bytes that a test can look at, cut, delay and edit.
+//! [`Pair`] joins two links by two pipes of bytes that a test can look at, cut, delay and edit; [`raw::Raw`] faces one link with a
+//! peer that speaks the wire format by hand.
 
 #![forbid(unsafe_code)]
 
 mod owned;
 mod pair;
+pub mod raw;
 
 pub use owned::Owned;
 pub use pair::{End, Pair, Pipe, Side};

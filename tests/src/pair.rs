@@ -212,9 +212,11 @@ impl Pair {
             if count == 0 {
                 break;
             }
-            for place in &mut space[..count] {
-                *place = writer.pipe.bytes.pop_front().expect("checked above");
-            }
+            let (front, back) = writer.pipe.bytes.as_slices();
+            let split = count.min(front.len());
+            space[..split].copy_from_slice(&front[..split]);
+            space[split..count].copy_from_slice(&back[..count - split]);
+            writer.pipe.bytes.drain(..count);
             reader.link.received(count, now);
             moved = true;
         }
