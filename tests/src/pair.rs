@@ -160,7 +160,7 @@ impl Pair {
     /// Lets one end act: its events are taken and its bytes written into its pipe. False if it had nothing to do.
     ///
     /// # Panics
-    /// If the link breaks a promise: an event behind `Closed`, a deadline in the past, `Send` without bytes or bytes without `Send`.
+    /// If the link breaks a promise: an event behind `Closed`, `Send` without bytes or bytes without `Send`, a deadline in the past.
     pub fn act(&mut self, side: Side) -> bool {
         let (now, chunk) = (self.now, self.chunk);
         let End { link, events, pipe, ready } = self.end(side);
@@ -196,6 +196,9 @@ impl Pair {
     }
 
     /// Lets one end read what the other has written. False if nothing had come.
+    ///
+    /// # Panics
+    /// Never: what it takes from the pipe it has counted before.
     pub fn deliver(&mut self, side: Side) -> bool {
         let (now, chunk) = (self.now, self.chunk);
         let (reader, writer) = match side {
@@ -253,10 +256,7 @@ impl Pair {
                 Some(next) => self.now = next,
                 None => self.now = until,
             }
-            let now = self.now;
-            self.initiator.link.handle_timeout(now);
-            self.responder.link.handle_timeout(now);
-            if now == until {
+            if self.now == until {
                 self.run();
                 return;
             }
@@ -266,7 +266,7 @@ impl Pair {
     /// When one end wants to be woken.
     pub fn deadline(&mut self, side: Side) -> Option<Instant> {
         let now = self.now;
-        match self.link(side).poll(now, Ready { events: false, write: false }) {
+        match self.link(side).poll(now, Ready::NOTHING) {
             Action::Timeout(at) => at,
             action => unreachable!("{action:?} without being ready for it"),
         }

@@ -15,19 +15,19 @@ use crate::time::Instant;
 /// What the owner can take at the moment; see [`Link::poll`](super::Link::poll).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ready {
-    /// It can take an event.
+    /// It can take an event that is no request: answers, failures, and what concerns the link.
     pub events: bool,
+    /// It can take a request of the peer's: [`Event::Message`] or [`Event::Call`].
+    pub requests: bool,
     /// It can write bytes to the stream.
     pub write: bool,
 }
 
 impl Ready {
-    /// Both.
-    pub const ALL: Self = Self { events: true, write: true };
-    /// Events, while the stream takes no bytes.
-    pub const EVENTS: Self = Self { events: true, write: false };
-    /// Writing, while the application takes no events.
-    pub const WRITE: Self = Self { events: false, write: true };
+    /// Everything.
+    pub const ALL: Self = Self { events: true, requests: true, write: true };
+    /// Nothing: to ask for the next deadline only.
+    pub const NOTHING: Self = Self { events: false, requests: false, write: false };
 }
 
 /// What to do next.
@@ -167,6 +167,8 @@ pub struct Stats {
     pub rekeys_received: u64,
     /// Answers that came too late, twice, or to nothing.
     pub unknown_replies: u64,
+    /// Pongs that answered a ping.
+    pub pongs: u64,
     /// Pongs that answered no ping under way.
     pub unknown_pongs: u64,
     /// Calls that were over before the application could be given them.

@@ -25,7 +25,7 @@ impl Link {
     pub fn recv_space(&mut self) -> &mut [u8] {
         let limit = match (self.phase, &self.session) {
             (Phase::Closed, _) => 0,
-            (Phase::Established | Phase::Draining, Some(session)) => {
+            (Phase::Status | Phase::Established | Phase::Draining, Some(session)) => {
                 READ_AHEAD.max(2 + usize::from(session.limits.max_record) + TAG_LEN)
             }
             _ => 2 + MAX_HANDSHAKE,
@@ -225,9 +225,8 @@ impl Link {
 }
 
 impl Link {
-    /// Handles what is due by `now`.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        self.advance(now);
+    /// Acts on every deadline that has come.
+    pub(super) fn handle_due(&mut self) {
         while let Some(timer) = self.timers.take_due(self.now) {
             match timer {
                 Timer::Step | Timer::Handshake => self.end(Reason::HandshakeTimeout, By::Local),
