@@ -1,14 +1,20 @@
 //! A deterministic world for handclasp links: no socket, no clock, no thread. The same inputs give the same run.
 //!
-//! [`Pair`] joins two links by two pipes of bytes that a test can look at, cut, delay and edit.
+//! [`Pair`] joins two links by two pipes of bytes that a test can look at, cut, delay and edit. [`Solo`] is one link whose other
+//! side is the test itself, with [`hostile::Hostile`] to speak for it. [`Counting`] counts what cryptography costs.
 
 #![forbid(unsafe_code)]
 
+mod counting;
+pub mod hostile;
 mod owned;
 mod pair;
+mod solo;
 
+pub use counting::{Count, Counting, CountingSigner};
 pub use owned::Owned;
 pub use pair::{End, Pair, Pipe, Side};
+pub use solo::Solo;
 
 use std::sync::Arc;
 

@@ -147,6 +147,22 @@ impl Pair {
         while self.step() {}
     }
 
+    /// Runs, and shows `edit` what each end has written before the other reads it: `pipe.log.len() - pipe.bytes.len()` is the place in
+    /// the stream of the first byte on its way, as long as no edit adds or takes bytes.
+    pub fn run_with(&mut self, mut edit: impl FnMut(Side, &mut Pipe)) {
+        loop {
+            let mut moved = false;
+            for side in [Side::Initiator, Side::Responder] {
+                moved |= self.act(side);
+                edit(side, &mut self.end(side).pipe);
+                moved |= self.deliver(side.other());
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
     /// One round: each end does what it can and reads what has come. False if nothing moved.
     pub fn step(&mut self) -> bool {
         let mut moved = false;
