@@ -74,8 +74,7 @@ pub fn signed(role: u8, hash: &[u8; 32], auth_r: &[u8; 32], hello: &[u8], id: &[
 /// Never: the output is short.
 pub fn psk(secret: &[u8], network: &[u8]) -> Secret<32> {
     let mut psk = Secret::default();
-    let derived =
-        RustCrypto.hkdf_sha256(b"handclasp/1 cluster secret", secret, &[network], psk.expose_mut());
+    let derived = RustCrypto.hkdf_sha256(b"handclasp/1 cluster secret", secret, &[network], psk.expose_mut());
     derived.expect("32 bytes are not too many");
     psk
 }
@@ -221,16 +220,17 @@ impl Hostile {
         let info: [&[u8]; 3] = [b"handclasp/1 traffic keys", &r, &i];
         let derived = RustCrypto.hkdf_sha256(&channel.hash, channel.master.expose(), &info, &mut out);
         derived.expect("128 bytes are not too many");
-        let part = |index: usize| -> [u8; 32] {
-            out[32 * index..][..32].try_into().expect("32 bytes are 32 bytes")
-        };
+        let part =
+            |index: usize| -> [u8; 32] { out[32 * index..][..32].try_into().expect("32 bytes are 32 bytes") };
         let (seal, open) = match self.role {
             Role::Initiator => (part(0), part(1)),
             Role::Responder => (part(1), part(0)),
         };
         Traffic {
-            seal: SealKey::new(&RustCrypto, Cipher::ChaChaPoly, &Secret::new(seal)).expect("the cipher is there"),
-            open: OpenKey::new(&RustCrypto, Cipher::ChaChaPoly, &Secret::new(open)).expect("the cipher is there"),
+            seal: SealKey::new(&RustCrypto, Cipher::ChaChaPoly, &Secret::new(seal))
+                .expect("the cipher is there"),
+            open: OpenKey::new(&RustCrypto, Cipher::ChaChaPoly, &Secret::new(open))
+                .expect("the cipher is there"),
             binding: part(3),
         }
     }
