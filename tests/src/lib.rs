@@ -43,6 +43,9 @@ pub fn builder(number: u8, trusted: &[u8]) -> ConfigBuilder {
 }
 
 /// A configuration for node `number` that trusts the nodes `trusted`.
+///
+/// # Panics
+/// Never: the configuration is valid.
 pub fn config(number: u8, trusted: &[u8]) -> Arc<Config> {
     builder(number, trusted).build().expect("a valid configuration")
 }

@@ -174,6 +174,9 @@ impl Pair {
     }
 
     /// Lets one end act: its events are taken and its bytes written into its pipe. False if it had nothing to do.
+    ///
+    /// # Panics
+    /// If the link breaks a promise: an event behind `Closed`, a deadline in the past, `Send` without bytes or bytes without `Send`.
     pub fn act(&mut self, side: Side) -> bool {
         let (now, chunk) = (self.now, self.chunk);
         let End { link, events, pipe, ready } = self.end(side);
@@ -209,6 +212,9 @@ impl Pair {
     }
 
     /// Lets one end read what the other has written. False if nothing had come.
+    ///
+    /// # Panics
+    /// Never.
     pub fn deliver(&mut self, side: Side) -> bool {
         let (now, chunk) = (self.now, self.chunk);
         let (reader, writer) = match side {

@@ -41,6 +41,9 @@ impl Solo {
     }
 
     /// Takes events and bytes until the link has no more; the time that it wants to be woken at.
+    ///
+    /// # Panics
+    /// If the link breaks a promise: an event behind `Closed`, or a deadline in the past.
     pub fn act(&mut self) -> Option<Instant> {
         loop {
             match self.link.poll(self.now, Ready::ALL) {

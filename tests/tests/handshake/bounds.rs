@@ -55,7 +55,7 @@ fn i11_bytes_behind_the_handshake_wait_outside_while_the_application_decides() {
     let record = peer.seal(&auth);
     solo.feed(&record);
     assert_eq!(solo.link.phase(), Phase::Admission);
-    let taken = solo.feed(&[0xaa; 100_000]);
+    let taken = solo.feed(&vec![0xaa; 100_000]);
     assert!(taken <= MOST, "{taken} bytes held");
     assert!(solo.link.recv_space().is_empty());
     assert_eq!(solo.link.phase(), Phase::Admission);
@@ -67,7 +67,7 @@ fn i11_bytes_behind_the_handshake_wait_outside_while_the_application_decides() {
 fn i11_nothing_that_an_unproved_peer_sends_makes_a_link_write_more_than_its_answer() {
     let mut solo = Solo::responder(&config(2, &[1]), 0);
     Hostile::dial_to(&mut solo);
-    solo.feed(&[0; 100_000]);
+    solo.feed(&vec![0; 100_000]);
     assert!(solo.link.closed().is_some());
     assert!(solo.written().len() <= 5);
 }

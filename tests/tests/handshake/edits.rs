@@ -156,11 +156,9 @@ fn h8_whole_messages_dropped_repeated_reordered_or_of_another_length() {
                     }
                     pipe.bytes.extend(parts.concat());
                 });
-                assert!(seen >= index + 1 || act == Act::Drop);
-                let alone = act == Act::SwapWithNext
-                    && (index == 1 && writer == Side::Initiator
-                        || index > 0 && writer == Side::Responder
-                        || index == 2);
+                assert!(seen > index);
+                // The first two messages of each side are on their way together; the others have nothing to change places with.
+                let alone = act == Act::SwapWithNext && index > 0;
                 let verdicts = settle(&mut pair);
                 let reader = &verdicts[usize::from(writer == Side::Initiator)];
                 let last = index + 1 == count;

@@ -44,7 +44,7 @@ fn i2_a_name_travels_and_is_the_key_of_nothing() {
 fn i6_another_peer_than_the_pinned_one_ends_it_before_the_dialler_shows_itself() {
     for trust in [Trust::Anyone, Trust::Ask, Trust::listed([id(2), id(3)])] {
         let (counts, signer) = (Counting::default(), CountingSigner::new(key(1)));
-        let signed = signer.signed();
+        let signatures = signer.signed();
         let dialler = Config::builder(signer, 1).provider(counts.clone()).trust(trust).build().unwrap();
         let mut pair = Pair::of(&dialler, &config(2, &[1]), Some(id(3)));
         let [i, r] = failures(&mut pair);
@@ -57,7 +57,7 @@ fn i6_another_peer_than_the_pinned_one_ends_it_before_the_dialler_shows_itself()
         assert_eq!((i.by, i.phase, i.peer), (By::Local, Phase::Authentication, None));
         assert_eq!((r.reason, r.by), (Reason::WrongPeer { expected: id(2), got: None }, By::Peer));
         assert_eq!((r.claimed, r.peer), (None, None), "the dialler revealed itself");
-        assert_eq!((signed.get(), counts.verified.get()), (0, 0));
+        assert_eq!((signatures.get(), counts.verified.get()), (0, 0));
         let sent = messages(&pair.initiator.pipe.log, true);
         assert_eq!((sent.len(), sent[2].len()), (3, SHORT_REFUSE));
     }
@@ -73,7 +73,7 @@ fn i6_the_pin_alone_is_trust_enough_for_the_dialler() {
 fn i7_an_untrusted_listener_costs_no_signature_and_learns_nothing() {
     for trusted in [&[][..], &[3]] {
         let (counts, signer) = (Counting::default(), CountingSigner::new(key(1)));
-        let signed = signer.signed();
+        let signatures = signer.signed();
         let trust = Trust::listed(trusted.iter().copied().map(id));
         let dialler = Config::builder(signer, 1).provider(counts.clone()).trust(trust).build().unwrap();
         let mut pair = Pair::of(&dialler, &config(2, &[1]), None);
@@ -82,7 +82,7 @@ fn i7_an_untrusted_listener_costs_no_signature_and_learns_nothing() {
         assert_eq!((&i.reason, i.by, i.peer), (&denied, By::Local, None));
         assert_eq!(i.claimed.unwrap().as_bytes(), &id_bytes(2));
         assert_eq!((r.reason, r.by, r.claimed, r.peer), (denied, By::Peer, None, None));
-        assert_eq!((signed.get(), counts.verified.get()), (0, 0));
+        assert_eq!((signatures.get(), counts.verified.get()), (0, 0));
         let sent = messages(&pair.initiator.pipe.log, true);
         assert_eq!((sent.len(), sent[2].len()), (3, SHORT_REFUSE));
     }

@@ -133,7 +133,7 @@ fn k5_two_sessions_spliced_at_any_message_authenticate_nothing_wrong() {
     }];
     for (which, donor) in donors.iter().enumerate() {
         for (writer, donated) in SIDES.into_iter().zip(donor) {
-            for index in 0..3 {
+            for (index, foreign) in donated.iter().enumerate().take(3) {
                 let [i, r] = nodes();
                 let mut pair = Pair::seeded(&i, &r, Some(id(2)), 7);
                 let (mut seen, mut changed) = (0, false);
@@ -145,8 +145,8 @@ fn k5_two_sessions_spliced_at_any_message_authenticate_nothing_wrong() {
                     let mut parts = messages(&bytes, side == Side::Initiator && seen == 0);
                     for part in &mut parts {
                         if seen == index {
-                            changed = *part != donated[index];
-                            part.clone_from(&donated[index]);
+                            changed = part != foreign;
+                            part.clone_from(foreign);
                         }
                         seen += 1;
                     }
