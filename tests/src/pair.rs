@@ -147,6 +147,22 @@ impl Pair {
         while self.step() {}
     }
 
+    /// Runs, and shows `edit` what each end has written before the other reads it: `pipe.log.len() - pipe.bytes.len()` is the place in
+    /// the stream of the first byte on its way, as long as no edit adds or takes bytes.
+    pub fn run_with(&mut self, mut edit: impl FnMut(Side, &mut Pipe)) {
+        loop {
+            let mut moved = false;
+            for side in [Side::Initiator, Side::Responder] {
+                moved |= self.act(side);
+                edit(side, &mut self.end(side).pipe);
+                moved |= self.deliver(side.other());
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
     /// One round: each end does what it can and reads what has come. False if nothing moved.
     pub fn step(&mut self) -> bool {
         let mut moved = false;
@@ -160,7 +176,7 @@ impl Pair {
     /// Lets one end act: its events are taken and its bytes written into its pipe. False if it had nothing to do.
     ///
     /// # Panics
-    /// If the link breaks a promise: an event behind `Closed`, `Send` without bytes or bytes without `Send`, a deadline in the past.
+    /// If the link breaks a promise: an event behind `Closed`, a deadline in the past, `Send` without bytes or bytes without `Send`.
     pub fn act(&mut self, side: Side) -> bool {
         let (now, chunk) = (self.now, self.chunk);
         let End { link, events, pipe, ready } = self.end(side);
@@ -198,7 +214,7 @@ impl Pair {
     /// Lets one end read what the other has written. False if nothing had come.
     ///
     /// # Panics
-    /// Never: what it takes from the pipe it has counted before.
+    /// Never.
     pub fn deliver(&mut self, side: Side) -> bool {
         let (now, chunk) = (self.now, self.chunk);
         let (reader, writer) = match side {

@@ -26,6 +26,10 @@ pub struct Ready {
 impl Ready {
     /// Everything.
     pub const ALL: Self = Self { events: true, requests: true, write: true };
+    /// Events of all kinds, while the stream takes no bytes.
+    pub const EVENTS: Self = Self { events: true, requests: true, write: false };
+    /// Writing, while the application takes nothing.
+    pub const WRITE: Self = Self { events: false, requests: false, write: true };
     /// Nothing: to ask for the next deadline only.
     pub const NOTHING: Self = Self { events: false, requests: false, write: false };
 }
