@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use handclasp::{By, Instant, Phase, Reason, Timing, Trust};
+use handclasp::{By, Instant, Phase, Ready, Reason, Timing, Trust};
 use handclasp_sim::hostile::messages;
 use handclasp_sim::{Owned, Pair, Side, Solo, builder, config, id};
 
@@ -174,7 +174,7 @@ fn h7_a_stale_timer_never_acts() {
         stale.push(Instant::from_nanos(1_000_000_000) + WHOLE);
         stale.sort();
         for at in stale {
-            solo.link.handle_timeout(at);
+            let _ = solo.link.poll(at, Ready::ALL);
             assert_eq!(solo.link.phase(), Phase::Established);
         }
     }
@@ -190,7 +190,7 @@ fn h7_a_clock_that_steps_back_neither_hastens_nor_revives() {
     let mut solo = side(Side::Responder);
     solo.pass(Duration::from_secs(6));
     let later = solo.now;
-    solo.link.handle_timeout(Instant::ZERO);
+    let _ = solo.link.poll(Instant::ZERO, Ready::ALL);
     solo.now = later;
     solo.pass(Duration::from_millis(999));
     assert_eq!(solo.link.phase(), Phase::Preamble);
