@@ -48,15 +48,22 @@ pub fn frame(kind: u8, flags: u8, body: impl AsRef<[u8]>) -> Vec<u8> {
 /// # Panics
 /// From 2⁶² on.
 pub fn varint(value: u64) -> Vec<u8> {
-    match value {
-        0..=0x3f => vec![value as u8],
-        0x40..=0x3fff => (0x4000 | value as u16).to_be_bytes().to_vec(),
-        0x4000..=0x3fff_ffff => (0x8000_0000 | value as u32).to_be_bytes().to_vec(),
-        _ => {
-            assert!(value < 1 << 62, "no varint");
-            (0xc000_0000_0000_0000 | value).to_be_bytes().to_vec()
-        }
-    }
+    let (form, length) = match value {
+        0..=0x3f => (0, 1),
+        0x40..=0x3fff => (1, 2),
+        0x4000..=0x3fff_ffff => (2, 4),
+        _ => (3, 8),
+    };
+    assert!(value < 1 << 62, "no varint");
+    let mut bytes = value.to_be_bytes()[8 - length..].to_vec();
+    bytes[0] |= form << 6;
+    bytes
+}
+
+/// A service name behind its length.
+fn name(service: &str) -> Vec<u8> {
+    let length = u8::try_from(service.len()).expect("a name's length");
+    [&[length], service.as_bytes()].concat()
 }
 
 /// The value of a varint and the bytes behind it.
@@ -71,13 +78,12 @@ pub fn read_varint(bytes: &[u8]) -> (u64, &[u8]) {
 
 /// SEND of a whole message, in lane 3 (normal priority).
 pub fn send(service: &str, body: &[u8]) -> Vec<u8> {
-    frame(0x10, 3, [&[service.len() as u8], service.as_bytes(), body].concat())
+    frame(0x10, 3, [&name(service), body].concat())
 }
 
 /// CALL of a whole message, in lane 3.
 pub fn call(id: u64, timeout_ms: u64, service: &str, body: &[u8]) -> Vec<u8> {
-    let name = [&[service.len() as u8], service.as_bytes()].concat();
-    frame(0x11, 3, [&varint(id), &varint(timeout_ms), &name, body].concat())
+    frame(0x11, 3, [&varint(id), &varint(timeout_ms), &name(service), body].concat())
 }
 
 /// REPLY of a whole message, in lane 1.
@@ -318,7 +324,7 @@ impl Start {
         wire::hello::emit(hello, &mut auth).expect("a hello");
         let id = *key(RAW).node_id().as_bytes();
         let role = u8::from(self.role == Role::Responder);
-        let length = (auth.len() - 1) as u16;
+        let length = u16::try_from(auth.len() - 1).expect("a hello's length");
         let signed = [
             b"handclasp/1 link authentication\0",
             &[role][..],

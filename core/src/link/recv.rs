@@ -214,6 +214,9 @@ impl Link {
             Some(Signal::Close(body)) => {
                 let theirs = reason::parse(body, self.config.node_id(), self.phase)
                     .map_err(|what| context.malformed(what))?;
+                if matches!(theirs, Reason::WrongPeer { .. } | Reason::Downgrade) {
+                    return Err(context.malformed(Malformed::new("CLOSE: a reason of the handshake")));
+                }
                 self.close_received(theirs);
             }
         }

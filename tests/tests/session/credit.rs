@@ -89,7 +89,7 @@ fn m8_the_send_buffer_says_when_it_is_full_and_gives_the_message_back() {
     pair.initiator.ready = Ready::EVENTS;
     let mut taken = 0;
     let why = loop {
-        match pair.initiator.link.send(Message::new("s", vec![taken as u8; 999])) {
+        match pair.initiator.link.send(Message::new("s", vec![7; 999])) {
             Ok(()) => taken += 1,
             Err(rejected) => {
                 assert_eq!(rejected.message.body.len(), 999);
@@ -110,6 +110,23 @@ fn m8_the_send_buffer_says_when_it_is_full_and_gives_the_message_back() {
     pair.run();
     assert_eq!(pair.initiator.link.send_space(), 10_000);
     pair.initiator.link.send(Message::new("s", b"x")).expect("there is room again");
+}
+
+#[test]
+fn m9_a_message_too_large_for_the_peer_is_given_back_and_the_link_lives() {
+    let mut pair = pair_with(|builder| builder.limits(smallest(4)));
+    let now = pair.now;
+    let body = vec![9; 1025];
+    let rejected = pair.initiator.link.send(Message::new("s", &body[..])).unwrap_err();
+    assert_eq!(rejected.why, Why::TooLarge { limit: 1024 });
+    assert_eq!((rejected.message.service, rejected.message.body.into_bytes()), ("s", body.clone().into()));
+    let rejected = pair.initiator.link.call(Message::new("s", body), secs(5), now).unwrap_err();
+    assert_eq!(rejected.why, Why::TooLarge { limit: 1024 });
+    assert_eq!((pair.initiator.link.queued(), pair.initiator.link.calls_in_flight()), (0, (0, 0)));
+    // One byte less, with the longest name, passes.
+    let name = "n".repeat(255);
+    let answer = pair.call(Side::Initiator, &name, &[1; 1024], &[2; 1024]);
+    assert!(matches!(answer, Owned::Reply { body, .. } if body.len() == 1024));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use handclasp_sim::raw::{RawFrame, call, frame, read_varint, varint};
 use handclasp_sim::{Owned, Pair, Side};
 
 use crate::calls::next_call;
-use crate::support::{SIDES, ended, millis, raw, raw_with, secs, smallest, take_events};
+use crate::support::{SIDES, ended, just_under, millis, raw, raw_with, secs, smallest, take_events};
 
 /// The error of the one event that `side` has: a failed call.
 fn failure(pair: &mut Pair, side: Side) -> CallError {
@@ -29,7 +29,7 @@ fn m3_both_ends_stop_exactly_at_the_deadline() {
     pair.initiator.link.call(Message::new("s", b""), secs(5), now).expect("taken");
     pair.run();
     let token = next_call(&mut pair, Side::Responder);
-    pair.pass(secs(5) - millis(1));
+    pair.pass(just_under(secs(5)));
     for side in SIDES {
         assert!(take_events(&mut pair, side).is_empty());
     }

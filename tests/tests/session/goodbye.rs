@@ -5,7 +5,7 @@ use handclasp_sim::raw::{call, frame, reply, send};
 use handclasp_sim::{Owned, Pair, Side};
 
 use crate::calls::next_call;
-use crate::support::{SIDES, ended, millis, pair_with, raw, secs, smallest, take_events};
+use crate::support::{SIDES, ended, just_under, millis, pair_with, raw, secs, smallest, take_events};
 
 fn goodbye(pair: &mut Pair, side: Side, code: u32, detail: &str) {
     let now = pair.now;
@@ -123,7 +123,7 @@ fn l3_a_peer_that_does_not_finish_is_left_at_the_deadline() {
     pair.run();
     let _never_answered = next_call(&mut pair, Side::Responder);
     goodbye(&mut pair, Side::Initiator, 0, "");
-    pair.pass(secs(5) - millis(1));
+    pair.pass(just_under(secs(5)));
     assert!(pair.initiator.link.closed().is_none());
     pair.pass(millis(1));
     for side in SIDES {

@@ -7,7 +7,9 @@ use handclasp_sim::raw::{Raw, call, frame, send};
 use handclasp_sim::{Owned, Pair, Side};
 
 use crate::calls::next_call;
-use crate::support::{SIDES, ended, millis, pair_with, raw, raw_config, raw_with, secs, take_events};
+use crate::support::{
+    SIDES, ended, just_under, millis, pair_with, raw, raw_config, raw_with, secs, take_events,
+};
 
 const IDLE: u64 = 15;
 
@@ -18,7 +20,7 @@ fn pings(raw: &mut Raw) -> Vec<Vec<u8>> {
 #[test]
 fn l1_a_ping_goes_out_after_the_idle_time_and_not_before() {
     let mut raw = raw();
-    raw.pass(secs(IDLE) - millis(1));
+    raw.pass(just_under(secs(IDLE)));
     assert_eq!(pings(&mut raw).len(), 0);
     raw.pass(millis(1));
     assert_eq!(pings(&mut raw).len(), 1);
@@ -37,7 +39,7 @@ fn l1_a_silent_peer_is_dead_after_two_misses_exactly() {
             left -= step;
         }
         pings(&mut raw);
-        raw.pass(secs(3 * IDLE) - millis(1));
+        raw.pass(just_under(secs(3 * IDLE)));
         assert_eq!(ended(&raw), None, "too early");
         assert_eq!(pings(&mut raw).len(), 2);
         raw.pass(millis(1));
@@ -56,7 +58,7 @@ fn l1_any_traffic_is_life() {
     for record in [send("s", b""), frame(0, 0, []), frame(0xff, 0, []), frame(0x31, 0, [1; 8])] {
         let mut raw = raw();
         for _ in 0..20 {
-            raw.pass(secs(IDLE) - millis(1));
+            raw.pass(just_under(secs(IDLE)));
             raw.send(&record);
         }
         assert_eq!(pings(&mut raw).len(), 0, "traffic spares the ping");
@@ -64,7 +66,7 @@ fn l1_any_traffic_is_life() {
         raw.pass(secs(2 * IDLE) + secs(1));
         assert_eq!(pings(&mut raw).len(), 2);
         raw.send(&record);
-        raw.pass(secs(3 * IDLE) - millis(1));
+        raw.pass(just_under(secs(3 * IDLE)));
         assert_eq!(ended(&raw), None);
         raw.pass(millis(1));
         assert_eq!(ended(&raw), Some(&Reason::PeerDead));
@@ -239,7 +241,7 @@ fn ephemeral(change: impl Fn(Timing) -> Timing) -> Pair {
 #[test]
 fn l6_an_ephemeral_link_closes_after_its_time_without_messages() {
     let mut pair = ephemeral(|timing| timing);
-    pair.pass(secs(300) - millis(1));
+    pair.pass(just_under(secs(300)));
     for side in SIDES {
         // Pings are no application traffic.
         assert!(pair.link(side).stats().records_sealed > 5);

@@ -1,5 +1,7 @@
 //! Links from their establishment to their end: keys, messages, credit, liveness, goodbye. One file a theme.
 
+#![allow(clippy::cast_possible_truncation)] // Bodies carry the low bits of numbers.
+
 mod calls;
 mod credit;
 mod deadlines;

@@ -60,3 +60,8 @@ pub(crate) const fn secs(seconds: u64) -> Duration {
 pub(crate) const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
+
+/// A millisecond less than `time`.
+pub(crate) const fn just_under(time: Duration) -> Duration {
+    time.saturating_sub(millis(1))
+}
