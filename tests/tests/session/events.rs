@@ -58,7 +58,9 @@ fn apply(pair: &mut Pair, step: &Step) {
             pair.inject(side(to), &bytes);
         }
         Step::Pass(millis) => pair.pass(Duration::from_millis(millis)),
-        Step::Ready(of, events, write) => pair.end(side(of)).ready = Ready { events, write },
+        Step::Ready(of, events, write) => {
+            pair.end(side(of)).ready = Ready { events, requests: events, write }
+        }
         Step::Send(of) => drop(pair.link(side(of)).send(Message::new("s", b"body"))),
         Step::Call(of) => drop(pair.link(side(of)).call(Message::new("s", b"body"), secs(5), now)),
         Step::Flip(of, at) => {
@@ -134,7 +136,8 @@ proptest! {
             link.admit(now);
             link.transport_failed(now);
             link.recv_closed(now);
-            link.handle_timeout(now + secs(1000));
+            let later = link.poll(now + secs(1000), Ready::ALL);
+            prop_assert!(matches!(later, Action::Timeout(None)));
             link.received(100, now);
             prop_assert!(link.recv_space().is_empty());
             prop_assert!(link.transmit(now).is_empty());

@@ -127,7 +127,9 @@ impl Storm {
                 self.pair.inject(side, &bytes);
             }
             Step::Pass(millis) => self.pair.pass(Duration::from_millis(millis)),
-            Step::Ready(events, write) => self.pair.end(side).ready = Ready { events, write },
+            Step::Ready(events, write) => {
+                self.pair.end(side).ready = Ready { events, requests: events, write }
+            }
             Step::Send(priority, length) => {
                 let (number, body) = self.message(length);
                 let priority = Priority::ALL[priority];
