@@ -254,12 +254,11 @@ impl Raw {
         let until = self.now + time;
         while self.now < until {
             self.act();
-            let next = match self.link.poll(self.now, Ready { events: false, write: false }) {
+            let next = match self.link.poll(self.now, Ready::NOTHING) {
                 Action::Timeout(next) => next,
                 action => unreachable!("{action:?} without being ready for it"),
             };
             self.now = next.map_or(until, |next| next.min(until));
-            self.link.handle_timeout(self.now);
         }
         self.act();
     }
