@@ -1,6 +1,6 @@
 //! M9: whatever an authenticated peer sends, the link passes over it or ends for the right reason and says so.
 
-use handclasp::{By, Limits, Message, Payload, Phase, Reason, ServiceError};
+use handclasp::{By, Limits, Message, Payload, Phase, Ready, Reason, ServiceError};
 use handclasp_sim::Owned;
 use handclasp_sim::raw::{Raw, call, credit, frame, read_varint, reply, send, varint};
 
@@ -215,7 +215,7 @@ fn m9_credit_is_enforced_on_the_peer() {
     let spent = |record: &[u8], times: usize| {
         let mut raw = raw_with(smallest(100));
         // An application that takes nothing gives no credit back.
-        raw.ready.events = false;
+        raw.ready = Ready::WRITE;
         for _ in 0..times {
             raw.send(record);
         }
@@ -227,7 +227,7 @@ fn m9_credit_is_enforced_on_the_peer() {
     spent(&send("s", b""), 20);
     spent(&send("s", &[0; 37]), 13);
     let mut raw = raw_with(smallest(100));
-    raw.ready.events = false;
+    raw.ready = Ready::WRITE;
     raw.send(&send("s", &[0; 1024]));
     raw.send(&send("", &[0; 127]));
     assert_eq!(ended(&raw), None);
@@ -313,18 +313,27 @@ fn m9_frames_behind_close_are_not_heard() {
 }
 
 #[test]
-fn m9_sends_behind_a_goodbye_are_violations() {
-    let goodbye = frame(0x41, 0, [0; 4]);
-    for late in [send("s", b""), call(2, 5000, "s", b"")] {
-        let mut raw = raw();
-        raw.send(&call(1, 4000, "s", b""));
-        raw.send(&goodbye);
-        raw.send(&late);
-        let late = raw.events.iter().filter(|event| {
-            matches!(event, Owned::Message { .. })
-                || matches!(event, Owned::Call { token, .. } if token.call() == 2)
-        });
-        assert_eq!(late.count(), 0, "new work behind GOODBYE was delivered");
+fn m9_new_work_or_another_goodbye_behind_a_goodbye_is_a_violation() {
+    let goodbye = || frame(0x41, 0, [0; 4]);
+    for late in [send("s", b""), call(2, 5000, "s", b""), begin(0x10, 2, 9, b""), goodbye()] {
+        for one_record in [true, false] {
+            let mut raw = raw();
+            raw.send(&call(1, 4000, "s", b""));
+            if one_record {
+                raw.send(&[goodbye(), late.clone()].concat());
+            } else {
+                raw.send(&goodbye());
+                raw.send(&late);
+            }
+            assert!(matches!(ended(&raw), Some(Reason::Violation(_))), "{late:?}: {:?}", raw.events);
+            assert_eq!(raw.frames().last().map(|frame| frame.kind), Some(0x42));
+            let heard = raw.events.iter().filter(|event| match event {
+                Owned::Message { .. } => true,
+                Owned::Call { token, .. } => token.call() != 0,
+                _ => false,
+            });
+            assert_eq!(heard.count(), 0, "new work behind GOODBYE was delivered");
+        }
     }
 }
 

@@ -18,7 +18,7 @@ enum Step {
     Act,
     Deliver(usize),
     Pass(u64),
-    Ready(bool, bool),
+    Ready(bool, bool, bool),
     Send(usize, usize),
     Call(usize, usize, u64),
     Cancel(usize),
@@ -34,7 +34,7 @@ fn steps() -> impl Strategy<Value = Vec<(bool, Step)>> {
         6 => Just(Step::Act),
         6 => prop_oneof![1..100_usize, 1000..5000_usize, Just(usize::MAX)].prop_map(Step::Deliver),
         2 => (1..700_u64).prop_map(Step::Pass),
-        2 => any::<(bool, bool)>().prop_map(|(events, write)| Step::Ready(events, write)),
+        2 => any::<(bool, bool, bool)>().prop_map(|(events, requests, write)| Step::Ready(events, requests, write)),
         6 => (0..4_usize, length()).prop_map(|(priority, length)| Step::Send(priority, length)),
         6 => (0..4_usize, length(), 1..5000_u64).prop_map(|(priority, length, time)| Step::Call(priority, length, time)),
         2 => (0..20_usize).prop_map(Step::Cancel),
@@ -127,8 +127,8 @@ impl Storm {
                 self.pair.inject(side, &bytes);
             }
             Step::Pass(millis) => self.pair.pass(Duration::from_millis(millis)),
-            Step::Ready(events, write) => {
-                self.pair.end(side).ready = Ready { events, requests: events, write }
+            Step::Ready(events, requests, write) => {
+                self.pair.end(side).ready = Ready { events, requests, write };
             }
             Step::Send(priority, length) => {
                 let (number, body) = self.message(length);
