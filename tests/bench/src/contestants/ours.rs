@@ -1,19 +1,169 @@
 //! handclasp itself. Every row of this module carries the reference figure that the others are compared with.
+//!
+//! The core is driven as an adapter drives it: the clock is read before each step, bytes are copied from one end's
+//! `transmit` into the other's `recv_space`, and events are taken until there are none.
 
-use crate::contest::{Caller, Handshake, Pair};
+use crate::contest::{Caller, Handshake, Pair, Sink};
 use crate::loopback::Placement;
+use handclasp::{
+    Action, Config, Dial, Event, Instant, Link, Message, NodeId, Payload, Ready, SecretKey, Seed, Signer, Trust,
+};
+use std::sync::Arc;
+use std::time;
+
+/// The service that messages are for: its name travels with each of them.
+const SERVICE: &str = "work";
 
 /// The handshakes: one per suite and provider worth showing, the default first.
 pub fn handshakes() -> Vec<Box<dyn Handshake>> {
-    Vec::new()
+    vec![Box::new(Nodes::new())]
 }
 
 /// Established pairs for messages in memory, the default first.
 pub fn pairs() -> Vec<Box<dyn Pair>> {
-    Vec::new()
+    vec![Box::new(LinkPair::new(&Nodes::new()))]
 }
 
 /// Clients with a server over loopback TCP, the default first.
 pub fn callers(_placement: Placement) -> Vec<Box<dyn Caller>> {
     Vec::new()
+}
+
+/// Two nodes that trust each other and nobody else.
+struct Nodes {
+    dialler: Arc<Config>,
+    listener: Arc<Config>,
+    clock: Clock,
+}
+
+impl Nodes {
+    fn new() -> Self {
+        let keys = [1, 2].map(|seed| SecretKey::from_bytes([seed; 32]));
+        let [dialler, listener] = [0, 1].map(|own: usize| keys[own].node_id());
+        let [first, second] = keys;
+        let config = |key: SecretKey, peer: NodeId| {
+            let incarnation = u64::from_be_bytes(random());
+            Config::builder(key, incarnation).trust(Trust::listed([peer])).build().expect("valid limits")
+        };
+        Self { dialler: config(first, listener), listener: config(second, dialler), clock: Clock::start() }
+    }
+
+    /// One full handshake; both ends have said that they are established with the node they expect.
+    fn connect(&self) -> Ends {
+        let now = self.clock.now();
+        let seed = || Seed::new(random());
+        let dial = Dial::to(self.listener.node_id());
+        let mut ends = Ends {
+            dialler: Link::initiator(&self.dialler, dial, &seed(), now),
+            listener: Link::responder(&self.listener, 0, &seed(), now),
+            clock: self.clock,
+        };
+        let mut found = [None; 2];
+        ends.run(|dialler, event| {
+            if let Event::Established(peer) = event {
+                found[usize::from(dialler)] = Some(peer.id);
+            }
+        });
+        assert_eq!(found, [Some(self.dialler.node_id()), Some(self.listener.node_id())]);
+        ends
+    }
+}
+
+impl Handshake for Nodes {
+    fn name(&self) -> String {
+        "handclasp".into()
+    }
+
+    fn run(&mut self) {
+        std::hint::black_box(self.connect());
+    }
+}
+
+/// Fresh bytes of the operating system.
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the system's randomness");
+    bytes
+}
+
+/// The operating system's clock, as the core counts time.
+#[derive(Clone, Copy)]
+struct Clock(time::Instant);
+
+impl Clock {
+    fn start() -> Self {
+        Self(time::Instant::now())
+    }
+
+    fn now(self) -> Instant {
+        Instant::from_nanos(u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+/// Both ends of one link.
+struct Ends {
+    dialler: Link,
+    listener: Link,
+    clock: Clock,
+}
+
+impl Ends {
+    /// Moves bytes both ways until neither end has any, and gives every event to `on_event`, with whether it is the
+    /// dialler's.
+    fn run(&mut self, mut on_event: impl FnMut(bool, Event<'_>)) {
+        while step(&mut self.dialler, &mut self.listener, self.clock, |event| on_event(true, event))
+            | step(&mut self.listener, &mut self.dialler, self.clock, |event| on_event(false, event))
+        {}
+    }
+}
+
+/// Takes the events of `from` and carries its bytes over to `to`. False if there was nothing to do.
+fn step(from: &mut Link, to: &mut Link, clock: Clock, mut on_event: impl FnMut(Event<'_>)) -> bool {
+    let now = clock.now();
+    let mut busy = false;
+    loop {
+        match from.poll(now, Ready::ALL) {
+            Action::Event(event) => on_event(event),
+            Action::Send => {
+                let bytes = from.transmit(now);
+                let space = to.recv_space();
+                let count = space.len().min(bytes.len());
+                assert!(count > 0, "the other end takes no bytes");
+                space[..count].copy_from_slice(&bytes[..count]);
+                from.transmitted(count, now);
+                to.received(count, now);
+            }
+            Action::Timeout(_) => return busy,
+        }
+        busy = true;
+    }
+}
+
+/// An established link whose dialler sends.
+struct LinkPair {
+    ends: Ends,
+}
+
+impl LinkPair {
+    fn new(nodes: &Nodes) -> Self {
+        Self { ends: nodes.connect() }
+    }
+}
+
+impl Pair for LinkPair {
+    fn name(&self) -> String {
+        "handclasp".into()
+    }
+
+    fn send(&mut self, body: &[u8]) {
+        let message = Message::new(SERVICE, Payload::Borrowed(body));
+        self.ends.dialler.send(message).expect("an open link with room in its queue");
+    }
+
+    fn flush(&mut self, sink: &mut Sink) {
+        self.ends.run(|dialler, event| match event {
+            Event::Message(message) if !dialler && message.service == SERVICE => sink.take(&message.body),
+            other => panic!("not expected: {other:?}"),
+        });
+    }
 }
