@@ -37,8 +37,8 @@ pub enum Action<'a> {
     Event(Event<'a>),
     /// There are bytes to write: take them from `transmit`, tell with `transmitted`.
     Send,
-    /// Nothing else is queued of what the owner can take. Call `handle_timeout` at this time, if there is one, or give the link what
-    /// comes before.
+    /// Nothing else is queued of what the owner can take. Poll again at this time, if there is one, or when something comes before: bytes,
+    /// or a command.
     Timeout(Option<Instant>),
 }
 
@@ -173,4 +173,14 @@ pub struct Stats {
     pub expired_calls: u64,
     /// The last round trip measured by a ping.
     pub rtt: Option<Duration>,
+}
+
+/// What a protocol analyser needs to read a link; see [`Link::key_log`](super::Link::key_log). `Debug` shows none of it.
+#[cfg(feature = "key-log")]
+#[derive(Debug)]
+pub struct KeyLog {
+    /// The handshake hash, which names the link.
+    pub handshake_hash: [u8; 32],
+    /// The first traffic keys: initiator to responder, responder to initiator.
+    pub traffic_keys: [crate::crypto::Secret<32>; 2],
 }

@@ -106,10 +106,10 @@ impl Link {
     /// # Errors
     /// [`ReplyRejected`] with the token if another answer can still be given: the body is longer than the caller takes, or the send
     /// buffer is full. Without the token if nobody waits any more, which is no fault.
-    pub fn reply<'a>(
+    pub fn reply(
         &mut self,
         token: ReplyToken,
-        answer: Result<Payload<'a>, ServiceError>,
+        answer: Result<Payload<'_>, ServiceError>,
     ) -> Result<(), ReplyRejected> {
         let full = self.send_space() == 0;
         let gone = ReplyRejected { why: Why::NobodyWaits, token: None };
@@ -124,7 +124,7 @@ impl Link {
                 return Err(ReplyRejected { why: Why::TooLarge { limit }, token: Some(token) });
             }
             Err(ServiceError::Application { detail, .. }) if detail.len() > MAX_ERROR_DETAIL => {
-                let why = Why::TooLarge { limit: MAX_ERROR_DETAIL as u32 };
+                let why = Why::TooLarge { limit: u32::try_from(MAX_ERROR_DETAIL).unwrap_or(u32::MAX) };
                 return Err(ReplyRejected { why, token: Some(token) });
             }
             Ok(_) if full => return Err(ReplyRejected { why: Why::Full, token: Some(token) }),

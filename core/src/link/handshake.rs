@@ -74,12 +74,11 @@ impl Handshake {
         }
     }
 
-    fn begin_noise(&mut self, config: &Config, preamble: &[u8; PREAMBLE_LEN], suite: Suite) {
+    fn begin_noise(&mut self, config: &Config, preamble: [u8; PREAMBLE_LEN], suite: Suite) {
         let mut prologue = Vec::with_capacity(PROLOGUE_LABEL.len() + PREAMBLE_LEN + 2 + config.network.len());
         prologue.extend_from_slice(PROLOGUE_LABEL);
-        prologue.extend_from_slice(preamble);
-        // At most 255 bytes, which the configuration has checked.
-        prologue.extend_from_slice(&(config.network.len() as u16).to_be_bytes());
+        prologue.extend_from_slice(&preamble);
+        prologue.extend_from_slice(&length_field(config.network.len()));
         prologue.extend_from_slice(&config.network);
         let ephemeral = core::mem::take(&mut self.ephemeral);
         let protocol = Protocol::of(suite);
@@ -104,8 +103,7 @@ impl Handshake {
         signed.push(role);
         signed.extend_from_slice(hash);
         signed.extend_from_slice(&responder_auth);
-        // A hello has at most 3983 bytes.
-        signed.extend_from_slice(&(hello.len() as u16).to_be_bytes());
+        signed.extend_from_slice(&length_field(hello.len()));
         signed.extend_from_slice(hello);
         signed.extend_from_slice(id);
         signed
@@ -130,8 +128,7 @@ impl Handshake {
     fn seal(&mut self, mut text: Vec<u8>, out: &mut Vec<u8>) -> Result<(), Reason> {
         let channel = self.channel.as_mut().ok_or(Reason::ProviderFailed)?;
         let tag = channel.seal.seal(&mut text).map_err(|_| Reason::ProviderFailed)?;
-        // At most 4096 bytes: the hello and the refusal keep their limits.
-        out.extend_from_slice(&((text.len() + TAG_LEN) as u16).to_be_bytes());
+        out.extend_from_slice(&length_field(text.len() + TAG_LEN));
         out.extend_from_slice(&text);
         out.extend_from_slice(&tag);
         Ok(())
@@ -160,6 +157,8 @@ struct Keys {
     open: OpenKey,
     exporter: Secret<32>,
     binding: [u8; 32],
+    #[cfg(feature = "key-log")]
+    log: Box<super::KeyLog>,
 }
 
 impl Link {
@@ -168,7 +167,7 @@ impl Link {
         let Some(handshake) = &mut self.handshake else { return };
         let Some(suite) = self.config.suites.strongest() else { return };
         let preamble = Preamble::new(suite, self.config.suites).emit();
-        handshake.begin_noise(&self.config, &preamble, suite);
+        handshake.begin_noise(&self.config, preamble, suite);
         if let (Some(noise), Some(psk)) = (&mut handshake.noise, self.config.psks.first()) {
             // Cannot fail: the suite has a psk exactly if there is one, and no message was sent.
             let _ = noise.set_psk(psk.clone());
@@ -189,10 +188,9 @@ impl Link {
         let start = out.len();
         out.extend_from_slice(&[0, 0]);
         let written = noise.write_message(&*self.config.provider, &[], out);
-        // 32 or 48 bytes.
-        let length = (out.len() - start).saturating_sub(2) as u16;
+        let length = length_field((out.len() - start).saturating_sub(2));
         if let Some(field) = out.get_mut(start..start + 2) {
-            field.copy_from_slice(&length.to_be_bytes());
+            field.copy_from_slice(&length);
         }
         if let Err(error) = written {
             self.end(key_exchange_failure(error), By::Local);
@@ -200,7 +198,7 @@ impl Link {
     }
 
     /// The responder reads the preamble.
-    pub(super) fn on_preamble(&mut self, bytes: &[u8; PREAMBLE_LEN]) {
+    pub(super) fn on_preamble(&mut self, bytes: [u8; PREAMBLE_LEN]) {
         let preamble = match Preamble::parse(bytes) {
             Ok(preamble) => preamble,
             Err(PreambleError::Magic) => return self.violate(Malformed::new("preamble: not handclasp")),
@@ -344,6 +342,10 @@ impl Link {
             let session = Session::new(keys.seal, keys.open, limits, handshake.first_ping, self.now);
             self.session = Some(Box::new(session));
             exports = (keys.exporter, keys.binding);
+            #[cfg(feature = "key-log")]
+            {
+                self.key_log = Some(keys.log);
+            }
         }
         let (Some(id), Some(outcome)) = (id, outcome) else {
             return self.refuse_with(verdict.unwrap_or(Reason::BadSignature));
@@ -387,6 +389,10 @@ impl Link {
                         (peer.exporter, peer.channel_binding) = (keys.exporter, keys.binding);
                         let session = Session::new(keys.seal, keys.open, limits, first_ping, self.now);
                         self.session = Some(Box::new(session));
+                        #[cfg(feature = "key-log")]
+                        {
+                            self.key_log = Some(keys.log);
+                        }
                         self.enter_step(Phase::Status);
                     }
                     Err(why) => self.end(why, By::Local),
@@ -521,8 +527,15 @@ impl Handshake {
             open: OpenKey::new(provider, cipher, &open).map_err(|_| Reason::ProviderFailed)?,
             exporter: part(2),
             binding: *part(3).expose(),
+            #[cfg(feature = "key-log")]
+            log: Box::new(super::KeyLog { handshake_hash: channel.hash, traffic_keys: [part(0), part(1)] }),
         })
     }
+}
+
+/// A length on the wire. What it counts is far below 65 536: network ids, hellos and handshake messages have their limits.
+fn length_field(length: usize) -> [u8; 2] {
+    u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes()
 }
 
 /// Why a step of the key exchange failed, as the link's reason.

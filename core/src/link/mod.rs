@@ -23,6 +23,8 @@ mod session;
 mod state;
 mod timers;
 
+#[cfg(feature = "key-log")]
+pub use action::KeyLog;
 pub use action::{Action, Body, Event, Incoming, Ready, Stats};
 pub use message::{
     CallId, MAX_ERROR_DETAIL, MAX_SERVICE, Message, Payload, Priority, Rejected, ReplyRejected, ReplyToken,
@@ -100,10 +102,13 @@ pub struct Link {
     ending: Option<Box<Ending>>,
     announce: Announce,
     stats: Stats,
+    #[cfg(feature = "key-log")]
+    key_log: Option<Box<KeyLog>>,
 }
 
 /// Events of which each link has one at most.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // each event has come or not, on its own
 struct Announce {
     opened: bool,
     identified: bool,
@@ -164,6 +169,8 @@ impl Link {
             ending: None,
             announce: Announce { opened: true, ..Announce::default() },
             stats: Stats::default(),
+            #[cfg(feature = "key-log")]
+            key_log: None,
         }
     }
 
@@ -172,13 +179,13 @@ impl Link {
         self.now = self.now.max(now);
     }
 
-    /// What to do next, out of what the owner is `ready` for: an event to take, bytes to write, or neither, with the time by which to
-    /// call [`handle_timeout`](Self::handle_timeout). Call it until it answers `Timeout`.
+    /// Acts on what is due by `now`, and says what to do next, out of what the owner is `ready` for: an event to take, bytes to write,
+    /// or neither, with the time by which to poll again. Poll until the answer is `Timeout`.
     ///
     /// The owner says what it can take because the two must not wait for each other: events come while the stream takes no bytes
     /// ([`Ready::EVENTS`]), and bytes go while the application takes no events ([`Ready::WRITE`]).
     pub fn poll(&mut self, now: Instant, ready: Ready) -> Action<'_> {
-        self.advance(now);
+        self.handle_timeout(now);
         if ready.events && self.has_event() {
             return match self.next_event() {
                 Some(event) => Action::Event(event),
@@ -256,6 +263,13 @@ impl Link {
     /// Figures since the link's start.
     pub const fn stats(&self) -> Stats {
         self.stats
+    }
+
+    /// The link's first traffic keys, for a protocol analyser. Only with the feature `key-log`, which is for debugging: who has
+    /// these keys reads everything up to the first rekey, and after it too.
+    #[cfg(feature = "key-log")]
+    pub fn key_log(&self) -> Option<&KeyLog> {
+        self.key_log.as_deref()
     }
 
     /// Calls in flight: own ones, and the peer's.

@@ -203,8 +203,8 @@ impl Lanes {
         now: Instant,
     ) -> Option<Progress> {
         let writable = self.writable(credit, room, record);
-        let at = self.choose(&writable)?;
-        let lane = Lane::at(at);
+        let at = self.choose(writable)?;
+        let lane = Lane::ALL[at];
         let queue = &mut self.queues[at];
         if queue.abandon {
             out.abandon(lane);
@@ -265,7 +265,7 @@ impl Lanes {
     }
 
     /// The first writable lane with something left in its account, after handing out shares if none has.
-    fn choose(&mut self, writable: &[bool; Lane::COUNT]) -> Option<usize> {
+    fn choose(&mut self, writable: [bool; Lane::COUNT]) -> Option<usize> {
         if !writable.contains(&true) {
             return None;
         }
@@ -307,7 +307,7 @@ impl Lanes {
     pub(super) fn take_unsent(&mut self) -> Option<Unsent> {
         for (at, queue) in self.queues.iter_mut().enumerate() {
             while let Some(entry) = queue.entries.front() {
-                let Some(priority) = Lane::at(at)
+                let Some(priority) = Lane::ALL[at]
                     .priority()
                     .filter(|_| entry.kind == Kind::Send && queue.begun.is_none() && !entry.dead)
                 else {

@@ -79,7 +79,6 @@ pub(super) struct Session {
 /// What a frame asks of the link as a whole.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Signal<'a> {
-    Status(&'a [u8]),
     Goodbye { code: u32, detail: &'a str },
     Close(&'a [u8]),
     Rekey,
@@ -132,16 +131,16 @@ impl Session {
         }
     }
 
-    /// Handles the next frame of a record.
+    /// Handles a frame; `last` says that it ends its record.
     pub(super) fn on_frame<'a>(
         &mut self,
-        record: &mut Reader<'a>,
+        frame: Frame<'a>,
+        last: bool,
         context: &mut Context<'_>,
     ) -> Result<Option<Signal<'a>>, Reason> {
-        let frame = Frame::parse(record).map_err(|what| context.malformed(what))?;
         match frame {
             Frame::Pad | Frame::Skipped => {}
-            Frame::Status(body) => return Ok(Some(Signal::Status(body))),
+            Frame::Status(_) => return Err(context.violation("STATUS: a second one")),
             Frame::Begin { lane, begin, total, body } => self.on_begin(lane, begin, total, body, context)?,
             Frame::Data { lane, more, body } => self.on_data(lane, more, body, context)?,
             Frame::Abandon { lane } => {
@@ -166,7 +165,7 @@ impl Session {
                 _ => context.stats.unknown_pongs += 1,
             },
             Frame::Rekey { request } => {
-                if !record.is_empty() {
+                if !last {
                     return Err(context.violation("REKEY: not the last frame of its record"));
                 }
                 self.rekey_asked = false;
@@ -177,7 +176,7 @@ impl Session {
             }
             Frame::Goodbye { code, detail } => return Ok(Some(Signal::Goodbye { code, detail })),
             Frame::Close(body) => {
-                if !record.is_empty() {
+                if !last {
                     return Err(context.violation("CLOSE: not the last frame of its record"));
                 }
                 return Ok(Some(Signal::Close(body)));
@@ -190,7 +189,7 @@ impl Session {
     fn on_begin(
         &mut self,
         lane: Lane,
-        begin: Begin<'_>,
+        first: Begin<'_>,
         total: Option<u64>,
         body: &[u8],
         context: &mut Context<'_>,
@@ -203,7 +202,7 @@ impl Session {
         if self.partial[lane.index()].is_some() {
             return Err(context.violation("a message begins inside another one of its lane"));
         }
-        let (begun, service) = match begin {
+        let (begun, service) = match first {
             Begin::Send { service } => (Begun::Send, service),
             Begin::Call { id, timeout_ms, service } => {
                 let deadline = context.now + Duration::from_millis(timeout_ms);

@@ -179,6 +179,7 @@ impl Link {
                 // The peer has nothing more to say, so whatever this side still waits for will not come.
                 if let Some(session) = &mut self.session {
                     session.give_up_pending();
+                    session.drop_inbound();
                     session.lanes.held = true;
                 }
                 self.advance_drain();
