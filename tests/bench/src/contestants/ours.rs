@@ -3,25 +3,56 @@
 //! The core is driven as an adapter drives it: the clock is read before each step, bytes are copied from one end's
 //! `transmit` into the other's `recv_space`, and events are taken until there are none.
 
+use super::aws_lc::{AwsLc, AwsLcSigner};
 use crate::contest::{Caller, Handshake, Pair, Sink};
 use crate::loopback::Placement;
 use handclasp::{
-    Action, Config, Dial, Event, Instant, Link, Message, NodeId, Payload, Ready, SecretKey, Seed, Signer, Trust,
+    Action, Config, Dial, Event, Instant, Link, Message, NodeId, Payload, Ready, SecretKey, Seed, Signer,
+    Trust,
 };
 use std::sync::Arc;
 use std::time;
+
+/// Where the cryptography comes from.
+#[derive(Clone, Copy)]
+enum Provider {
+    /// The default: dalek's curves and `RustCrypto`'s hash and cipher.
+    Default,
+    /// aws-lc-rs, for measuring.
+    AwsLc,
+}
+
+impl Provider {
+    const ALL: [Self; 2] = [Self::Default, Self::AwsLc];
+
+    fn label(self) -> String {
+        match self {
+            Self::Default => "handclasp".into(),
+            Self::AwsLc => "handclasp, aws-lc-rs as provider".into(),
+        }
+    }
+
+    fn node(self, seed: [u8; 32], peer: NodeId) -> Arc<Config> {
+        let incarnation = u64::from_be_bytes(random());
+        let builder = match self {
+            Self::Default => Config::builder(SecretKey::from_bytes(seed), incarnation),
+            Self::AwsLc => Config::builder(AwsLcSigner::from_seed(seed), incarnation).provider(AwsLc),
+        };
+        builder.trust(Trust::listed([peer])).build().expect("a valid configuration")
+    }
+}
 
 /// The service that messages are for: its name travels with each of them.
 const SERVICE: &str = "work";
 
 /// The handshakes: one per suite and provider worth showing, the default first.
 pub fn handshakes() -> Vec<Box<dyn Handshake>> {
-    vec![Box::new(Nodes::new())]
+    Provider::ALL.map(|provider| Box::new(Nodes::new(provider)) as Box<dyn Handshake>).into()
 }
 
 /// Established pairs for messages in memory, the default first.
 pub fn pairs() -> Vec<Box<dyn Pair>> {
-    vec![Box::new(LinkPair::new(&Nodes::new()))]
+    Provider::ALL.map(|provider| Box::new(LinkPair::new(&Nodes::new(provider))) as Box<dyn Pair>).into()
 }
 
 /// Clients with a server over loopback TCP, the default first.
@@ -31,21 +62,22 @@ pub fn callers(_placement: Placement) -> Vec<Box<dyn Caller>> {
 
 /// Two nodes that trust each other and nobody else.
 struct Nodes {
+    provider: Provider,
     dialler: Arc<Config>,
     listener: Arc<Config>,
     clock: Clock,
 }
 
 impl Nodes {
-    fn new() -> Self {
-        let keys = [1, 2].map(|seed| SecretKey::from_bytes([seed; 32]));
-        let [dialler, listener] = [0, 1].map(|own: usize| keys[own].node_id());
-        let [first, second] = keys;
-        let config = |key: SecretKey, peer: NodeId| {
-            let incarnation = u64::from_be_bytes(random());
-            Config::builder(key, incarnation).trust(Trust::listed([peer])).build().expect("valid limits")
-        };
-        Self { dialler: config(first, listener), listener: config(second, dialler), clock: Clock::start() }
+    fn new(provider: Provider) -> Self {
+        let seeds = [[1; 32], [2; 32]];
+        let [dialler, listener] = seeds.map(|seed| SecretKey::from_bytes(seed).node_id());
+        Self {
+            provider,
+            dialler: provider.node(seeds[0], listener),
+            listener: provider.node(seeds[1], dialler),
+            clock: Clock::start(),
+        }
     }
 
     /// One full handshake; both ends have said that they are established with the node they expect.
@@ -71,7 +103,7 @@ impl Nodes {
 
 impl Handshake for Nodes {
     fn name(&self) -> String {
-        "handclasp".into()
+        self.provider.label()
     }
 
     fn run(&mut self) {
@@ -113,7 +145,8 @@ impl Ends {
     fn run(&mut self, mut on_event: impl FnMut(bool, Event<'_>)) {
         while step(&mut self.dialler, &mut self.listener, self.clock, |event| on_event(true, event))
             | step(&mut self.listener, &mut self.dialler, self.clock, |event| on_event(false, event))
-        {}
+        {
+        }
     }
 }
 
@@ -141,18 +174,19 @@ fn step(from: &mut Link, to: &mut Link, clock: Clock, mut on_event: impl FnMut(E
 
 /// An established link whose dialler sends.
 struct LinkPair {
+    provider: Provider,
     ends: Ends,
 }
 
 impl LinkPair {
     fn new(nodes: &Nodes) -> Self {
-        Self { ends: nodes.connect() }
+        Self { provider: nodes.provider, ends: nodes.connect() }
     }
 }
 
 impl Pair for LinkPair {
     fn name(&self) -> String {
-        "handclasp".into()
+        self.provider.label()
     }
 
     fn send(&mut self, body: &[u8]) {
