@@ -209,9 +209,8 @@ impl Link {
                 return true;
             }
         }
-        let flushed = !self.wants_write();
         match &self.ending {
-            Some(ending) => (ending.now || flushed) && !self.announce.closed,
+            Some(ending) => !self.announce.closed && (ending.now || !self.wants_write()),
             None => false,
         }
     }
