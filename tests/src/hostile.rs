@@ -92,8 +92,10 @@ pub struct Hostile {
 /// Traffic keys (docs/wire.md §3.5).
 #[derive(Debug)]
 pub struct Traffic {
-    seal: SealKey,
-    open: OpenKey,
+    /// The key that the test seals with.
+    pub seal: SealKey,
+    /// The key that it opens with.
+    pub open: OpenKey,
     /// The channel binding.
     pub binding: [u8; 32],
 }
@@ -241,8 +243,20 @@ pub fn auth(hello: &[u8], id: &[u8; 32], signature: &[u8; 64]) -> Vec<u8> {
     [&[AUTH], hello, id, signature].concat()
 }
 
+/// The hello in the plaintext of an AUTH.
+///
+/// # Panics
+/// If it is none: a REFUSE perhaps.
+pub fn hello_of(auth: &[u8]) -> &[u8] {
+    assert_eq!(auth[0], AUTH, "not AUTH: {auth:x?}");
+    &auth[1..auth.len() - 96]
+}
+
 impl Traffic {
     /// Seals a record of frames.
+    ///
+    /// # Panics
+    /// If it is too long for a record.
     pub fn seal(&mut self, text: &[u8]) -> Vec<u8> {
         seal(&mut self.seal, text)
     }

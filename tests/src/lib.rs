@@ -12,6 +12,7 @@ mod owned;
 mod pair;
 pub mod raw;
 mod solo;
+mod step;
 
 pub use counting::{Count, Counting, CountingSigner};
 pub use owned::Owned;

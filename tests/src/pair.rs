@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use handclasp::{Action, Config, Dial, Instant, Link, Message, NodeId, Payload, Ready};
 
-use crate::{Owned, id, seed};
+use crate::{Owned, id, seed, step};
 
 /// Which of the two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct End {
     /// The link.
     pub link: Link,
     /// Events in order, not yet looked at by the test.
-    pub events: VecDeque<Owned>,
+    pub events: Vec<Owned>,
     /// What this end has written and the other has not read.
     pub pipe: Pipe,
     /// What the end can take; a test closes one side of it to play a slow application or a full socket.
@@ -92,7 +92,7 @@ impl Pair {
         run: u64,
     ) -> Self {
         let now = Instant::from_nanos(1_000_000_000);
-        let end = |link| End { link, events: VecDeque::new(), pipe: Pipe::default(), ready: Ready::ALL };
+        let end = |link| End { link, events: Vec::new(), pipe: Pipe::default(), ready: Ready::ALL };
         let dial = Dial { expected, sequence: 1 };
         Self {
             initiator: end(Link::initiator(initiator, dial, &seed(2 * run), now)),
@@ -118,7 +118,7 @@ impl Pair {
         for side in [Side::Initiator, Side::Responder] {
             let events = std::mem::take(&mut self.end(side).events);
             assert!(
-                matches!(events.iter().last(), Some(Owned::Established(_))),
+                matches!(events.last(), Some(Owned::Established(_))),
                 "{side:?} is not established: {events:?}"
             );
         }
@@ -139,7 +139,8 @@ impl Pair {
 
     /// The next event of one end.
     pub fn event(&mut self, side: Side) -> Option<Owned> {
-        self.end(side).events.pop_front()
+        let events = &mut self.end(side).events;
+        (!events.is_empty()).then(|| events.remove(0))
     }
 
     /// Moves bytes and events, without time passing, until nothing moves any more.
@@ -180,35 +181,12 @@ impl Pair {
     pub fn act(&mut self, side: Side) -> bool {
         let (now, chunk) = (self.now, self.chunk);
         let End { link, events, pipe, ready } = self.end(side);
-        let mut moved = false;
-        loop {
-            match link.poll(now, *ready) {
-                Action::Event(event) => {
-                    let event = Owned::from(event);
-                    assert!(
-                        !matches!(events.iter().last(), Some(Owned::Closed(_))),
-                        "{event:?} behind Closed"
-                    );
-                    events.push_back(event);
-                }
-                Action::Send => {
-                    let bytes = link.transmit(now);
-                    assert!(!bytes.is_empty(), "Send was offered, but there is nothing to write");
-                    let count = bytes.len().min(chunk);
-                    pipe.bytes.extend(&bytes[..count]);
-                    pipe.log.extend(&bytes[..count]);
-                    link.transmitted(count, now);
-                }
-                Action::Timeout(at) => {
-                    assert!(at.is_none_or(|at| at > now), "a deadline in the past: {at:?} at {now:?}");
-                    if ready.write {
-                        assert!(link.transmit(now).is_empty(), "bytes to write, but Send was not offered");
-                    }
-                    return moved;
-                }
-            }
-            moved = true;
-        }
+        let Pipe { bytes: under_way, log, .. } = pipe;
+        let (moved, _) = step::act(link, now, *ready, chunk, events, |bytes| {
+            under_way.extend(bytes);
+            log.extend(bytes);
+        });
+        moved
     }
 
     /// Lets one end read what the other has written. False if nothing had come.
@@ -222,18 +200,12 @@ impl Pair {
             Side::Responder => (&mut self.responder, &mut self.initiator),
         };
         let mut moved = false;
-        while !writer.pipe.bytes.is_empty() {
-            let space = reader.link.recv_space();
-            let count = space.len().min(writer.pipe.bytes.len()).min(chunk);
+        loop {
+            let count = step::read(&mut reader.link, now, writer.pipe.bytes.make_contiguous(), chunk);
             if count == 0 {
                 break;
             }
-            let (front, back) = writer.pipe.bytes.as_slices();
-            let split = count.min(front.len());
-            space[..split].copy_from_slice(&front[..split]);
-            space[split..count].copy_from_slice(&back[..count - split]);
             writer.pipe.bytes.drain(..count);
-            reader.link.received(count, now);
             moved = true;
         }
         if writer.pipe.closed && writer.pipe.bytes.is_empty() && !writer.pipe.told {
@@ -248,14 +220,11 @@ impl Pair {
     pub fn inject(&mut self, side: Side, mut bytes: &[u8]) {
         let now = self.now;
         let link = self.link(side);
-        while !bytes.is_empty() {
-            let space = link.recv_space();
-            let count = space.len().min(bytes.len());
+        loop {
+            let count = step::read(link, now, bytes, usize::MAX);
             if count == 0 {
                 break;
             }
-            space[..count].copy_from_slice(&bytes[..count]);
-            link.received(count, now);
             bytes = &bytes[count..];
         }
         self.act(side);

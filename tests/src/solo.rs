@@ -1,24 +1,28 @@
 //! One link whose other side is the test itself.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use handclasp::{Action, Closed, Config, Dial, Instant, Link, NodeId, Ready};
+use handclasp::{Closed, Config, Dial, Instant, Link, NodeId, Ready};
 
-use crate::{Owned, seed};
+use crate::{Owned, seed, step};
 
-/// One link, what it wrote, and the events that it gave.
+/// One link, what it wrote, and the events that it gave. `Keys` is what the test holds at the other side: nothing, or for
+/// [`Raw`](crate::raw::Raw) the traffic keys.
 #[derive(Debug)]
-pub struct Solo {
+pub struct Solo<Keys = ()> {
     /// The link.
     pub link: Link,
     /// Events in order, not yet looked at by the test.
-    pub events: VecDeque<Owned>,
+    pub events: Vec<Owned>,
     /// The time that the link is told.
     pub now: Instant,
+    /// What its owner takes.
+    pub ready: Ready,
     /// What it wrote and the test has not taken.
-    out: Vec<u8>,
+    pub out: Vec<u8>,
+    /// What the test holds at the other side.
+    pub keys: Keys,
 }
 
 impl Solo {
@@ -35,42 +39,29 @@ impl Solo {
     }
 
     fn new(link: Link, now: Instant) -> Self {
-        let mut solo = Self { link, events: VecDeque::new(), now, out: Vec::new() };
+        let mut solo = Self { link, events: Vec::new(), now, ready: Ready::ALL, out: Vec::new(), keys: () };
         solo.act();
         solo
     }
 
+    /// The same link, with these keys at the other side.
+    pub(crate) fn with_keys<Keys>(self, keys: Keys) -> Solo<Keys> {
+        let Self { link, events, now, ready, out, keys: () } = self;
+        Solo { link, events, now, ready, out, keys }
+    }
+}
+
+impl<Keys> Solo<Keys> {
     /// Takes events and bytes until the link has no more; the time that it wants to be woken at.
     ///
     /// # Panics
-    /// If the link breaks a promise: an event behind `Closed`, or a deadline in the past.
+    /// If the link breaks a promise that every driver relies on: an event behind `Closed`, a deadline in the past, `Send` without
+    /// bytes or bytes without `Send`.
     pub fn act(&mut self) -> Option<Instant> {
-        loop {
-            match self.link.poll(self.now, Ready::ALL) {
-                Action::Event(event) => {
-                    let event = Owned::from(event);
-                    assert!(
-                        !matches!(self.events.iter().last(), Some(Owned::Closed(_))),
-                        "{event:?} behind Closed"
-                    );
-                    self.events.push_back(event);
-                }
-                Action::Send => {
-                    let bytes = self.link.transmit(self.now);
-                    let count = bytes.len();
-                    self.out.extend_from_slice(bytes);
-                    self.link.transmitted(count, self.now);
-                }
-                Action::Timeout(at) => {
-                    assert!(
-                        at.is_none_or(|at| at > self.now),
-                        "a deadline in the past: {at:?} at {:?}",
-                        self.now
-                    );
-                    return at;
-                }
-            }
-        }
+        let Self { link, events, now, ready, out, .. } = self;
+        let (_, next) =
+            step::act(link, *now, *ready, usize::MAX, events, |bytes| out.extend_from_slice(bytes));
+        next
     }
 
     /// Gives the link bytes, as far as it takes them, in reads as large as it allows. How many it took.
@@ -80,20 +71,15 @@ impl Solo {
 
     /// The same in reads of at most `chunk` bytes, with a poll after each.
     pub fn feed_in(&mut self, bytes: &[u8], chunk: usize) -> usize {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let space = self.link.recv_space();
-            let count = space.len().min(rest.len()).min(chunk);
+        let mut taken = 0;
+        loop {
+            let count = step::read(&mut self.link, self.now, &bytes[taken..], chunk);
             if count == 0 {
-                break;
+                return taken;
             }
-            let (read, later) = rest.split_at(count);
-            space[..count].copy_from_slice(read);
-            rest = later;
-            self.link.received(count, self.now);
+            taken += count;
             self.act();
         }
-        bytes.len() - rest.len()
     }
 
     /// What the link has written since the last time this was asked.

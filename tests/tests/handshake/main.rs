@@ -16,7 +16,6 @@ mod splits;
 mod states;
 mod time;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use handclasp::hello::Hello;
@@ -75,7 +74,7 @@ impl Verdict {
 }
 
 /// The outcome of a handshake that has had its time, from all the events that the link gave. Fails unless there is exactly one.
-fn verdict_of(link: &Link, events: &VecDeque<Owned>) -> Verdict {
+fn verdict_of(link: &Link, events: &[Owned]) -> Verdict {
     let mut verdicts = Vec::new();
     for (place, event) in events.iter().enumerate() {
         assert_eq!(place == 0, matches!(event, Owned::Opened), "Opened comes first and once: {events:?}");

@@ -77,7 +77,7 @@ fn h6_every_refusal_reaches_both_applications_with_reason_author_and_retry() {
             pair.run();
             assert_eq!(pair.link(refuser).phase(), Phase::Admission);
             let peer = if refuser == Side::Initiator { id(2) } else { id(1) };
-            assert!(matches!(pair.end(refuser).events.back(), Some(Owned::Identified(who)) if *who == peer));
+            assert!(matches!(pair.end(refuser).events.last(), Some(Owned::Identified(who)) if *who == peer));
             let now = pair.now;
             pair.link(refuser).refuse(refusal.clone(), now);
             let [i, r] = failures(&mut pair);

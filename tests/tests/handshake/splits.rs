@@ -130,7 +130,7 @@ fn h9_a_large_message_in_the_record_of_status_arrives() {
         pair.responder.link.send(Message::new("s", vec![9; size])).unwrap();
         pair.run();
         assert_eq!(pair.initiator.link.phase(), Phase::Established, "with {size} bytes behind STATUS");
-        let last = pair.initiator.events.pop_back();
+        let last = pair.initiator.events.pop();
         assert!(matches!(last, Some(Owned::Message { ref body, .. }) if body.len() == size), "{last:?}");
     }
 }

@@ -221,7 +221,7 @@ fn m3_a_half_sent_call_is_abandoned_by_cancel_and_by_deadline() {
         let call = raw.link.call(message, secs(2), raw.now).expect("taken");
         // One batch of records goes, the rest is still in the queue.
         let count = raw.link.transmit(raw.now).len();
-        raw.written.extend_from_slice(&raw.link.transmit(raw.now)[..count]);
+        raw.out.extend_from_slice(&raw.link.transmit(raw.now)[..count]);
         raw.link.transmitted(count, raw.now);
         assert!(raw.link.queued() > 500_000);
         raw.link.send(Message::new("s", b"behind").priority(Priority::Low)).expect("taken");

@@ -11,7 +11,7 @@ fn end_of(mut raw: Raw, records: &[Vec<u8>]) -> (Option<Reason>, Option<u16>) {
     for record in records {
         raw.send(record);
     }
-    let by = raw.closed().map(|closed| closed.by);
+    let by = raw.link.closed().map(|closed| closed.by);
     assert!(by.is_none_or(|by| by == By::Local), "ended by {by:?}");
     if by.is_some() {
         assert!(matches!(raw.events.last(), Some(Owned::Closed(_))), "no end was told: {:?}", raw.events);
@@ -25,7 +25,7 @@ fn end_of(mut raw: Raw, records: &[Vec<u8>]) -> (Option<Reason>, Option<u16>) {
 
 fn assert_violation(name: &str, records: &[Vec<u8>]) {
     let config = raw_config(|builder| builder);
-    for raw in [Raw::initiator(&config), Raw::responder(&config)] {
+    for raw in [Raw::dialling(&config), Raw::dialled_by(&config)] {
         match end_of(raw, records) {
             (Some(Reason::Violation(violation)), Some(50)) => {
                 assert_eq!(violation.phase, Phase::Established, "{name}");
@@ -350,7 +350,7 @@ fn m9_calls_over_the_limit_are_answered_overloaded_until_that_is_a_flood() {
                 overloaded += 1;
             }
         }
-        if raw.closed().is_some() {
+        if raw.link.closed().is_some() {
             break;
         }
     }
@@ -364,7 +364,7 @@ fn m9_calls_over_the_limit_are_answered_overloaded_until_that_is_a_flood() {
 fn flood(answer: impl Fn() -> Result<Payload<'static>, ServiceError>) {
     let mut raw = raw_with(smallest(4));
     for id in 1..=2000 {
-        if raw.closed().is_some() {
+        if raw.link.closed().is_some() {
             break;
         }
         raw.send(&call(id, 60_000, "s", b""));

@@ -261,7 +261,7 @@ fn k4_at_most_one_request_is_unanswered() {
     assert_eq!(asked.count(), 1, "{requests:?}");
     // An answer makes room for the next request.
     raw.send(&frame(0x40, 0, [0]));
-    raw.seal.rekey(&RustCrypto).expect("the next key");
+    raw.keys.traffic.seal.rekey(&RustCrypto).expect("the next key");
     let now = raw.now;
     raw.link.rekey(now);
     raw.act();
@@ -280,16 +280,16 @@ fn k4_the_next_key_is_that_of_noise_and_the_old_one_opens_nothing_more() {
     // that is made from the same bytes, so two raw peers play the same link.
     let spy = Spy::default();
     let config = raw_config(|builder| builder.provider(spy.clone()));
-    let mut raw = Raw::initiator(&config);
+    let mut raw = Raw::dialling(&config);
     let now = raw.now;
     raw.link.rekey(now);
     raw.act();
     raw.records();
     raw.link.send(Message::new("s", b"under the new key")).expect("taken");
     raw.act();
-    let record = raw.written.clone();
+    let record = raw.out.clone();
     assert!(!raw.records().is_empty(), "the new key opens it");
-    let counter = raw.open.counter() - 1;
+    let counter = raw.keys.traffic.open.counter() - 1;
     let (text, tag) = record[2..].split_last_chunk::<TAG_LEN>().expect("a tag");
     let mut nonce = [0; NONCE_LEN];
     nonce[4..].copy_from_slice(&counter.to_le_bytes());

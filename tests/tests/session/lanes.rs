@@ -22,7 +22,7 @@ fn give_back(raw: &mut Raw, frames: &[RawFrame]) {
 fn write_once(raw: &mut Raw) -> Vec<RawFrame> {
     let bytes = raw.link.transmit(raw.now).to_vec();
     raw.link.transmitted(bytes.len(), raw.now);
-    raw.written.extend(bytes);
+    raw.out.extend(bytes);
     raw.frames()
 }
 
@@ -109,7 +109,7 @@ fn m7_a_large_answer_does_not_hold_up_a_small_one() {
 
 #[test]
 fn m7_lanes_share_as_designed_and_none_starves() {
-    let mut raw = Raw::initiator(&raw_config(|builder| builder.send_buffer(64 << 20)));
+    let mut raw = Raw::dialling(&raw_config(|builder| builder.send_buffer(64 << 20)));
     raw.ready.write = false;
     let mut written = [0_usize; 8];
     let mut total = 0;
@@ -140,7 +140,7 @@ fn m7_lanes_share_as_designed_and_none_starves() {
 
 #[test]
 fn m7_a_lane_that_was_silent_gets_no_more_than_its_share_later() {
-    let mut raw = Raw::initiator(&raw_config(|builder| builder.send_buffer(64 << 20)));
+    let mut raw = Raw::dialling(&raw_config(|builder| builder.send_buffer(64 << 20)));
     raw.ready.write = false;
     let fill = |raw: &mut Raw, priority: Priority| {
         for _ in 0..30 {

@@ -43,7 +43,7 @@ fn l1_a_silent_peer_is_dead_after_two_misses_exactly() {
         assert_eq!(ended(&raw), None, "too early");
         assert_eq!(pings(&mut raw).len(), 2);
         raw.pass(millis(1));
-        let closed = raw.closed().expect("the end").clone();
+        let closed = raw.link.closed().expect("the end").clone();
         assert_eq!(
             (closed.reason, closed.by, closed.phase),
             (Reason::PeerDead, By::Transport, Phase::Established)
@@ -197,7 +197,7 @@ fn l1_ping_nonces_differ_from_link_to_link() {
 #[test]
 fn l2_a_stream_that_takes_nothing_ends_the_link_after_the_stall_time() {
     let timing = Timing { stall: secs(8), ..Timing::default() };
-    let mut raw = Raw::initiator(&raw_config(|builder| builder.timing(timing.clone())));
+    let mut raw = Raw::dialling(&raw_config(|builder| builder.timing(timing.clone())));
     raw.ready.write = false;
     raw.link.send(Message::new("s", b"x")).expect("taken");
     // The owner tries, and the stream takes nothing.
@@ -209,7 +209,7 @@ fn l2_a_stream_that_takes_nothing_ends_the_link_after_the_stall_time() {
     raw.pass(millis(999));
     assert_eq!(ended(&raw), None);
     raw.pass(millis(1));
-    let closed = raw.closed().expect("the end");
+    let closed = raw.link.closed().expect("the end");
     assert_eq!((&closed.reason, closed.by), (&Reason::WriteStalled, By::Transport));
     // It is told at once, with bytes still unsent.
     assert!(matches!(raw.events.last(), Some(Owned::Closed(_))));
@@ -218,7 +218,7 @@ fn l2_a_stream_that_takes_nothing_ends_the_link_after_the_stall_time() {
 #[test]
 fn l2_one_byte_is_progress() {
     let timing = Timing { stall: secs(8), ..Timing::default() };
-    let mut raw = Raw::initiator(&raw_config(|builder| builder.timing(timing.clone())));
+    let mut raw = Raw::dialling(&raw_config(|builder| builder.timing(timing.clone())));
     raw.ready.write = false;
     raw.link.send(Message::new("s", vec![0; 1000])).expect("taken");
     for _ in 0..20 {

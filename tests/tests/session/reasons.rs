@@ -155,7 +155,7 @@ fn l5_a_reason_that_travels_arrives_as_itself_and_the_others_are_not_believed() 
         let detail: &[u8] = if code == 1 { b"\0\0\0\x05text" } else { b"" };
         let mut raw = raw();
         raw.send(&frame(0x42, 0, [&code.to_be_bytes()[..], detail].concat()));
-        let closed = raw.closed().expect("CLOSE without a goodbye is the end").clone();
+        let closed = raw.link.closed().expect("CLOSE without a goodbye is the end").clone();
         let elsewhere = ["never sent", "in cleartext only", "none; only in"];
         if elsewhere.iter().any(|words| row[3].starts_with(words)) {
             assert!(matches!(closed.reason, Reason::Violation(_)), "{row:?}: {closed:?}");

@@ -35,7 +35,7 @@ pub(crate) fn raw_config(change: impl Fn(ConfigBuilder) -> ConfigBuilder) -> Arc
 
 /// A raw peer that has dialled a link with these limits.
 pub(crate) fn raw_with(limits: Limits) -> Raw {
-    Raw::initiator(&raw_config(|builder| builder.limits(limits)))
+    Raw::dialling(&raw_config(|builder| builder.limits(limits)))
 }
 
 /// A raw peer that has dialled a link with default limits.
@@ -45,7 +45,7 @@ pub(crate) fn raw() -> Raw {
 
 /// The reason that ended a raw peer's link.
 pub(crate) fn ended(raw: &Raw) -> Option<&Reason> {
-    raw.closed().map(|closed| &closed.reason)
+    raw.link.closed().map(|closed| &closed.reason)
 }
 
 /// Every event of one end so far.
