@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use handclasp::crypto::{
-    Cipher, CipherKey, CryptoError, CryptoProvider, NONCE_LEN, RustCrypto, Secret, SuiteSet, TAG_LEN,
-};
+use handclasp::crypto::{CryptoError, CryptoProvider, NONCE_LEN, RustCrypto, Secret, TAG_LEN};
 use handclasp::identity::SignerError;
 use handclasp::{NodeId, SecretKey, Signer};
+
+use crate::watched::{Key, Watch, Watched};
 
 /// One count, shared by all clones.
 #[derive(Clone, Debug, Default)]
@@ -20,33 +20,35 @@ impl Count {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// The same, and begins again at zero.
+    pub fn take(&self) -> usize {
+        self.0.swap(0, Ordering::Relaxed)
+    }
+
     fn up(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// The default provider, with a count of each costly operation. Clones share their counts.
-#[derive(Clone, Debug, Default)]
-pub struct Counting {
+pub type Counting = Watched<Counts>;
+
+/// What [`Counting`] counts.
+#[derive(Debug, Default)]
+pub struct Counts {
     /// Signatures checked.
     pub verified: Count,
     /// X25519 shared secrets computed.
     pub exchanged: Count,
     /// X25519 public keys computed.
     pub public_keys: Count,
+    /// Texts sealed.
+    pub sealed: Count,
     /// Tags checked, right and wrong ones.
     pub opened: Count,
 }
 
-impl CryptoProvider for Counting {
-    fn name(&self) -> &'static str {
-        "counting"
-    }
-
-    fn suites(&self) -> SuiteSet {
-        RustCrypto.suites()
-    }
-
+impl Watch for Counts {
     fn x25519_public(&self, secret: &Secret<32>) -> [u8; 32] {
         self.public_keys.up();
         RustCrypto.x25519_public(secret)
@@ -57,55 +59,32 @@ impl CryptoProvider for Counting {
         RustCrypto.x25519(secret, public)
     }
 
-    fn sha256(&self, parts: &[&[u8]]) -> [u8; 32] {
-        RustCrypto.sha256(parts)
-    }
-
-    fn hkdf_sha256(
-        &self,
-        salt: &[u8],
-        key_material: &[u8],
-        info: &[&[u8]],
-        out: &mut [u8],
-    ) -> Result<(), CryptoError> {
-        RustCrypto.hkdf_sha256(salt, key_material, info, out)
-    }
-
     fn verify(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> Result<(), CryptoError> {
         self.verified.up();
         RustCrypto.verify(public, message, signature)
     }
 
-    fn cipher(&self, cipher: Cipher, key: &Secret<32>) -> Result<Box<dyn CipherKey>, CryptoError> {
-        let key = RustCrypto.cipher(cipher, key)?;
-        Ok(Box::new(CountingKey { key, opened: self.opened.clone() }))
-    }
-}
-
-struct CountingKey {
-    key: Box<dyn CipherKey>,
-    opened: Count,
-}
-
-impl CipherKey for CountingKey {
     fn seal(
         &self,
+        key: &Key,
         nonce: &[u8; NONCE_LEN],
         associated: &[u8],
         text: &mut [u8],
     ) -> Result<[u8; TAG_LEN], CryptoError> {
-        self.key.seal(nonce, associated, text)
+        self.sealed.up();
+        key.inner.seal(nonce, associated, text)
     }
 
     fn open(
         &self,
+        key: &Key,
         nonce: &[u8; NONCE_LEN],
         associated: &[u8],
         text: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), CryptoError> {
         self.opened.up();
-        self.key.open(nonce, associated, text, tag)
+        key.inner.open(nonce, associated, text, tag)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! [`Pair`] joins two links by two pipes of bytes that a test can look at, cut, delay and edit. [`Solo`] is one link whose other
 //! side is the test itself: [`hostile::Hostile`] speaks the handshake for it, [`raw::Raw`] has real traffic keys and seals
-//! what it is told. [`Counting`] counts what cryptography costs.
+//! what it is told. [`watched::Watched`] looks on at cryptography, or
+//! spoils it, and [`Counting`] counts what it costs.
 
 #![forbid(unsafe_code)]
 
@@ -13,8 +14,9 @@ mod pair;
 pub mod raw;
 mod solo;
 mod step;
+pub mod watched;
 
-pub use counting::{Count, Counting, CountingSigner};
+pub use counting::{Count, Counting, CountingSigner, Counts};
 pub use owned::Owned;
 pub use pair::{End, Pair, Pipe, Side};
 pub use solo::Solo;

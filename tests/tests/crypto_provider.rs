@@ -3,12 +3,11 @@
 use handclasp::crypto::cipher::{OpenKey, SealKey};
 use handclasp::crypto::noise::{HandshakeState, Protocol, Role};
 use handclasp::crypto::{
-    Cipher, CipherKey, CryptoError, CryptoProvider, NONCE_LEN, Primitive, RustCrypto, Secret, Seed, SuiteSet,
-    TAG_LEN, self_test,
+    Cipher, CryptoError, CryptoProvider, NONCE_LEN, Primitive, RustCrypto, Secret, Seed, TAG_LEN, self_test,
 };
 use handclasp::identity::SecretKey;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use handclasp_sim::watched::{Key, Watch, Watched};
+use handclasp_sim::{Count, Counting};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 #[test]
@@ -16,7 +15,7 @@ fn k8_the_default_provider_passes_its_self_test() {
     assert_eq!(self_test(&RustCrypto), Ok(()));
 }
 
-/// One way for a provider to be wrong.
+/// One way for a provider to be wrong: the default one with this flaw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flaw {
     Hash,
@@ -32,42 +31,25 @@ enum Flaw {
     NoCipher,
 }
 
-/// The default provider with one flaw.
-#[derive(Debug)]
-struct Flawed(Flaw);
-
-struct FlawedKey(Flaw, Box<dyn CipherKey>);
-
-impl CryptoProvider for Flawed {
-    fn name(&self) -> &'static str {
-        "flawed"
-    }
-
-    fn suites(&self) -> SuiteSet {
-        RustCrypto.suites()
-    }
-
+impl Watch for Flaw {
     fn x25519_public(&self, secret: &Secret<32>) -> [u8; 32] {
         let mut public = RustCrypto.x25519_public(secret);
-        public[31] ^= u8::from(self.0 == Flaw::PublicKey);
+        public[31] ^= u8::from(*self == Flaw::PublicKey);
         public
     }
 
     fn x25519(&self, secret: &Secret<32>, public: &[u8; 32]) -> Result<Secret<32>, CryptoError> {
         match RustCrypto.x25519(secret, public) {
-            Err(CryptoError::ZeroSharedSecret) if self.0 == Flaw::ZeroExchange => Ok(Secret::default()),
-            Ok(_) if self.0 == Flaw::Exchange => Ok(Secret::new([1; 32])),
+            Err(CryptoError::ZeroSharedSecret) if *self == Flaw::ZeroExchange => Ok(Secret::default()),
+            Ok(_) if *self == Flaw::Exchange => Ok(Secret::new([1; 32])),
             outcome => outcome,
         }
     }
 
     fn sha256(&self, parts: &[&[u8]]) -> [u8; 32] {
         // Forgets all parts but the first.
-        if self.0 == Flaw::Hash {
-            RustCrypto.sha256(&parts[..parts.len().min(1)])
-        } else {
-            RustCrypto.sha256(parts)
-        }
+        let known = if *self == Flaw::Hash { parts.len().min(1) } else { parts.len() };
+        RustCrypto.sha256(&parts[..known])
     }
 
     fn hkdf_sha256(
@@ -77,7 +59,7 @@ impl CryptoProvider for Flawed {
         info: &[&[u8]],
         out: &mut [u8],
     ) -> Result<(), CryptoError> {
-        match self.0 {
+        match self {
             Flaw::Hkdf => RustCrypto.hkdf_sha256(salt, key, &[], out),
             Flaw::HkdfRefuses => Err(CryptoError::BadLength),
             _ => RustCrypto.hkdf_sha256(salt, key, info, out),
@@ -85,41 +67,41 @@ impl CryptoProvider for Flawed {
     }
 
     fn verify(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> Result<(), CryptoError> {
-        match self.0 {
+        match self {
             Flaw::AnySignature => Ok(()),
             Flaw::NoSignature => Err(CryptoError::BadSignature),
             _ => RustCrypto.verify(public, message, signature),
         }
     }
 
-    fn cipher(&self, cipher: Cipher, key: &Secret<32>) -> Result<Box<dyn CipherKey>, CryptoError> {
-        if self.0 == Flaw::NoCipher {
+    fn cipher(&self, cipher: Cipher, secret: &Secret<32>) -> Result<Key, CryptoError> {
+        if *self == Flaw::NoCipher {
             return Err(CryptoError::UnsupportedCipher);
         }
-        Ok(Box::new(FlawedKey(self.0, RustCrypto.cipher(cipher, key)?)))
+        Key::new(cipher, secret)
     }
-}
 
-impl CipherKey for FlawedKey {
     fn seal(
         &self,
+        key: &Key,
         nonce: &[u8; NONCE_LEN],
         associated: &[u8],
         text: &mut [u8],
     ) -> Result<[u8; TAG_LEN], CryptoError> {
-        let associated = if self.0 == Flaw::Seal { &[] } else { associated };
-        self.1.seal(nonce, associated, text)
+        let associated = if *self == Flaw::Seal { &[] } else { associated };
+        key.inner.seal(nonce, associated, text)
     }
 
     fn open(
         &self,
+        key: &Key,
         nonce: &[u8; NONCE_LEN],
         associated: &[u8],
         text: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), CryptoError> {
-        let outcome = self.1.open(nonce, associated, text, tag);
-        if self.0 == Flaw::OpenAnything { Ok(()) } else { outcome }
+        let outcome = key.inner.open(nonce, associated, text, tag);
+        if *self == Flaw::OpenAnything { Ok(()) } else { outcome }
     }
 }
 
@@ -138,91 +120,16 @@ fn k8_the_self_test_names_the_primitive_that_is_wrong() {
         (Flaw::OpenAnything, Primitive::ChaChaPoly),
         (Flaw::NoCipher, Primitive::ChaChaPoly),
     ] {
-        let failure = self_test(&Flawed(flaw)).unwrap_err();
+        let failure = self_test(&Watched::new(flaw)).unwrap_err();
         assert_eq!(failure.primitive, primitive, "{flaw:?}");
         assert!(failure.to_string().contains(&primitive.to_string()));
     }
 }
 
-/// A provider from outside the core: it counts what it is asked for, and lets the default one work.
-#[derive(Clone, Debug, Default)]
-struct Counting(Arc<Mutex<BTreeMap<&'static str, u32>>>);
-
-struct CountingKey(Counting, Box<dyn CipherKey>);
-
-impl Counting {
-    fn count(&self, what: &'static str) {
-        *self.0.lock().unwrap().entry(what).or_default() += 1;
-    }
-
-    fn take(&self) -> Vec<(&'static str, u32)> {
-        std::mem::take(&mut *self.0.lock().unwrap()).into_iter().collect()
-    }
-}
-
-impl CryptoProvider for Counting {
-    fn name(&self) -> &'static str {
-        "counting"
-    }
-
-    fn suites(&self) -> SuiteSet {
-        RustCrypto.suites()
-    }
-
-    fn x25519_public(&self, secret: &Secret<32>) -> [u8; 32] {
-        self.count("public");
-        RustCrypto.x25519_public(secret)
-    }
-
-    fn x25519(&self, secret: &Secret<32>, public: &[u8; 32]) -> Result<Secret<32>, CryptoError> {
-        self.count("exchange");
-        RustCrypto.x25519(secret, public)
-    }
-
-    fn sha256(&self, parts: &[&[u8]]) -> [u8; 32] {
-        RustCrypto.sha256(parts)
-    }
-
-    fn hkdf_sha256(
-        &self,
-        salt: &[u8],
-        key: &[u8],
-        info: &[&[u8]],
-        out: &mut [u8],
-    ) -> Result<(), CryptoError> {
-        RustCrypto.hkdf_sha256(salt, key, info, out)
-    }
-
-    fn verify(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> Result<(), CryptoError> {
-        RustCrypto.verify(public, message, signature)
-    }
-
-    fn cipher(&self, cipher: Cipher, key: &Secret<32>) -> Result<Box<dyn CipherKey>, CryptoError> {
-        Ok(Box::new(CountingKey(self.clone(), RustCrypto.cipher(cipher, key)?)))
-    }
-}
-
-impl CipherKey for CountingKey {
-    fn seal(
-        &self,
-        nonce: &[u8; NONCE_LEN],
-        associated: &[u8],
-        text: &mut [u8],
-    ) -> Result<[u8; TAG_LEN], CryptoError> {
-        self.0.count("seal");
-        self.1.seal(nonce, associated, text)
-    }
-
-    fn open(
-        &self,
-        nonce: &[u8; NONCE_LEN],
-        associated: &[u8],
-        text: &mut [u8],
-        tag: &[u8; TAG_LEN],
-    ) -> Result<(), CryptoError> {
-        self.0.count("open");
-        self.1.open(nonce, associated, text, tag)
-    }
+/// What a provider was asked for since the last time: exchanges, public keys, texts to seal and to open, and signatures.
+fn taken(counting: &Counting) -> [usize; 5] {
+    [&counting.exchanged, &counting.public_keys, &counting.sealed, &counting.opened, &counting.verified]
+        .map(Count::take)
 }
 
 fn side(provider: &dyn CryptoProvider, role: Role, psk: u8) -> HandshakeState {
@@ -245,13 +152,13 @@ fn k2_another_provider_plugs_in() {
     responder.read_message(&RustCrypto, &first, &mut payload).unwrap();
     responder.write_message(&RustCrypto, b"", &mut second).unwrap();
     initiator.read_message(&counting, &second, &mut payload).unwrap();
-    assert_eq!(counting.take(), [("exchange", 1), ("open", 1), ("public", 1), ("seal", 1)]);
+    assert_eq!(taken(&counting), [1, 1, 1, 1, 0]);
 
     let (mut ours, mut theirs) = (initiator.split(&counting).unwrap(), responder.split(&RustCrypto).unwrap());
     let mut text = *b"text";
     let tag = ours.seal.seal(&mut text).unwrap();
     theirs.open.open(&mut text, &tag).unwrap();
-    assert_eq!((&text, counting.take()), (b"text", vec![("seal", 1)]));
+    assert_eq!((&text, taken(&counting)), (b"text", [0, 0, 1, 0, 0]));
     assert_eq!(self_test(&counting), Ok(()));
 }
 
@@ -264,13 +171,13 @@ fn k1_a_wrong_key_costs_one_tag_check() {
     let (mut message, mut payload) = (Vec::new(), Vec::new());
     initiator.write_message(&RustCrypto, b"", &mut message).unwrap();
     let outcome = responder.read_message(&counting, &message, &mut payload);
-    assert_eq!((outcome, counting.take()), (Err(CryptoError::BadTag), vec![("open", 1)]));
+    assert_eq!((outcome, taken(&counting)), (Err(CryptoError::BadTag), [0, 0, 0, 1, 0]));
 }
 
 /// A provider without the cipher is an error where a key is made, not a panic later.
 #[test]
 fn k2_a_missing_cipher_is_a_typed_error() {
-    let (provider, key) = (Flawed(Flaw::NoCipher), Secret::new([1; 32]));
+    let (provider, key) = (Watched::new(Flaw::NoCipher), Secret::new([1; 32]));
     let wanted = Some(CryptoError::UnsupportedCipher);
     assert_eq!(SealKey::new(&provider, Cipher::ChaChaPoly, &key).err(), wanted);
     assert_eq!(OpenKey::new(&provider, Cipher::ChaChaPoly, &key).err(), wanted);

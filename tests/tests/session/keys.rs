@@ -1,80 +1,63 @@
 //! K3, K4, K8: counters and keys while a link lives.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use handclasp::crypto::{
-    Cipher, CipherKey, CryptoError, CryptoProvider, NONCE_LEN, RustCrypto, Secret, SuiteSet, TAG_LEN,
-};
+use handclasp::crypto::{Cipher, CryptoError, CryptoProvider, NONCE_LEN, RustCrypto, Secret, TAG_LEN};
 use handclasp::{By, Limits, Message, Reason, RekeyPolicy};
 use handclasp_sim::raw::{Raw, frame, send};
+use handclasp_sim::watched::{Key, Watch, Watched};
 use handclasp_sim::{Owned, Pair, Side};
 
 use crate::support::{SIDES, ended, millis, pair_with, raw, raw_config, secs, take_events};
 
-/// The default provider; it writes down each key that it is asked for, and each nonce that a key is used with.
-#[derive(Clone, Debug, Default)]
-struct Spy(Arc<Mutex<Vec<[u8; 32]>>>, Arc<Mutex<Uses>>);
+/// Writes down each key that is asked for, and each nonce that a key is used with.
+#[derive(Debug, Default)]
+struct Spy {
+    keys: Mutex<Vec<[u8; 32]>>,
+    uses: Mutex<Vec<Use>>,
+}
 
-/// Key number, nonce, whether it was to seal.
-type Uses = Vec<(usize, [u8; NONCE_LEN], bool)>;
+/// Key, nonce, whether it was to seal.
+type Use = ([u8; 32], [u8; NONCE_LEN], bool);
 
-struct SpyKey(usize, Box<dyn CipherKey>, Arc<Mutex<Uses>>);
+impl Spy {
+    fn keys(&self) -> Vec<[u8; 32]> {
+        self.keys.lock().expect("not poisoned").clone()
+    }
 
-impl CryptoProvider for Spy {
-    fn name(&self) -> &'static str {
-        "spy"
-    }
-    fn suites(&self) -> SuiteSet {
-        RustCrypto.suites()
-    }
-    fn x25519_public(&self, secret: &Secret<32>) -> [u8; 32] {
-        RustCrypto.x25519_public(secret)
-    }
-    fn x25519(&self, secret: &Secret<32>, public: &[u8; 32]) -> Result<Secret<32>, CryptoError> {
-        RustCrypto.x25519(secret, public)
-    }
-    fn sha256(&self, parts: &[&[u8]]) -> [u8; 32] {
-        RustCrypto.sha256(parts)
-    }
-    fn hkdf_sha256(
-        &self,
-        salt: &[u8],
-        key: &[u8],
-        info: &[&[u8]],
-        out: &mut [u8],
-    ) -> Result<(), CryptoError> {
-        RustCrypto.hkdf_sha256(salt, key, info, out)
-    }
-    fn verify(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> Result<(), CryptoError> {
-        RustCrypto.verify(public, message, signature)
-    }
-    fn cipher(&self, cipher: Cipher, key: &Secret<32>) -> Result<Box<dyn CipherKey>, CryptoError> {
-        let mut keys = self.0.lock().expect("not poisoned");
-        keys.push(*key.expose());
-        Ok(Box::new(SpyKey(keys.len() - 1, RustCrypto.cipher(cipher, key)?, Arc::clone(&self.1))))
+    fn used(&self, key: &Key, nonce: &[u8; NONCE_LEN], seals: bool) {
+        self.uses.lock().expect("not poisoned").push((*key.secret.expose(), *nonce, seals));
     }
 }
 
-impl CipherKey for SpyKey {
+impl Watch for Spy {
+    fn cipher(&self, cipher: Cipher, secret: &Secret<32>) -> Result<Key, CryptoError> {
+        self.keys.lock().expect("not poisoned").push(*secret.expose());
+        Key::new(cipher, secret)
+    }
+
     fn seal(
         &self,
+        key: &Key,
         nonce: &[u8; NONCE_LEN],
-        ad: &[u8],
+        associated: &[u8],
         text: &mut [u8],
     ) -> Result<[u8; TAG_LEN], CryptoError> {
-        self.2.lock().expect("not poisoned").push((self.0, *nonce, true));
-        self.1.seal(nonce, ad, text)
+        self.used(key, nonce, true);
+        key.inner.seal(nonce, associated, text)
     }
+
     fn open(
         &self,
+        key: &Key,
         nonce: &[u8; NONCE_LEN],
-        ad: &[u8],
+        associated: &[u8],
         text: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), CryptoError> {
-        self.2.lock().expect("not poisoned").push((self.0, *nonce, false));
-        self.1.open(nonce, ad, text, tag)
+        self.used(key, nonce, false);
+        key.inner.open(nonce, associated, text, tag)
     }
 }
 
@@ -141,7 +124,7 @@ fn k3_a_record_again_or_out_of_order_or_reflected_does_not_open() {
 
 #[test]
 fn k3_no_key_ever_seals_twice_under_one_nonce_and_directions_differ() {
-    let spy = Spy::default();
+    let spy = Watched::<Spy>::default();
     let mut pair = pair_with(|builder| {
         let policy = RekeyPolicy { records: 3, ..RekeyPolicy::default() };
         builder.provider(spy.clone()).rekey(policy)
@@ -151,14 +134,14 @@ fn k3_no_key_ever_seals_twice_under_one_nonce_and_directions_differ() {
             assert!(matches!(pair.call(from, "s", &[round], &[round]), Owned::Reply { .. }));
         }
     }
-    let (keys, uses) = (spy.0.lock().expect("not poisoned"), spy.1.lock().expect("not poisoned"));
+    let uses = spy.uses.lock().expect("not poisoned");
     let mut sealed = std::collections::BTreeSet::new();
     let mut opened = std::collections::BTreeMap::new();
     for (key, nonce, seals) in uses.iter() {
         // The nonce that Noise reserves for the next key is used at both ends.
         let reserved = nonce[4..] == [0xff; 8];
         if *seals && !reserved {
-            assert!(sealed.insert((keys[*key], *nonce)), "a nonce was used twice");
+            assert!(sealed.insert((*key, *nonce)), "a nonce was used twice");
         } else if !seals {
             let last = opened.insert(*key, *nonce);
             assert!(last.is_none_or(|last| last != *nonce));
@@ -278,7 +261,7 @@ fn k4_the_next_key_is_that_of_noise_and_the_old_one_opens_nothing_more() {
     assert_eq!(ended(&raw), Some(&Reason::DecryptFailed));
     // And the other direction: what the link seals behind its REKEY is not for the old key. A copy of that key is one
     // that is made from the same bytes, so two raw peers play the same link.
-    let spy = Spy::default();
+    let spy = Watched::<Spy>::default();
     let config = raw_config(|builder| builder.provider(spy.clone()));
     let mut raw = Raw::dialling(&config);
     let now = raw.now;
@@ -293,7 +276,7 @@ fn k4_the_next_key_is_that_of_noise_and_the_old_one_opens_nothing_more() {
     let (text, tag) = record[2..].split_last_chunk::<TAG_LEN>().expect("a tag");
     let mut nonce = [0; NONCE_LEN];
     nonce[4..].copy_from_slice(&counter.to_le_bytes());
-    let keys = spy.0.lock().expect("not poisoned");
+    let keys = spy.keys();
     let opens = |key: &[u8; 32]| {
         let key = RustCrypto.cipher(handclasp::crypto::Suite::NnChaChaPoly.cipher(), &Secret::new(*key));
         key.expect("a key").open(&nonce, &[], &mut text.to_vec(), tag).is_ok()
