@@ -179,8 +179,8 @@ impl Raw {
             if self.out.len() < end {
                 break;
             }
-            let record: Vec<u8> = self.out.drain(..end).collect();
-            let text = self.keys.traffic.open(&record);
+            let text = self.keys.traffic.open(&self.out[..end]);
+            self.out.drain(..end);
             let limit = usize::from(self.keys.limits.max_record);
             assert!(text.len() <= limit, "a record of {} bytes", text.len());
             let frames = split(&text);
