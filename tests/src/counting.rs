@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use handclasp::crypto::{CryptoError, CryptoProvider, NONCE_LEN, RustCrypto, Secret, TAG_LEN};
+use handclasp::crypto::{CryptoError, CryptoProvider, RustCrypto, Secret};
 use handclasp::identity::SignerError;
 use handclasp::{NodeId, SecretKey, Signer};
 
-use crate::watched::{Key, Watch, Watched};
+use crate::watched::{At, Key, Tag, Watch, Watched};
 
 /// One count, shared by all clones.
 #[derive(Clone, Debug, Default)]
@@ -64,27 +64,14 @@ impl Watch for Counts {
         RustCrypto.verify(public, message, signature)
     }
 
-    fn seal(
-        &self,
-        key: &Key,
-        nonce: &[u8; NONCE_LEN],
-        associated: &[u8],
-        text: &mut [u8],
-    ) -> Result<[u8; TAG_LEN], CryptoError> {
+    fn seal(&self, key: &Key, at: At, text: &mut [u8]) -> Result<Tag, CryptoError> {
         self.sealed.up();
-        key.inner.seal(nonce, associated, text)
+        key.seal(at, text)
     }
 
-    fn open(
-        &self,
-        key: &Key,
-        nonce: &[u8; NONCE_LEN],
-        associated: &[u8],
-        text: &mut [u8],
-        tag: &[u8; TAG_LEN],
-    ) -> Result<(), CryptoError> {
+    fn open(&self, key: &Key, at: At, text: &mut [u8], tag: &Tag) -> Result<(), CryptoError> {
         self.opened.up();
-        key.inner.open(nonce, associated, text, tag)
+        key.open(at, text, tag)
     }
 }
 

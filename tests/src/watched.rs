@@ -43,32 +43,30 @@ pub trait Watch: Debug + Send + Sync + 'static {
         Key::new(cipher, secret)
     }
 
-    fn seal(
-        &self,
-        key: &Key,
-        nonce: &[u8; NONCE_LEN],
-        associated: &[u8],
-        text: &mut [u8],
-    ) -> Result<[u8; TAG_LEN], CryptoError> {
-        key.inner.seal(nonce, associated, text)
+    fn seal(&self, key: &Key, at: At, text: &mut [u8]) -> Result<Tag, CryptoError> {
+        key.seal(at, text)
     }
 
-    fn open(
-        &self,
-        key: &Key,
-        nonce: &[u8; NONCE_LEN],
-        associated: &[u8],
-        text: &mut [u8],
-        tag: &[u8; TAG_LEN],
-    ) -> Result<(), CryptoError> {
-        key.inner.open(nonce, associated, text, tag)
+    fn open(&self, key: &Key, at: At, text: &mut [u8], tag: &Tag) -> Result<(), CryptoError> {
+        key.open(at, text, tag)
     }
+}
+
+/// An authentication tag.
+pub type Tag = [u8; TAG_LEN];
+
+/// What a text is sealed with besides a key.
+#[derive(Clone, Copy, Debug)]
+pub struct At<'a> {
+    /// The nonce.
+    pub nonce: &'a [u8; NONCE_LEN],
+    /// Associated data.
+    pub associated: &'a [u8],
 }
 
 /// A cipher of [`RustCrypto`], and the secret that it was made from.
 pub struct Key {
-    /// The cipher.
-    pub inner: Box<dyn CipherKey>,
+    inner: Box<dyn CipherKey>,
     /// Its secret.
     pub secret: Secret<32>,
 }
@@ -86,6 +84,22 @@ impl Key {
     /// Its own.
     pub fn new(cipher: Cipher, secret: &Secret<32>) -> Result<Self, CryptoError> {
         Ok(Self { inner: RustCrypto.cipher(cipher, secret)?, secret: Secret::new(*secret.expose()) })
+    }
+
+    /// Seals as the cipher does.
+    ///
+    /// # Errors
+    /// Those of [`CipherKey::seal`].
+    pub fn seal(&self, at: At, text: &mut [u8]) -> Result<Tag, CryptoError> {
+        self.inner.seal(at.nonce, at.associated, text)
+    }
+
+    /// Opens as the cipher does.
+    ///
+    /// # Errors
+    /// Those of [`CipherKey::open`].
+    pub fn open(&self, at: At, text: &mut [u8], tag: &Tag) -> Result<(), CryptoError> {
+        self.inner.open(at.nonce, at.associated, text, tag)
     }
 }
 
@@ -166,7 +180,7 @@ impl<W: Watch> CipherKey for WatchedKey<W> {
         associated: &[u8],
         text: &mut [u8],
     ) -> Result<[u8; TAG_LEN], CryptoError> {
-        self.watch.seal(&self.key, nonce, associated, text)
+        self.watch.seal(&self.key, At { nonce, associated }, text)
     }
 
     fn open(
@@ -176,6 +190,6 @@ impl<W: Watch> CipherKey for WatchedKey<W> {
         text: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), CryptoError> {
-        self.watch.open(&self.key, nonce, associated, text, tag)
+        self.watch.open(&self.key, At { nonce, associated }, text, tag)
     }
 }

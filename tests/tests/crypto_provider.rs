@@ -3,10 +3,10 @@
 use handclasp::crypto::cipher::{OpenKey, SealKey};
 use handclasp::crypto::noise::{HandshakeState, Protocol, Role};
 use handclasp::crypto::{
-    Cipher, CryptoError, CryptoProvider, NONCE_LEN, Primitive, RustCrypto, Secret, Seed, TAG_LEN, self_test,
+    Cipher, CryptoError, CryptoProvider, Primitive, RustCrypto, Secret, Seed, self_test,
 };
 use handclasp::identity::SecretKey;
-use handclasp_sim::watched::{Key, Watch, Watched};
+use handclasp_sim::watched::{At, Key, Tag, Watch, Watched};
 use handclasp_sim::{Count, Counting};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -81,26 +81,13 @@ impl Watch for Flaw {
         Key::new(cipher, secret)
     }
 
-    fn seal(
-        &self,
-        key: &Key,
-        nonce: &[u8; NONCE_LEN],
-        associated: &[u8],
-        text: &mut [u8],
-    ) -> Result<[u8; TAG_LEN], CryptoError> {
-        let associated = if *self == Flaw::Seal { &[] } else { associated };
-        key.inner.seal(nonce, associated, text)
+    fn seal(&self, key: &Key, at: At, text: &mut [u8]) -> Result<Tag, CryptoError> {
+        let associated = if *self == Flaw::Seal { &[] } else { at.associated };
+        key.seal(At { associated, ..at }, text)
     }
 
-    fn open(
-        &self,
-        key: &Key,
-        nonce: &[u8; NONCE_LEN],
-        associated: &[u8],
-        text: &mut [u8],
-        tag: &[u8; TAG_LEN],
-    ) -> Result<(), CryptoError> {
-        let outcome = key.inner.open(nonce, associated, text, tag);
+    fn open(&self, key: &Key, at: At, text: &mut [u8], tag: &Tag) -> Result<(), CryptoError> {
+        let outcome = key.open(at, text, tag);
         if *self == Flaw::OpenAnything { Ok(()) } else { outcome }
     }
 }

@@ -7,15 +7,7 @@ use handclasp::{
 use handclasp_sim::raw::{frame, read_varint, reply, varint};
 use handclasp_sim::{Owned, Pair, Side};
 
-use crate::support::{SIDES, ended, pair_with, raw, secs, smallest, take_events};
-
-/// The first event of `side`, which has to be a call.
-pub(crate) fn next_call(pair: &mut Pair, side: Side) -> handclasp::ReplyToken {
-    match pair.event(side) {
-        Some(Owned::Call { token, .. }) => token,
-        other => panic!("expected a call, got {other:?}"),
-    }
-}
+use crate::support::{SIDES, asked, ended, next_call, pair_with, raw, secs, smallest, take_events};
 
 #[test]
 fn m1_a_message_one_way_arrives_as_it_was_sent() {
@@ -223,10 +215,7 @@ fn m5_every_service_error_round_trips() {
         ServiceError::Other { code: u16::MAX },
     ] {
         let mut pair = Pair::established();
-        let now = pair.now;
-        let call = pair.initiator.link.call(Message::new("s", b""), secs(5), now).expect("taken");
-        pair.run();
-        let token = next_call(&mut pair, Side::Responder);
+        let (call, token) = asked(&mut pair, Side::Initiator, secs(5));
         pair.responder.link.reply(token, Err(error.clone())).expect("taken");
         pair.run();
         match pair.event(Side::Initiator) {
@@ -271,10 +260,7 @@ fn m5_error_codes_are_those_of_the_wire_format() {
 #[test]
 fn m5_an_answer_too_large_gives_the_token_back_and_the_link_lives() {
     let mut pair = pair_with(|builder| builder.limits(smallest(4)));
-    let now = pair.now;
-    pair.initiator.link.call(Message::new("s", b""), secs(5), now).expect("taken");
-    pair.run();
-    let token = next_call(&mut pair, Side::Responder);
+    let (_, token) = asked(&mut pair, Side::Initiator, secs(5));
     let rejected = pair.responder.link.reply(token, Ok(Payload::from(vec![0; 1025]))).unwrap_err();
     assert_eq!(rejected.why, Why::TooLarge { limit: 1024 });
     let detail = Bytes::from(vec![0; MAX_ERROR_DETAIL + 1]);

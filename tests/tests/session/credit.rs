@@ -5,8 +5,9 @@ use handclasp_sim::raw::credit;
 use handclasp_sim::{Owned, Pair, Side};
 use proptest::prelude::*;
 
-use crate::calls::next_call;
-use crate::support::{SIDES, clear_pair_with, ended, pair_with, raw_with, secs, smallest, take_events};
+use crate::support::{
+    SIDES, asked, clear_pair_with, ended, next_call, pair_with, raw_with, secs, smallest, take_events,
+};
 
 #[test]
 fn m8_a_receiver_that_takes_no_events_bounds_what_comes() {
@@ -42,10 +43,7 @@ fn m8_credit_flows_by_what_is_taken() {
 #[test]
 fn m8_answers_flow_while_the_window_for_messages_is_used_up() {
     let mut pair = pair_with(|builder| builder.limits(smallest(4)));
-    let now = pair.now;
-    pair.initiator.link.call(Message::new("s", b""), secs(5), now).expect("taken");
-    pair.run();
-    let token = next_call(&mut pair, Side::Responder);
+    let (_, token) = asked(&mut pair, Side::Initiator, secs(5));
     // Both windows for messages are full: neither application takes anything.
     for side in SIDES {
         pair.end(side).ready = Ready::WRITE;

@@ -4,8 +4,9 @@ use handclasp::{CallError, Executed, Message, Payload, Priority, Ready, Reason, 
 use handclasp_sim::raw::{RawFrame, call, frame, read_varint, varint};
 use handclasp_sim::{Owned, Pair, Side};
 
-use crate::calls::next_call;
-use crate::support::{SIDES, ended, just_under, millis, raw, raw_with, secs, smallest, take_events};
+use crate::support::{
+    SIDES, asked, ended, just_under, millis, next_call, raw, raw_with, secs, smallest, take_events,
+};
 
 /// The error of the one event that `side` has: a failed call.
 fn failure(pair: &mut Pair, side: Side) -> CallError {
@@ -25,10 +26,7 @@ fn no_trace(pair: &mut Pair) {
 #[test]
 fn m3_both_ends_stop_exactly_at_the_deadline() {
     let mut pair = Pair::established();
-    let now = pair.now;
-    pair.initiator.link.call(Message::new("s", b""), secs(5), now).expect("taken");
-    pair.run();
-    let token = next_call(&mut pair, Side::Responder);
+    let (_, token) = asked(&mut pair, Side::Initiator, secs(5));
     pair.pass(just_under(secs(5)));
     for side in SIDES {
         assert!(take_events(&mut pair, side).is_empty());
@@ -163,9 +161,7 @@ fn m3_cancel_before_sealing_leaves_no_byte_and_no_event() {
 fn m3_cancel_reaches_the_other_side() {
     let mut pair = Pair::established();
     let now = pair.now;
-    let call = pair.initiator.link.call(Message::new("s", b""), secs(5), now).expect("taken");
-    pair.run();
-    let token = next_call(&mut pair, Side::Responder);
+    let (call, token) = asked(&mut pair, Side::Initiator, secs(5));
     pair.initiator.link.cancel(call, now);
     pair.run();
     assert!(
@@ -197,9 +193,7 @@ fn m3_a_call_cancelled_before_it_was_given_out_never_is() {
 fn m3_a_cancel_and_an_answer_may_cross() {
     let mut pair = Pair::established();
     let now = pair.now;
-    let call = pair.initiator.link.call(Message::new("s", b""), secs(5), now).expect("taken");
-    pair.run();
-    let token = next_call(&mut pair, Side::Responder);
+    let (call, token) = asked(&mut pair, Side::Initiator, secs(5));
     pair.responder.link.reply(token, Ok(Payload::from(b"on the way"))).expect("taken");
     pair.act(Side::Responder);
     pair.initiator.link.cancel(call, now);

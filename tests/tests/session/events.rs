@@ -6,7 +6,7 @@ use handclasp::{Action, Message, Payload, Phase, Ready, Reason};
 use handclasp_sim::{Owned, Pair, Side, config, id};
 use proptest::prelude::*;
 
-use crate::support::{SIDES, secs, take_events};
+use crate::support::{SIDES, asked, secs, take_events};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -189,9 +189,7 @@ fn l4_a_call_that_waits_when_the_link_ends_is_not_given_out() {
 fn l4_a_reply_after_the_end_is_refused_and_harmless() {
     let mut pair = Pair::established();
     let now = pair.now;
-    pair.initiator.link.call(Message::new("s", b"x"), secs(5), now).expect("taken");
-    pair.run();
-    let token = crate::calls::next_call(&mut pair, Side::Responder);
+    let (_, token) = asked(&mut pair, Side::Initiator, secs(5));
     pair.responder.link.close(now);
     let rejected = pair.responder.link.reply(token, Ok(Payload::from(b"y"))).unwrap_err();
     assert_eq!(rejected.token, None);

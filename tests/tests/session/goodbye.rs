@@ -4,8 +4,9 @@ use handclasp::{By, CallError, Executed, Message, Payload, Phase, Ready, Reason,
 use handclasp_sim::raw::{call, frame, reply, send};
 use handclasp_sim::{Owned, Pair, Side};
 
-use crate::calls::next_call;
-use crate::support::{SIDES, ended, just_under, millis, pair_with, raw, secs, smallest, take_events};
+use crate::support::{
+    SIDES, asked, ended, just_under, millis, next_call, pair_with, raw, secs, smallest, take_events,
+};
 
 fn goodbye(pair: &mut Pair, side: Side, code: u32, detail: &str) {
     let now = pair.now;
@@ -118,10 +119,7 @@ fn l3_saying_it_again_or_both_at_once_changes_nothing() {
 #[test]
 fn l3_a_peer_that_does_not_finish_is_left_at_the_deadline() {
     let mut pair = Pair::established();
-    let now = pair.now;
-    pair.initiator.link.call(Message::new("s", b""), secs(60), now).expect("taken");
-    pair.run();
-    let _never_answered = next_call(&mut pair, Side::Responder);
+    let (_, _never_answered) = asked(&mut pair, Side::Initiator, secs(60));
     goodbye(&mut pair, Side::Initiator, 0, "");
     pair.pass(just_under(secs(5)));
     assert!(pair.initiator.link.closed().is_none());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use handclasp::crypto::{Cipher, CryptoError, CryptoProvider, NONCE_LEN, RustCrypto, Secret, TAG_LEN};
 use handclasp::{By, Limits, Message, Reason, RekeyPolicy};
 use handclasp_sim::raw::{Raw, frame, send};
-use handclasp_sim::watched::{Key, Watch, Watched};
+use handclasp_sim::watched::{At, Key, Tag, Watch, Watched};
 use handclasp_sim::{Owned, Pair, Side};
 
 use crate::support::{SIDES, ended, millis, pair_with, raw, raw_config, secs, take_events};
@@ -37,27 +37,14 @@ impl Watch for Spy {
         Key::new(cipher, secret)
     }
 
-    fn seal(
-        &self,
-        key: &Key,
-        nonce: &[u8; NONCE_LEN],
-        associated: &[u8],
-        text: &mut [u8],
-    ) -> Result<[u8; TAG_LEN], CryptoError> {
-        self.used(key, nonce, true);
-        key.inner.seal(nonce, associated, text)
+    fn seal(&self, key: &Key, at: At, text: &mut [u8]) -> Result<Tag, CryptoError> {
+        self.used(key, at.nonce, true);
+        key.seal(at, text)
     }
 
-    fn open(
-        &self,
-        key: &Key,
-        nonce: &[u8; NONCE_LEN],
-        associated: &[u8],
-        text: &mut [u8],
-        tag: &[u8; TAG_LEN],
-    ) -> Result<(), CryptoError> {
-        self.used(key, nonce, false);
-        key.inner.open(nonce, associated, text, tag)
+    fn open(&self, key: &Key, at: At, text: &mut [u8], tag: &Tag) -> Result<(), CryptoError> {
+        self.used(key, at.nonce, false);
+        key.open(at, text, tag)
     }
 }
 

@@ -6,9 +6,8 @@ use handclasp::{By, Limits, Message, Payload, Phase, Ready, Reason, Timing};
 use handclasp_sim::raw::{Raw, call, frame, send};
 use handclasp_sim::{Owned, Pair, Side};
 
-use crate::calls::next_call;
 use crate::support::{
-    SIDES, ended, just_under, millis, pair_with, raw, raw_config, raw_with, secs, take_events,
+    SIDES, ended, just_under, millis, next_call, pair_with, raw, raw_config, raw_with, secs, take_events,
 };
 
 const IDLE: u64 = 15;

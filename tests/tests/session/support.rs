@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use handclasp::crypto::{CryptoError, CryptoProvider, NONCE_LEN, RustCrypto, TAG_LEN};
-use handclasp::{Config, ConfigBuilder, Limits, Reason};
+use handclasp::crypto::{CryptoError, CryptoProvider, RustCrypto};
+use handclasp::{CallId, Config, ConfigBuilder, Limits, Message, Reason, ReplyToken};
 use handclasp_sim::raw::{RAW, Raw};
-use handclasp_sim::watched::{Key, Watch, Watched};
+use handclasp_sim::watched::{At, Key, Tag, Watch, Watched};
 use handclasp_sim::{Owned, Pair, Side, builder, id};
 
 /// Seals without hiding: the tag is a digest of key, nonce, associated data and text. For tests that move much and are not about the
@@ -16,37 +16,24 @@ use handclasp_sim::{Owned, Pair, Side, builder, id};
 pub(crate) struct Clear;
 
 impl Clear {
-    fn tag(key: &Key, nonce: &[u8; NONCE_LEN], associated: &[u8], text: &[u8]) -> [u8; TAG_LEN] {
-        let length = (associated.len() as u64).to_be_bytes();
-        let digest = RustCrypto.sha256(&[key.secret.expose(), nonce, &length, associated, text]);
+    fn tag(key: &Key, at: At, text: &[u8]) -> Tag {
+        let length = (at.associated.len() as u64).to_be_bytes();
+        let digest = RustCrypto.sha256(&[key.secret.expose(), at.nonce, &length, at.associated, text]);
         *digest.first_chunk().expect("a digest is longer than a tag")
     }
 }
 
 impl Watch for Clear {
-    fn seal(
-        &self,
-        key: &Key,
-        nonce: &[u8; NONCE_LEN],
-        associated: &[u8],
-        text: &mut [u8],
-    ) -> Result<[u8; TAG_LEN], CryptoError> {
+    fn seal(&self, key: &Key, at: At, text: &mut [u8]) -> Result<Tag, CryptoError> {
         // Noise takes its next key from what 32 zeros are sealed to (§11.3): it must not be zeros again.
-        if nonce[4..] == [0xff; 8] {
-            return key.inner.seal(nonce, associated, text);
+        if at.nonce[4..] == [0xff; 8] {
+            return key.seal(at, text);
         }
-        Ok(Self::tag(key, nonce, associated, text))
+        Ok(Self::tag(key, at, text))
     }
 
-    fn open(
-        &self,
-        key: &Key,
-        nonce: &[u8; NONCE_LEN],
-        associated: &[u8],
-        text: &mut [u8],
-        tag: &[u8; TAG_LEN],
-    ) -> Result<(), CryptoError> {
-        if Self::tag(key, nonce, associated, text) == *tag { Ok(()) } else { Err(CryptoError::BadTag) }
+    fn open(&self, key: &Key, at: At, text: &mut [u8], tag: &Tag) -> Result<(), CryptoError> {
+        if Self::tag(key, at, text) == *tag { Ok(()) } else { Err(CryptoError::BadTag) }
     }
 }
 
@@ -74,6 +61,22 @@ pub(crate) fn seeded_pair(change: impl Fn(ConfigBuilder) -> ConfigBuilder, run: 
     let mut pair = Pair::seeded(&build(1, 2), &build(2, 1), Some(id(2)), run);
     pair.establish();
     pair
+}
+
+/// The first event of `side`, which has to be a call.
+pub(crate) fn next_call(pair: &mut Pair, side: Side) -> ReplyToken {
+    match pair.event(side) {
+        Some(Owned::Call { token, .. }) => token,
+        other => panic!("expected a call, got {other:?}"),
+    }
+}
+
+/// An empty call of `from`, given out at the other side and not answered.
+pub(crate) fn asked(pair: &mut Pair, from: Side, time: Duration) -> (CallId, ReplyToken) {
+    let now = pair.now;
+    let call = pair.link(from).call(Message::new("s", b""), time, now).expect("taken");
+    pair.run();
+    (call, next_call(pair, from.other()))
 }
 
 /// A configuration that trusts the raw peer.
