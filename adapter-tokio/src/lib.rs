@@ -22,7 +22,7 @@
 //! let link = connect(address, &anna, Dial::to(ben_id), &Services::new()).await?;
 //! assert_eq!(link.call("echo", "hello").await?, "hello");
 //! link.goodbye(0, "that was all").await;
-//! assert_eq!(ben.await?.to_string(), "goodbye: that was all (by peer, in phase draining)");
+//! assert_eq!(ben.await?.to_string(), "goodbye (code 0): that was all (by peer, in phase draining)");
 //! # Ok(())
 //! # }
 //! ```
