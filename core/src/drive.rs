@@ -11,13 +11,30 @@ use crate::time::Instant;
 /// How many reads and writes one step makes at most, so that one busy link lets others of its thread run.
 const BUDGET: usize = 32;
 
+/// Which events the application can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taking {
+    /// All kinds.
+    Everything,
+    /// All but the peer's requests: its services are behind.
+    NoRequests,
+    /// None.
+    Nothing,
+}
+
+impl Taking {
+    fn ready(self, write: bool) -> Ready {
+        Ready { events: self != Self::Nothing, requests: self == Self::Everything, write }
+    }
+}
+
 /// What to do after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pumped {
     /// Nothing more can be done now. Step again when the stream or the application wakes the task, after a command, and at `deadline`
     /// if there is one.
     Idle {
-        /// When to call [`Link::handle_timeout`] and step again.
+        /// When to step again at the latest.
         deadline: Option<Instant>,
     },
     /// There is more to do, but others should have their turn: let them, then step again.
@@ -30,8 +47,8 @@ pub enum Pumped {
 ///
 /// - `read` and `write` are the stream's poll functions; `Ok(0)` from `read` is its end. They register the task's waker when they are
 ///   pending, and are not called again in the same step. The slices they are given are not kept across a wait.
-/// - `deliver` takes an event and says whether it can take another. `events` says whether it can take a first one. While it cannot, bytes
-///   still go both ways: pings are answered and credit bounds what piles up.
+/// - `deliver` takes an event and says which kinds it can take next; `taking` says the same of the first. Whatever it cannot take, bytes still go
+///   both ways: pings are answered, and credit bounds what piles up.
 ///
 /// An error of the stream ends the link with [`Reason::Transport`](crate::Reason::Transport) and is returned once; step on until
 /// [`Pumped::Finished`].
@@ -42,17 +59,17 @@ pub fn pump<E>(
     link: &mut Link,
     context: &mut Context<'_>,
     now: Instant,
-    mut events: bool,
+    mut taking: Taking,
     mut read: impl FnMut(&mut Context<'_>, &mut [u8]) -> Poll<Result<usize, E>>,
     mut write: impl FnMut(&mut Context<'_>, &[u8]) -> Poll<Result<usize, E>>,
-    mut deliver: impl FnMut(Event<'_>) -> bool,
+    mut deliver: impl FnMut(Event<'_>) -> Taking,
 ) -> Result<Pumped, E> {
     let (mut readable, mut writable) = (true, true);
     let mut budget = BUDGET;
     loop {
         let deadline = loop {
-            match link.poll(now, Ready { events, write: writable }) {
-                Action::Event(event) => events = deliver(event),
+            match link.poll(now, taking.ready(writable)) {
+                Action::Event(event) => taking = deliver(event),
                 Action::Send => match write(context, link.transmit(now)) {
                     Poll::Pending => writable = false,
                     // A stream that takes nothing of something never will.

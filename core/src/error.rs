@@ -164,13 +164,8 @@ impl Reason {
         match self {
             Self::Refused(refusal) => refusal.retry(),
             Self::Superseded | Self::CounterExhausted => Retry::Now,
-            Self::Revoked
-            | Self::WrongPeer { .. }
-            | Self::UnsupportedWire { .. }
-            | Self::UnsupportedSuite { .. }
-            | Self::KeyExchangeFailed
-            | Self::BadSignature
-            | Self::Downgrade => Retry::Never,
+            // Not so what comes in the clear, where anybody could have said it.
+            Self::Revoked | Self::WrongPeer { .. } | Self::BadSignature | Self::Downgrade => Retry::Never,
             _ => Retry::Later(None),
         }
     }

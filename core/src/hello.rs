@@ -90,13 +90,19 @@ pub struct Limits {
     pub max_calls: u32,
     /// The silence after which a ping goes out: whole milliseconds, from 100 to `u32::MAX`. Default: 15 s.
     pub idle: Duration,
-    /// The largest plaintext of a traffic record in bytes, at least 1024. Default: 16 640.
+    /// The largest plaintext of a traffic record in bytes, 4096 to 65 519. Default: 16 640.
     pub max_record: u16,
 }
 
 impl Limits {
-    /// The smallest `max_message` and `max_record` that a side may name, in bytes.
+    /// The smallest `max_message` that a side may name, in bytes.
     pub const SMALLEST: u16 = 1024;
+
+    /// The smallest `max_record`, in bytes: every refusal fits it.
+    pub const SMALLEST_RECORD: u16 = 4096;
+
+    /// The largest `max_record`, in bytes: with its tag, it fits a two-byte length.
+    pub const LARGEST_RECORD: u16 = 65_519;
 
     /// The bytes that a window must hold beyond `max_message`: a message's overhead and the longest service name.
     pub const WINDOW_MARGIN: u32 = 64 + 255;
@@ -115,7 +121,12 @@ impl Limits {
         limit("max_message", self.max_message.into(), smallest, full)?;
         limit("window", self.window.into(), window, full)?;
         limit("max_calls", self.max_calls.into(), 1, full)?;
-        limit("max_record", self.max_record.into(), smallest, u16::MAX.into())?;
+        limit(
+            "max_record",
+            self.max_record.into(),
+            Self::SMALLEST_RECORD.into(),
+            Self::LARGEST_RECORD.into(),
+        )?;
         // A part of a millisecond would be lost on the wire, and the two sides would count different times.
         if self.idle.subsec_nanos() % 1_000_000 != 0 {
             return Err(HelloError::IdleNotWhole { idle: self.idle });

@@ -1,14 +1,22 @@
 //! A deterministic world for handclasp links: no socket, no clock, no thread. The same inputs give the same run.
 //!
-//! [`Pair`] joins two links by two pipes of bytes that a test can look at, cut, delay and edit.
+//! [`Pair`] joins two links by two pipes of bytes that a test can look at, cut, delay and edit. [`Solo`] is one link whose other
+//! side is the test itself: [`hostile::Hostile`] speaks the handshake for it, [`raw::Raw`] has real traffic keys and seals
+//! what it is told. [`Counting`] counts what cryptography costs.
 
 #![forbid(unsafe_code)]
 
+mod counting;
+pub mod hostile;
 mod owned;
 mod pair;
+pub mod raw;
+mod solo;
 
+pub use counting::{Count, Counting, CountingSigner};
 pub use owned::Owned;
 pub use pair::{End, Pair, Pipe, Side};
+pub use solo::Solo;
 
 use std::sync::Arc;
 
@@ -37,6 +45,9 @@ pub fn builder(number: u8, trusted: &[u8]) -> ConfigBuilder {
 }
 
 /// A configuration for node `number` that trusts the nodes `trusted`.
+///
+/// # Panics
+/// Never: the configuration is valid.
 pub fn config(number: u8, trusted: &[u8]) -> Arc<Config> {
     builder(number, trusted).build().expect("a valid configuration")
 }

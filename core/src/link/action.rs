@@ -15,19 +15,23 @@ use crate::time::Instant;
 /// What the owner can take at the moment; see [`Link::poll`](super::Link::poll).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ready {
-    /// It can take an event.
+    /// It can take an event that is no request: answers, failures, and what concerns the link.
     pub events: bool,
+    /// It can take a request of the peer's: [`Event::Message`] or [`Event::Call`].
+    pub requests: bool,
     /// It can write bytes to the stream.
     pub write: bool,
 }
 
 impl Ready {
-    /// Both.
-    pub const ALL: Self = Self { events: true, write: true };
-    /// Events, while the stream takes no bytes.
-    pub const EVENTS: Self = Self { events: true, write: false };
-    /// Writing, while the application takes no events.
-    pub const WRITE: Self = Self { events: false, write: true };
+    /// Everything.
+    pub const ALL: Self = Self { events: true, requests: true, write: true };
+    /// Events of all kinds, while the stream takes no bytes.
+    pub const EVENTS: Self = Self { events: true, requests: true, write: false };
+    /// Writing, while the application takes nothing.
+    pub const WRITE: Self = Self { events: false, requests: false, write: true };
+    /// Nothing: to ask for the next deadline only.
+    pub const NOTHING: Self = Self { events: false, requests: false, write: false };
 }
 
 /// What to do next.
@@ -37,8 +41,8 @@ pub enum Action<'a> {
     Event(Event<'a>),
     /// There are bytes to write: take them from `transmit`, tell with `transmitted`.
     Send,
-    /// Nothing else is queued of what the owner can take. Call `handle_timeout` at this time, if there is one, or give the link what
-    /// comes before.
+    /// Nothing else is queued of what the owner can take. Poll again at this time, if there is one, or when something comes before: bytes,
+    /// or a command.
     Timeout(Option<Instant>),
 }
 
@@ -167,10 +171,22 @@ pub struct Stats {
     pub rekeys_received: u64,
     /// Answers that came too late, twice, or to nothing.
     pub unknown_replies: u64,
+    /// Pongs that answered a ping.
+    pub pongs: u64,
     /// Pongs that answered no ping under way.
     pub unknown_pongs: u64,
     /// Calls that were over before the application could be given them.
     pub expired_calls: u64,
     /// The last round trip measured by a ping.
     pub rtt: Option<Duration>,
+}
+
+/// What a protocol analyser needs to read a link; see [`Link::key_log`](super::Link::key_log). `Debug` shows none of it.
+#[cfg(feature = "key-log")]
+#[derive(Debug)]
+pub struct KeyLog {
+    /// The handshake hash, which names the link.
+    pub handshake_hash: [u8; 32],
+    /// The first traffic keys: initiator to responder, responder to initiator.
+    pub traffic_keys: [crate::crypto::Secret<32>; 2],
 }

@@ -29,6 +29,8 @@ pub(super) struct Pending {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Serving {
     pub(super) id: u64,
+    /// Counts the calls served. The caller may use an id again after a cancel; this tells the two calls apart.
+    pub(super) serial: u64,
     pub(super) deadline: Instant,
     /// The lane that the call came in: a long answer goes back in it.
     pub(super) lane: Lane,

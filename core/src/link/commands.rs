@@ -2,6 +2,7 @@
 
 use super::Link;
 use super::calls::{Pending, Sealed};
+use super::credit::Budget;
 use super::message::{
     CallId, MAX_ERROR_DETAIL, MAX_SERVICE, Message, Payload, Rejected, ReplyRejected, ReplyToken, Why,
 };
@@ -84,9 +85,11 @@ impl Link {
         Ok(())
     }
 
-    /// Bytes that may still be queued before the send buffer is full. The last message may go over it.
+    /// Bytes of messages that may still be queued before the send buffer is full; each message counts 64 more than its body and service
+    /// name. The last one may go over it.
     pub fn send_space(&self) -> usize {
-        self.config.send_buffer.max(1).saturating_sub(self.queued())
+        let queued = self.session.as_ref().map_or(0, |session| session.lanes.bytes(Budget::Messages));
+        self.config.send_buffer.max(1).saturating_sub(queued)
     }
 
     /// Gives up a call and tells the peer to stop. No event of it follows, unless its answer has come already and waits to be
@@ -106,25 +109,27 @@ impl Link {
     /// # Errors
     /// [`ReplyRejected`] with the token if another answer can still be given: the body is longer than the caller takes, or the send
     /// buffer is full. Without the token if nobody waits any more, which is no fault.
-    pub fn reply<'a>(
+    pub fn reply(
         &mut self,
         token: ReplyToken,
-        answer: Result<Payload<'a>, ServiceError>,
+        answer: Result<Payload<'_>, ServiceError>,
     ) -> Result<(), ReplyRejected> {
-        let full = self.send_space() == 0;
         let gone = ReplyRejected { why: Why::NobodyWaits, token: None };
         if token.link != self.tag {
             return Err(gone);
         }
         let Some(session) = self.session.as_mut().filter(|_| self.phase.is_open()) else { return Err(gone) };
-        let Some(call) = session.serving.get_mut(token.id).copied() else { return Err(gone) };
+        let call = session.serving.get_mut(token.id).filter(|call| call.serial == token.serial).copied();
+        let Some(call) = call else { return Err(gone) };
+        // Answers have a bound of their own: behind calls that wait for credit, two busy sides would wait for each other.
+        let full = session.lanes.bytes(Budget::Replies) >= self.config.send_buffer.max(1);
         let limit = session.limits.max_message;
         match &answer {
             Ok(body) if body.len() > limit as usize => {
                 return Err(ReplyRejected { why: Why::TooLarge { limit }, token: Some(token) });
             }
             Err(ServiceError::Application { detail, .. }) if detail.len() > MAX_ERROR_DETAIL => {
-                let why = Why::TooLarge { limit: MAX_ERROR_DETAIL as u32 };
+                let why = Why::TooLarge { limit: u32::try_from(MAX_ERROR_DETAIL).unwrap_or(u32::MAX) };
                 return Err(ReplyRejected { why, token: Some(token) });
             }
             Ok(_) if full => return Err(ReplyRejected { why: Why::Full, token: Some(token) }),

@@ -30,6 +30,10 @@ impl SendCredit {
         Self { window: window as u64, available: window as u64 }
     }
 
+    pub(super) const fn window(self) -> u64 {
+        self.window
+    }
+
     pub(super) const fn covers(self, charge: usize) -> bool {
         charge as u64 <= self.available
     }

@@ -8,20 +8,40 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::action::Body;
 use super::bytes::ByteQueue;
 use super::message::SMALL_BODY;
 use crate::error::{By, CallError};
 use crate::time::Instant;
 use crate::wire::frame::Lane;
 
-/// What waits. Service names, and bodies without `large`, are in the byte queue.
+/// What waits for a service: a message or a call.
 #[derive(Debug)]
-pub(super) enum Item {
-    Message { lane: Lane, sequence: u64, service_len: u8, body: Stored },
-    Call { id: u64, lane: Lane, sequence: u64, service_len: u8, body: Stored, deadline: Instant },
+pub(super) struct Request {
+    pub(super) lane: Lane,
+    pub(super) sequence: u64,
+    /// The service name is in the byte queue, before a small body.
+    pub(super) service_len: u8,
+    pub(super) body: Stored,
+    /// If it is a call.
+    pub(super) call: Option<RequestedCall>,
+}
+
+/// The call that a request is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RequestedCall {
+    pub(super) id: u64,
+    /// As in [`Serving`](super::calls::Serving).
+    pub(super) serial: u64,
+    pub(super) deadline: Instant,
+}
+
+/// What waits for the callers and for the owner of the link.
+#[derive(Debug)]
+pub(super) enum Notice {
     Reply { call: u64, body: Stored },
     Failed { call: u64, error: CallError },
-    Cancelled { call: u64 },
+    Cancelled { serial: u64 },
     Draining { by: By, code: u32, detail: Box<str> },
 }
 
@@ -46,34 +66,64 @@ impl Stored {
             Self::Large(_) => 0,
         }
     }
+
+    /// The body as it is given out, where `small` are the bytes of a small one.
+    pub(super) fn lend(self, small: &[u8]) -> Body<'_> {
+        match self {
+            Self::Small(_) => Body::Lent(small),
+            Self::Large(bytes) => Body::Owned(bytes),
+        }
+    }
 }
 
-impl Item {
+impl Request {
+    /// What the peer was charged for it, without the overhead.
+    pub(super) fn charged(&self) -> usize {
+        usize::from(self.service_len) + self.body.len()
+    }
+}
+
+/// Something whose small bytes are in a byte queue.
+pub(super) trait Queued {
+    fn small_len(&self) -> usize;
+}
+
+impl Queued for Request {
+    fn small_len(&self) -> usize {
+        usize::from(self.service_len) + self.body.small_len()
+    }
+}
+
+impl Queued for Notice {
     fn small_len(&self) -> usize {
         match self {
-            Self::Message { service_len, body, .. } | Self::Call { service_len, body, .. } => {
-                usize::from(*service_len) + body.small_len()
-            }
             Self::Reply { body, .. } => body.small_len(),
             _ => 0,
         }
     }
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Inbox {
-    items: VecDeque<Item>,
+/// Things that wait, in order. Requests and notices have one each: an owner that is behind with the one still takes the other.
+#[derive(Debug)]
+pub(super) struct Inbox<T> {
+    items: VecDeque<T>,
     small: ByteQueue,
     /// Bytes at the front of `small` that the last event lent out.
     lent: usize,
 }
 
-impl Inbox {
-    pub(super) fn push(&mut self, item: Item) {
+impl<T> Default for Inbox<T> {
+    fn default() -> Self {
+        Self { items: VecDeque::new(), small: ByteQueue::default(), lent: 0 }
+    }
+}
+
+impl<T: Queued> Inbox<T> {
+    pub(super) fn push(&mut self, item: T) {
         self.items.push_back(item);
     }
 
-    pub(super) fn front(&self) -> Option<&Item> {
+    pub(super) fn front(&self) -> Option<&T> {
         self.items.front()
     }
 
@@ -96,7 +146,7 @@ impl Inbox {
         Stored::Small(body.len())
     }
 
-    pub(super) fn pop(&mut self) -> Option<Item> {
+    pub(super) fn pop(&mut self) -> Option<T> {
         self.small.pop(core::mem::take(&mut self.lent));
         let item = self.items.pop_front()?;
         self.lent = item.small_len();

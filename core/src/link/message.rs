@@ -13,7 +13,7 @@ pub const MAX_SERVICE: usize = 255;
 /// The longest detail of an application's error in bytes: an error always fits one record.
 pub const MAX_ERROR_DETAIL: usize = 900;
 
-/// Bodies above this are kept as [`Bytes`], those up to it are copied into the link's own queue.
+/// Owned bodies above this are kept as [`Bytes`], those up to it are copied into the link's own queue.
 pub(super) const SMALL_BODY: usize = 1024;
 
 /// Which messages go first. Each priority is a lane of its own: order is kept within one, and none starves.
@@ -77,10 +77,10 @@ impl Payload<'_> {
 
     pub(super) fn queued(&self) -> Queued<'_> {
         match self {
-            Self::Borrowed(bytes) if bytes.len() > SMALL_BODY => Queued::Large(Bytes::copy_from_slice(bytes)),
-            Self::Borrowed(bytes) => Queued::Small(bytes),
-            Self::Owned(bytes) if bytes.len() > SMALL_BODY => Queued::Large(bytes.clone()),
-            Self::Owned(bytes) => Queued::Small(bytes),
+            // It has to be copied in any case, and the queue's memory is there already.
+            Self::Borrowed(bytes) => Queued::Copied(bytes),
+            Self::Owned(bytes) if bytes.len() > SMALL_BODY => Queued::Kept(bytes.clone()),
+            Self::Owned(bytes) => Queued::Copied(bytes),
         }
     }
 }
@@ -227,14 +227,16 @@ impl CallId {
 #[must_use = "an unanswered call waits until its deadline"]
 pub struct ReplyToken {
     pub(super) id: u64,
+    /// Which of the calls with this id.
+    pub(super) serial: u64,
     /// Which link gave it out, so that no other one takes it.
     pub(super) link: u64,
 }
 
 impl ReplyToken {
-    /// The number that [`Event::Cancelled`](super::Event::Cancelled) speaks of.
+    /// The number that [`Event::Cancelled`](super::Event::Cancelled) speaks of: it counts the calls that the link has served.
     pub const fn call(&self) -> u64 {
-        self.id
+        self.serial
     }
 }
 

@@ -1,7 +1,7 @@
 //! One link: the state machine from the first byte to the last.
 //!
 //! [`Link`] owns no socket, clock or randomness. Its owner does four things in a loop: gives it bytes that came
-//! (`recv_space`, `received`), tells it the time (`handle_timeout`), asks what to do (`poll`), and gives commands (`send`, `call`,
+//! (`recv_space`, `received`), tells it the time and asks what to do (`poll`), and gives commands (`send`, `call`,
 //! `reply`, …).
 //!
 //! Where to look: `state` has every change of phase, `handshake` the way to the traffic keys, `recv` and `send` the way of bytes in and out,
@@ -11,7 +11,7 @@ mod action;
 mod bytes;
 mod calls;
 mod commands;
-pub(crate) mod credit;
+mod credit;
 mod handshake;
 mod inbox;
 mod message;
@@ -23,6 +23,8 @@ mod session;
 mod state;
 mod timers;
 
+#[cfg(feature = "key-log")]
+pub use action::KeyLog;
 pub use action::{Action, Body, Event, Incoming, Ready, Stats};
 pub use message::{
     CallId, MAX_ERROR_DETAIL, MAX_SERVICE, Message, Payload, Priority, Rejected, ReplyRejected, ReplyToken,
@@ -38,8 +40,9 @@ use core::fmt;
 
 use self::action::Event as E;
 use self::bytes::{RecvBuffer, SendBuffer};
+use self::credit::Budget;
 use self::handshake::Handshake;
-use self::inbox::{Item, Stored};
+use self::inbox::Notice;
 use self::session::Session;
 use self::state::{Drain, Ending};
 use self::timers::{Timer, Timers};
@@ -100,10 +103,21 @@ pub struct Link {
     ending: Option<Box<Ending>>,
     announce: Announce,
     stats: Stats,
+    #[cfg(feature = "key-log")]
+    key_log: Option<Box<KeyLog>>,
+}
+
+/// Where an event comes from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Notice,
+    Request,
+    End,
 }
 
 /// Events of which each link has one at most.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // each event has come or not, on its own
 struct Announce {
     opened: bool,
     identified: bool,
@@ -164,6 +178,8 @@ impl Link {
             ending: None,
             announce: Announce { opened: true, ..Announce::default() },
             stats: Stats::default(),
+            #[cfg(feature = "key-log")]
+            key_log: None,
         }
     }
 
@@ -172,44 +188,56 @@ impl Link {
         self.now = self.now.max(now);
     }
 
-    /// What to do next, out of what the owner is `ready` for: an event to take, bytes to write, or neither, with the time by which to
-    /// call [`handle_timeout`](Self::handle_timeout). Call it until it answers `Timeout`.
+    /// Acts on what is due by `now`, and says what to do next, out of what the owner is `ready` for: an event to take, bytes to write,
+    /// or neither, with the time by which to poll again. Poll until the answer is `Timeout`.
     ///
-    /// The owner says what it can take because the two must not wait for each other: events come while the stream takes no bytes
-    /// ([`Ready::EVENTS`]), and bytes go while the application takes no events ([`Ready::WRITE`]).
+    /// The owner says what it can take because the one must not wait for the other: events come while the stream takes no bytes, bytes
+    /// go while the application takes no events, and answers come while its services are behind with requests.
     pub fn poll(&mut self, now: Instant, ready: Ready) -> Action<'_> {
         self.advance(now);
-        if ready.events && self.has_event() {
-            return match self.next_event() {
-                Some(event) => Action::Event(event),
-                None => Action::Timeout(None),
-            };
+        self.handle_due();
+        match self.next_source(ready) {
+            Some(source) => self.take(source).map_or(Action::Timeout(None), Action::Event),
+            None if ready.write && self.wants_write() => Action::Send,
+            None => Action::Timeout(self.timers.next()),
         }
-        if ready.write && self.wants_write() {
-            return Action::Send;
-        }
-        Action::Timeout(self.timers.next())
     }
 
-    /// Whether [`next_event`](Self::next_event) has one; drops what is not worth giving out any more.
-    fn has_event(&mut self) -> bool {
-        if self.announce.opened || self.announce.identified || self.announce.established {
-            return true;
+    /// Where the next event comes from, of those that the owner can take.
+    fn next_source(&mut self, ready: Ready) -> Option<Source> {
+        if ready.events && self.has_notice() {
+            Some(Source::Notice)
+        } else if ready.requests && self.has_request() {
+            Some(Source::Request)
+        } else if ready.events && self.is_over() {
+            Some(Source::End)
+        } else {
+            None
         }
-        if let Some(session) = &mut self.session {
-            session.drop_stale(&mut self.stats);
-            if !session.inbox.is_empty() {
-                return true;
+    }
+
+    fn take(&mut self, source: Source) -> Option<Event<'_>> {
+        match source {
+            Source::Notice => self.next_notice(),
+            Source::Request => self.session.as_mut()?.next_request(self.tag),
+            Source::End => {
+                self.announce.closed = true;
+                self.timers.stop_all();
+                self.send.clear();
+                self.ending.as_ref().map(|ending| E::Closed(&ending.closed))
             }
         }
-        let flushed = !self.wants_write();
-        match &self.ending {
-            Some(ending) => (ending.now || flushed) && !self.announce.closed,
-            None => false,
-        }
     }
 
-    fn next_event(&mut self) -> Option<Event<'_>> {
+    fn has_notice(&self) -> bool {
+        let Announce { opened, identified, established, .. } = self.announce;
+        opened
+            || identified
+            || established
+            || self.session.as_ref().is_some_and(|session| !session.notices.is_empty())
+    }
+
+    fn next_notice(&mut self) -> Option<Event<'_>> {
         if core::mem::take(&mut self.announce.opened) {
             return Some(E::Opened);
         }
@@ -219,13 +247,24 @@ impl Link {
         if core::mem::take(&mut self.announce.established) {
             return self.peer.as_deref().map(E::Established);
         }
-        if self.session.as_ref().is_some_and(|session| !session.inbox.is_empty()) {
-            return self.session.as_mut()?.next_event(self.tag);
-        }
-        self.announce.closed = true;
-        self.timers.stop_all();
-        self.send.clear();
-        self.ending.as_deref().map(|ending| E::Closed(&ending.closed))
+        self.session.as_mut()?.next_notice()
+    }
+
+    /// Whether there is a message or call to give out, once what is not worth it any more is dropped.
+    fn has_request(&mut self) -> bool {
+        // They come behind `Established`.
+        let Some(session) = self.session.as_mut().filter(|_| !self.announce.established) else {
+            return false;
+        };
+        session.drop_stale(&mut self.stats);
+        !session.requests.is_empty()
+    }
+
+    /// Whether `Closed` is due: all else was given out, and the last bytes are gone or have had their time.
+    fn is_over(&self) -> bool {
+        let Some(ending) = self.ending.as_ref().filter(|_| !self.announce.closed) else { return false };
+        let taken = self.session.as_ref().is_none_or(|session| session.requests.is_empty());
+        taken && (ending.now || !self.wants_write())
     }
 
     /// Where the link stands.
@@ -258,14 +297,22 @@ impl Link {
         self.stats
     }
 
+    /// The link's first traffic keys, for a protocol analyser. Only with the feature `key-log`, which is for debugging: who has
+    /// these keys reads everything up to the first rekey, and after it too.
+    #[cfg(feature = "key-log")]
+    pub fn key_log(&self) -> Option<&KeyLog> {
+        self.key_log.as_deref()
+    }
+
     /// Calls in flight: own ones, and the peer's.
     pub fn calls_in_flight(&self) -> (usize, usize) {
         self.session.as_ref().map_or((0, 0), |session| (session.pending.len(), session.serving.len()))
     }
 
-    /// Bytes that wait to be sealed.
+    /// Bytes that wait to be sealed, with an overhead of 64 for each message.
     pub fn queued(&self) -> usize {
-        self.session.as_ref().map_or(0, |session| session.lanes.bytes())
+        let Some(session) = &self.session else { return 0 };
+        session.lanes.bytes(Budget::Messages) + session.lanes.bytes(Budget::Replies)
     }
 }
 
@@ -281,58 +328,53 @@ impl fmt::Debug for Link {
 }
 
 impl Session {
-    /// Drops calls at the front of the inbox that were cancelled or are over: expired work is never begun.
+    /// Drops calls at the front of the queue that were cancelled or are over: expired work is never begun.
     fn drop_stale(&mut self, stats: &mut Stats) {
-        while let Some(Item::Call { id, .. }) = self.inbox.front() {
-            if self.serving.contains(*id) {
+        while let Some(call) = self.requests.front().and_then(|request| request.call) {
+            if self.serving.get_mut(call.id).is_some_and(|serving| serving.serial == call.serial) {
                 break;
             }
-            if let Some(Item::Call { service_len, body, .. }) = self.inbox.pop() {
-                self.release(credit::Budget::Messages, usize::from(service_len) + body.len());
+            if let Some(request) = self.requests.pop() {
+                self.release(Budget::Messages, request.charged());
                 stats.expired_calls += 1;
             }
         }
     }
 
-    /// The first thing in the inbox, as an event; gives its credit back.
-    fn next_event(&mut self, tag: u64) -> Option<Event<'_>> {
-        let item = self.inbox.pop()?;
-        match &item {
-            Item::Message { service_len, body, .. } | Item::Call { service_len, body, .. } => {
-                self.release(credit::Budget::Messages, usize::from(*service_len) + body.len());
-            }
-            Item::Reply { body, .. } => self.release(credit::Budget::Replies, body.len()),
-            Item::Failed { .. } | Item::Cancelled { .. } | Item::Draining { .. } => {}
+    /// The first request, as an event; gives its credit back.
+    fn next_request(&mut self, tag: u64) -> Option<Event<'_>> {
+        let request = self.requests.pop()?;
+        self.release(Budget::Messages, request.charged());
+        if let Some(serving) = request.call.and_then(|call| self.serving.get_mut(call.id)) {
+            serving.dispatched = true;
         }
-        if let Item::Call { id, .. } = &item {
-            if let Some(call) = self.serving.get_mut(*id) {
-                call.dispatched = true;
-            }
-        }
-        let Self { inbox, .. } = self;
-        let body_of = |stored: Stored, small| match stored {
-            Stored::Small(_) => Body::Lent(small),
-            Stored::Large(bytes) => Body::Owned(bytes),
+        let (service, small) = self.requests.lent(request.service_len);
+        let incoming = Incoming {
+            service,
+            body: request.body.lend(small),
+            priority: Priority::of_lane(request.lane),
+            sequence: request.sequence,
         };
-        Some(match item {
-            Item::Message { lane, sequence, service_len, body } => {
-                let (service, small) = inbox.lent(service_len);
-                let body = body_of(body, small);
-                E::Message(Incoming { service, body, priority: Priority::of_lane(lane), sequence })
+        Some(match request.call {
+            None => E::Message(incoming),
+            Some(call) => {
+                let token = ReplyToken { id: call.id, serial: call.serial, link: tag };
+                E::Call { token, request: incoming, deadline: call.deadline }
             }
-            Item::Call { id, lane, sequence, service_len, body, deadline } => {
-                let (service, small) = inbox.lent(service_len);
-                let body = body_of(body, small);
-                let request = Incoming { service, body, priority: Priority::of_lane(lane), sequence };
-                E::Call { token: ReplyToken { id, link: tag }, request, deadline }
+        })
+    }
+
+    /// The first notice, as an event; gives the credit of an answer back.
+    fn next_notice(&mut self) -> Option<Event<'_>> {
+        Some(match self.notices.pop()? {
+            Notice::Reply { call, body } => {
+                self.release(Budget::Replies, body.len());
+                let (_, small) = self.notices.lent(0);
+                E::Reply { call: CallId(call), body: body.lend(small) }
             }
-            Item::Reply { call, body } => {
-                let (_, small) = inbox.lent(0);
-                E::Reply { call: CallId(call), body: body_of(body, small) }
-            }
-            Item::Failed { call, error } => E::CallFailed { call: CallId(call), error },
-            Item::Cancelled { call } => E::Cancelled { call },
-            Item::Draining { by, code, detail } => E::Draining { by, code, detail },
+            Notice::Failed { call, error } => E::CallFailed { call: CallId(call), error },
+            Notice::Cancelled { serial } => E::Cancelled { call: serial },
+            Notice::Draining { by, code, detail } => E::Draining { by, code, detail },
         })
     }
 }

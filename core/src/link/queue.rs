@@ -72,21 +72,23 @@ struct Queue {
     begun: Option<usize>,
     /// A begun message that was given up: its end has to be told.
     abandon: bool,
+    /// What others have been charged while the first entry waited for nothing but credit.
+    passed: usize,
     account: i64,
 }
 
-/// A body to queue: small ones are copied in, large ones kept.
+/// A body to queue: copied into the queue's own bytes, or kept where it lies.
 #[derive(Clone, Debug)]
 pub(super) enum Body<'a> {
-    Small(&'a [u8]),
-    Large(Bytes),
+    Copied(&'a [u8]),
+    Kept(Bytes),
 }
 
 impl Body<'_> {
     fn len(&self) -> usize {
         match self {
-            Self::Small(bytes) => bytes.len(),
-            Self::Large(bytes) => bytes.len(),
+            Self::Copied(bytes) => bytes.len(),
+            Self::Kept(bytes) => bytes.len(),
         }
     }
 }
@@ -113,15 +115,22 @@ pub struct Unsent {
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     queues: [Queue; Lane::COUNT],
-    /// Body and service bytes queued and not sealed.
-    bytes: usize,
+    /// What is queued and not sealed for each budget: body and service bytes, and an overhead for each message.
+    bytes: [usize; 2],
+    /// Answers queued and not begun.
+    answers: usize,
     /// Set by a goodbye: new work stays queued.
     pub(super) held: bool,
 }
 
 impl Lanes {
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+    pub(super) fn bytes(&self, budget: Budget) -> usize {
+        self.bytes[budget as usize]
+    }
+
+    /// Answers queued and not begun.
+    pub(super) fn answers(&self) -> usize {
+        self.answers
     }
 
     pub(super) fn push(&mut self, lane: Lane, kind: Kind, service: &str, body: Body<'_>) {
@@ -129,15 +138,17 @@ impl Lanes {
         let body_len = body.len();
         queue.small.push(service.as_bytes());
         let large = match body {
-            Body::Small(bytes) => {
+            Body::Copied(bytes) => {
                 queue.small.push(bytes);
                 None
             }
-            Body::Large(bytes) => Some(bytes),
+            Body::Kept(bytes) => Some(bytes),
         };
         let service_len = u8::try_from(service.len()).unwrap_or(u8::MAX);
-        queue.entries.push_back(Entry { kind, service_len, body_len, large, dead: false });
-        self.bytes += usize::from(service_len) + body_len;
+        let entry = Entry { kind, service_len, body_len, large, dead: false };
+        self.bytes[kind.budget() as usize] += entry.charge();
+        self.answers += usize::from(!kind.is_new_work());
+        queue.entries.push_back(entry);
     }
 
     /// Whether a lane could write into an empty record now.
@@ -163,12 +174,12 @@ impl Lanes {
 
     /// Which lanes can write `room` bytes or fewer, where an empty record has `record`.
     ///
-    /// A lane that waits for credit holds back the lanes below it that need the same budget: else a long message would wait for
-    /// ever while short ones of lower rank use up what comes back.
+    /// A message that waits for credit lets others of its budget pass, but not more than a window of them: then what comes back is
+    /// kept for it. Else a long message would wait for ever while short ones use up every little that comes back.
     fn writable(&self, credit: &[SendCredit; 2], room: usize, record: usize) -> [bool; Lane::COUNT] {
-        let mut starved = [false; 2];
+        let kept = self.kept_credit(credit);
         let mut writable = [false; Lane::COUNT];
-        for (queue, writable) in self.queues.iter().zip(&mut writable) {
+        for (at, (queue, writable)) in self.queues.iter().zip(&mut writable).enumerate() {
             if queue.abandon {
                 *writable = room >= HEADER_LEN;
                 continue;
@@ -178,12 +189,11 @@ impl Lanes {
                 *writable = room >= HEADER_LEN + (entry.body_len - sent).min(SHORTEST_PIECE);
                 continue;
             }
-            if self.held && entry.kind.is_new_work() {
-                continue;
-            }
             let budget = entry.kind.budget() as usize;
-            if starved[budget] || !credit[budget].covers(entry.charge()) {
-                starved[budget] = true;
+            if self.is_held(entry)
+                || !credit[budget].covers(entry.charge())
+                || kept[budget].is_some_and(|owner| owner != at)
+            {
                 continue;
             }
             let header = entry.header_len();
@@ -191,6 +201,36 @@ impl Lanes {
             *writable = whole <= room || (whole > record && room >= header + SHORTEST_PIECE);
         }
         writable
+    }
+
+    fn is_held(&self, entry: &Entry) -> bool {
+        self.held && entry.kind.is_new_work()
+    }
+
+    /// For each budget, the lane whose turn has come after a window of others has passed it.
+    fn kept_credit(&self, credit: &[SendCredit; 2]) -> [Option<usize>; 2] {
+        let mut kept = [None; 2];
+        for (at, queue) in self.queues.iter().enumerate() {
+            let Some(entry) = queue.entries.front().filter(|_| queue.begun.is_none()) else { continue };
+            let budget = entry.kind.budget() as usize;
+            if !self.is_held(entry) && queue.passed as u64 >= credit[budget].window() {
+                kept[budget].get_or_insert(at);
+            }
+        }
+        kept
+    }
+
+    /// Charges a message that lane `at` begins, and notes whom it passes.
+    fn charge(&mut self, at: usize, budget: Budget, charge: usize, credit: &mut [SendCredit; 2]) {
+        for (other, queue) in self.queues.iter_mut().enumerate() {
+            let Some(entry) = queue.entries.front().filter(|_| queue.begun.is_none()) else { continue };
+            if other == at {
+                queue.passed = 0;
+            } else if entry.kind.budget() == budget && !credit[budget as usize].covers(entry.charge()) {
+                queue.passed += charge;
+            }
+        }
+        credit[budget as usize].charge(charge);
     }
 
     /// Writes one frame of at most `room` bytes; `None` if none fits or waits.
@@ -203,8 +243,8 @@ impl Lanes {
         now: Instant,
     ) -> Option<Progress> {
         let writable = self.writable(credit, room, record);
-        let at = self.choose(&writable)?;
-        let lane = Lane::at(at);
+        let at = self.choose(writable)?;
+        let lane = Lane::ALL[at];
         let queue = &mut self.queues[at];
         if queue.abandon {
             out.abandon(lane);
@@ -212,7 +252,7 @@ impl Lanes {
             return Some(Progress { call: None, whole: true });
         }
         let entry = queue.entries.front()?;
-        let call = if let Kind::Call { id, .. } = entry.kind { Some(id) } else { None };
+        let (kind, charge) = (entry.kind, entry.charge());
         let sent = queue.begun.unwrap_or(0);
         let left = entry.body_len - sent;
         let service_len = usize::from(entry.service_len);
@@ -225,34 +265,36 @@ impl Lanes {
         if queue.begun.is_some() {
             piece = left.min(room - HEADER_LEN);
             out.data(lane, piece < left, |out| out.extend_from_slice(body.get(..piece).unwrap_or_default()));
-            self.bytes -= piece;
-        } else if let Kind::Error { id, code } = entry.kind {
+            self.bytes[kind.budget() as usize] -= piece;
+        } else if let Kind::Error { id, code } = kind {
             piece = left;
             out.error(lane, id, code, |out| out.extend_from_slice(body));
-            credit[entry.kind.budget() as usize].charge(entry.charge());
-            self.bytes -= left;
         } else {
             let header = entry.header_len();
-            let whole = header + entry.body_len <= room;
-            piece = if whole { left } else { room - header };
-            let service = queue.small.front(service_len);
+            piece = if header + left <= room { left } else { room - header };
             // The name came in as `&str`.
-            let service = core::str::from_utf8(service).unwrap_or_default();
-            let begin = match entry.kind {
+            let service = core::str::from_utf8(queue.small.front(service_len)).unwrap_or_default();
+            let begin = match kind {
                 Kind::Call { id, deadline } => {
-                    let timeout = deadline.since(now).as_millis();
+                    // Rounded up: what has time left is not sent as having none.
+                    let timeout = deadline.since(now).as_nanos().div_ceil(1_000_000);
                     Begin::Call { id, timeout_ms: u64::try_from(timeout).unwrap_or(u64::MAX), service }
                 }
                 Kind::Reply { id } => Begin::Reply { id },
                 Kind::Send | Kind::Error { .. } => Begin::Send { service },
             };
-            let total = (!whole).then_some(entry.body_len as u64);
+            let total = (piece < left).then_some(left as u64);
             out.begin(lane, begin, total, |out| {
                 out.extend_from_slice(body.get(..piece).unwrap_or_default());
             });
-            credit[entry.kind.budget() as usize].charge(entry.charge());
-            self.bytes -= service_len + piece;
         }
+        let begins = queue.begun.is_none();
+        if begins {
+            self.bytes[kind.budget() as usize] -= charge - (left - piece);
+            self.answers -= usize::from(!kind.is_new_work());
+            self.charge(at, kind.budget(), charge, credit);
+        }
+        let queue = &mut self.queues[at];
         let whole = piece == left;
         queue.account -= i64::try_from(piece + HEADER_LEN).unwrap_or(i64::MAX);
         if whole {
@@ -261,11 +303,12 @@ impl Lanes {
         } else {
             queue.begun = Some(sent + piece);
         }
+        let call = if let Kind::Call { id, .. } = kind { Some(id) } else { None };
         Some(Progress { call, whole })
     }
 
     /// The first writable lane with something left in its account, after handing out shares if none has.
-    fn choose(&mut self, writable: &[bool; Lane::COUNT]) -> Option<usize> {
+    fn choose(&mut self, writable: [bool; Lane::COUNT]) -> Option<usize> {
         if !writable.contains(&true) {
             return None;
         }
@@ -295,9 +338,9 @@ impl Lanes {
         let sealed = if at == 0 { queue.begun.take() } else { None };
         entry.dead = true;
         entry.large = entry.large.take().map(|_| Bytes::new());
-        self.bytes -= match sealed {
+        self.bytes[Budget::Messages as usize] -= match sealed {
             Some(sent) => entry.body_len - sent,
-            None => usize::from(entry.service_len) + entry.body_len,
+            None => entry.charge(),
         };
         queue.abandon |= sealed.is_some();
         queue.prune();
@@ -307,7 +350,7 @@ impl Lanes {
     pub(super) fn take_unsent(&mut self) -> Option<Unsent> {
         for (at, queue) in self.queues.iter_mut().enumerate() {
             while let Some(entry) = queue.entries.front() {
-                let Some(priority) = Lane::at(at)
+                let Some(priority) = Lane::ALL[at]
                     .priority()
                     .filter(|_| entry.kind == Kind::Send && queue.begun.is_none() && !entry.dead)
                 else {
@@ -326,7 +369,8 @@ impl Lanes {
                 return Some(unsent);
             }
         }
-        self.bytes = 0;
+        self.bytes = [0; 2];
+        self.answers = 0;
         None
     }
 
@@ -344,11 +388,6 @@ impl Lanes {
                     .count()
             })
             .sum()
-    }
-
-    /// Answers queued and not begun.
-    pub(super) fn queued_answers(&self) -> usize {
-        self.queues[Lane::REPLY.index()].entries.len()
     }
 
     pub(super) fn shrink(&mut self) {

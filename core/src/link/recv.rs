@@ -8,6 +8,7 @@ use crate::error::{By, Reason};
 use crate::refusal::Refusal;
 use crate::time::Instant;
 use crate::wire::Malformed;
+use crate::wire::frame::Frame;
 use crate::wire::preamble::{CLEARTEXT_LEN, CleartextRefusal, PREAMBLE_LEN};
 use crate::wire::reader::Reader;
 use crate::wire::reason;
@@ -24,7 +25,7 @@ impl Link {
     pub fn recv_space(&mut self) -> &mut [u8] {
         let limit = match (self.phase, &self.session) {
             (Phase::Closed, _) => 0,
-            (Phase::Established | Phase::Draining, Some(session)) => {
+            (Phase::Status | Phase::Established | Phase::Draining, Some(session)) => {
                 READ_AHEAD.max(2 + usize::from(session.limits.max_record) + TAG_LEN)
             }
             _ => 2 + MAX_HANDSHAKE,
@@ -81,7 +82,7 @@ impl Link {
     fn process_preamble(&mut self) -> Option<()> {
         let preamble = *self.recv.pending().first_chunk::<PREAMBLE_LEN>()?;
         self.recv.take(PREAMBLE_LEN)?;
-        self.on_preamble(&preamble);
+        self.on_preamble(preamble);
         Some(())
     }
 
@@ -189,9 +190,10 @@ impl Link {
         let Some(session) = &mut self.session else { return Ok(()) };
         let mut context =
             Context { now: self.now, phase: self.phase, timers: &mut self.timers, stats: &mut self.stats };
+        let frame = Frame::parse(record).map_err(|what| context.malformed(what))?;
         if self.phase == Phase::Status {
-            return match session.on_frame(record, &mut context)? {
-                Some(Signal::Status(status)) => self.on_status(status),
+            return match frame {
+                Frame::Status(status) => self.on_status(status),
                 _ => Err(context.malformed(Malformed::new("the first frame is not STATUS"))),
             };
         }
@@ -199,9 +201,8 @@ impl Link {
         if self.drain.as_ref().is_some_and(|drain| drain.close_received.is_some()) {
             return Err(context.malformed(Malformed::new("a frame behind CLOSE")));
         }
-        match session.on_frame(record, &mut context)? {
+        match session.on_frame(frame, record.is_empty(), &mut context)? {
             None => {}
-            Some(Signal::Status(_)) => return Err(context.malformed(Malformed::new("STATUS: a second one"))),
             Some(Signal::Rekey) => {
                 session.open.rekey(&*self.config.provider).map_err(|_| Reason::ProviderFailed)?;
                 self.stats.rekeys_received += 1;
@@ -213,6 +214,9 @@ impl Link {
             Some(Signal::Close(body)) => {
                 let theirs = reason::parse(body, self.config.node_id(), self.phase)
                     .map_err(|what| context.malformed(what))?;
+                if matches!(theirs, Reason::WrongPeer { .. } | Reason::Downgrade) {
+                    return Err(context.malformed(Malformed::new("CLOSE: a reason of the handshake")));
+                }
                 self.close_received(theirs);
             }
         }
@@ -224,9 +228,8 @@ impl Link {
 }
 
 impl Link {
-    /// Handles what is due by `now`.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        self.advance(now);
+    /// Acts on every deadline that has come.
+    pub(super) fn handle_due(&mut self) {
         while let Some(timer) = self.timers.take_due(self.now) {
             match timer {
                 Timer::Step | Timer::Handshake => self.end(Reason::HandshakeTimeout, By::Local),

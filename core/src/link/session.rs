@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::action::Stats;
 use super::calls::{CallTable, Pending, Serving};
 use super::credit::{Budget, MESSAGE_OVERHEAD, RecvCredit, SendCredit};
-use super::inbox::{Begun, Inbox, Item, Partial, Stored};
+use super::inbox::{Begun, Inbox, Notice, Partial, Request, RequestedCall, Stored};
 use super::queue::{Body, Kind, Lanes};
 use super::timers::{Timer, Timers};
 use crate::crypto::cipher::{OpenKey, SealKey};
@@ -54,13 +54,18 @@ pub(super) struct Session {
     pub(super) lanes: Lanes,
     pub(super) send_credit: [SendCredit; 2],
     pub(super) recv_credit: [RecvCredit; 2],
-    pub(super) inbox: Inbox,
+    pub(super) requests: Inbox<Request>,
+    pub(super) notices: Inbox<Notice>,
     pub(super) partial: [Option<Partial>; Lane::COUNT],
     /// Messages of each lane so far.
     sequence: [u64; Lane::COUNT],
     pub(super) pending: CallTable<Pending>,
     pub(super) serving: CallTable<Serving>,
     pub(super) next_call: u64,
+    /// Calls of the peer's so far.
+    served: u64,
+    /// The peer has said goodbye: it begins nothing new.
+    pub(super) peer_said_goodbye: bool,
     /// CLOSE has been sealed: this direction is over.
     pub(super) closed: bool,
     /// The last authenticated record.
@@ -79,10 +84,17 @@ pub(super) struct Session {
 /// What a frame asks of the link as a whole.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Signal<'a> {
-    Status(&'a [u8]),
     Goodbye { code: u32, detail: &'a str },
     Close(&'a [u8]),
     Rekey,
+}
+
+/// Whether a whole message goes to the application.
+enum Verdict {
+    /// It does, as a message or as this call.
+    Deliver(Option<RequestedCall>),
+    /// It has been dealt with.
+    Drop,
 }
 
 /// What frames are handled with.
@@ -116,12 +128,15 @@ impl Session {
             lanes: Lanes::default(),
             send_credit: [send; 2],
             recv_credit: [recv; 2],
-            inbox: Inbox::default(),
+            requests: Inbox::default(),
+            notices: Inbox::default(),
             partial: Default::default(),
             sequence: [0; Lane::COUNT],
             pending: CallTable::default(),
             serving: CallTable::default(),
             next_call: 1,
+            served: 0,
+            peer_said_goodbye: false,
             closed: false,
             life: now,
             unanswered: 0,
@@ -132,16 +147,16 @@ impl Session {
         }
     }
 
-    /// Handles the next frame of a record.
+    /// Handles a frame; `last` says that it ends its record.
     pub(super) fn on_frame<'a>(
         &mut self,
-        record: &mut Reader<'a>,
+        frame: Frame<'a>,
+        last: bool,
         context: &mut Context<'_>,
     ) -> Result<Option<Signal<'a>>, Reason> {
-        let frame = Frame::parse(record).map_err(|what| context.malformed(what))?;
         match frame {
             Frame::Pad | Frame::Skipped => {}
-            Frame::Status(body) => return Ok(Some(Signal::Status(body))),
+            Frame::Status(_) => return Err(context.violation("STATUS: a second one")),
             Frame::Begin { lane, begin, total, body } => self.on_begin(lane, begin, total, body, context)?,
             Frame::Data { lane, more, body } => self.on_data(lane, more, body, context)?,
             Frame::Abandon { lane } => {
@@ -161,12 +176,13 @@ impl Session {
             Frame::Pong(nonce) => match self.ping {
                 Some((expected, sent)) if expected == nonce => {
                     self.ping = None;
+                    context.stats.pongs += 1;
                     context.stats.rtt = Some(context.now.since(sent));
                 }
                 _ => context.stats.unknown_pongs += 1,
             },
             Frame::Rekey { request } => {
-                if !record.is_empty() {
+                if !last {
                     return Err(context.violation("REKEY: not the last frame of its record"));
                 }
                 self.rekey_asked = false;
@@ -175,9 +191,14 @@ impl Session {
                 }
                 return Ok(Some(Signal::Rekey));
             }
-            Frame::Goodbye { code, detail } => return Ok(Some(Signal::Goodbye { code, detail })),
+            Frame::Goodbye { code, detail } => {
+                if core::mem::replace(&mut self.peer_said_goodbye, true) {
+                    return Err(context.violation("GOODBYE: a second one"));
+                }
+                return Ok(Some(Signal::Goodbye { code, detail }));
+            }
             Frame::Close(body) => {
-                if !record.is_empty() {
+                if !last {
                     return Err(context.violation("CLOSE: not the last frame of its record"));
                 }
                 return Ok(Some(Signal::Close(body)));
@@ -190,7 +211,7 @@ impl Session {
     fn on_begin(
         &mut self,
         lane: Lane,
-        begin: Begin<'_>,
+        first: Begin<'_>,
         total: Option<u64>,
         body: &[u8],
         context: &mut Context<'_>,
@@ -203,7 +224,7 @@ impl Session {
         if self.partial[lane.index()].is_some() {
             return Err(context.violation("a message begins inside another one of its lane"));
         }
-        let (begun, service) = match begin {
+        let (begun, service) = match first {
             Begin::Send { service } => (Begun::Send, service),
             Begin::Call { id, timeout_ms, service } => {
                 let deadline = context.now + Duration::from_millis(timeout_ms);
@@ -211,6 +232,9 @@ impl Session {
             }
             Begin::Reply { id } => (Begun::Reply { id }, ""),
         };
+        if self.peer_said_goodbye && budget_of(begun) == Budget::Messages {
+            return Err(context.violation("new work behind GOODBYE"));
+        }
         let charged = service.len() + length;
         if !self.recv_credit[budget_of(begun) as usize].charge(charged + MESSAGE_OVERHEAD) {
             return Err(Reason::FlowControl);
@@ -224,17 +248,17 @@ impl Session {
         match begun {
             Begun::Reply { id } => {
                 if self.answered(id, context) {
-                    let body = self.inbox.store(body);
-                    self.inbox.push(Item::Reply { call: id, body });
+                    let body = self.notices.store(body);
+                    self.notices.push(Notice::Reply { call: id, body });
                 } else {
                     self.release(Budget::Replies, charged);
                 }
             }
             Begun::Send | Begun::Call { .. } => {
-                if self.accepts(lane, begun, charged, context)? {
-                    let service_len = self.inbox.store_service(service.as_bytes());
-                    let body = self.inbox.store(body);
-                    self.deliver(lane, begun, service_len, body, context);
+                if let Verdict::Deliver(call) = self.accepts(lane, begun, charged, context)? {
+                    let service_len = self.requests.store_service(service.as_bytes());
+                    let body = self.requests.store(body);
+                    self.deliver(lane, call, service_len, body);
                 }
             }
         }
@@ -261,15 +285,15 @@ impl Session {
         match begun {
             Begun::Reply { id } => {
                 if self.answered(id, context) {
-                    self.inbox.push(Item::Reply { call: id, body: Stored::Large(body) });
+                    self.notices.push(Notice::Reply { call: id, body: Stored::Large(body) });
                 } else {
                     self.release(Budget::Replies, charged);
                 }
             }
             Begun::Send | Begun::Call { .. } => {
-                if self.accepts(lane, begun, charged, context)? {
-                    self.inbox.store_service(&service);
-                    self.deliver(lane, begun, service_len, Stored::Large(body), context);
+                if let Verdict::Deliver(call) = self.accepts(lane, begun, charged, context)? {
+                    self.requests.store_service(&service);
+                    self.deliver(lane, call, service_len, Stored::Large(body));
                 }
             }
         }
@@ -282,49 +306,49 @@ impl Session {
             .ok_or_else(|| context.violation("DATA: no message is under way in its lane"))
     }
 
-    /// Whether a whole message goes to the application. A call over the limit is answered at once, and an id in use ends the link.
+    /// Whether a whole message goes to the application, and as which call if it is one. A call over the limit is answered at
+    /// once, one without time left is dropped, and an id in use ends the link.
     fn accepts(
         &mut self,
         lane: Lane,
         begun: Begun,
         charged: usize,
         context: &mut Context<'_>,
-    ) -> Result<bool, Reason> {
+    ) -> Result<Verdict, Reason> {
         context.stats.messages_received += 1;
         self.activity = context.now;
-        let Begun::Call { id, deadline } = begun else { return Ok(true) };
+        let Begun::Call { id, deadline } = begun else { return Ok(Verdict::Deliver(None)) };
         if self.serving.contains(id) {
             return Err(context.violation("CALL: its request id is in flight"));
         }
-        if self.serving.len() >= self.limits.max_calls as usize {
-            self.release(Budget::Messages, charged);
-            // Answers wait for the peer to take them. It has no reason to let more of them pile up than it may have calls.
-            if self.lanes.queued_answers() >= 2 * self.limits.max_calls as usize {
-                return Err(Reason::Flood);
-            }
-            self.answer_error(id, &ServiceError::Overloaded);
-            return Ok(false);
+        // Answers wait for the peer to take them, and it has no reason to let more of them pile up than it may have calls.
+        let most = self.limits.max_calls as usize;
+        if self.lanes.answers() >= most.saturating_mul(2) {
+            return Err(Reason::Flood);
         }
-        let inserted = self.serving.insert(Serving { id, deadline, lane, dispatched: false });
+        if deadline <= context.now {
+            context.stats.expired_calls += 1;
+            self.release(Budget::Messages, charged);
+            return Ok(Verdict::Drop);
+        }
+        if self.serving.len() >= most {
+            self.release(Budget::Messages, charged);
+            self.answer_error(id, &ServiceError::Overloaded);
+            return Ok(Verdict::Drop);
+        }
+        let serial = self.served;
+        self.served += 1;
+        // The id is not in the table, as was asked above.
+        let _ = self.serving.insert(Serving { id, serial, deadline, lane, dispatched: false });
         context.timers.set_earliest(Timer::Calls, deadline);
-        Ok(inserted)
+        Ok(Verdict::Deliver(Some(RequestedCall { id, serial, deadline })))
     }
 
     /// Queues a message, whose service name is stored already, for the application.
-    fn deliver(
-        &mut self,
-        lane: Lane,
-        begun: Begun,
-        service_len: u8,
-        body: Stored,
-        _context: &mut Context<'_>,
-    ) {
+    fn deliver(&mut self, lane: Lane, call: Option<RequestedCall>, service_len: u8, body: Stored) {
         let sequence = self.sequence[lane.index()];
         self.sequence[lane.index()] += 1;
-        self.inbox.push(match begun {
-            Begun::Call { id, deadline } => Item::Call { id, lane, sequence, service_len, body, deadline },
-            Begun::Send | Begun::Reply { .. } => Item::Message { lane, sequence, service_len, body },
-        });
+        self.requests.push(Request { lane, sequence, service_len, body, call });
     }
 
     /// Notes that an answer to call `id` has come; false if nobody waits for it.
@@ -362,7 +386,7 @@ impl Session {
         self.release(Budget::Replies, detail.len());
         let error = parse_error(code, detail).map_err(|what| context.malformed(what))?;
         if self.answered(id, context) {
-            self.inbox.push(Item::Failed { call: id, error: CallError::Service(error) });
+            self.notices.push(Notice::Failed { call: id, error: CallError::Service(error) });
         }
         Ok(())
     }
@@ -370,7 +394,7 @@ impl Session {
     fn on_cancel(&mut self, id: u64) {
         if let Some(call) = self.serving.remove(id) {
             if call.dispatched {
-                self.inbox.push(Item::Cancelled { call: id });
+                self.notices.push(Notice::Cancelled { serial: call.serial });
             }
         }
     }
@@ -392,7 +416,7 @@ impl Session {
             }
             _ => {}
         }
-        self.lanes.push(Lane::REPLY, Kind::Error { id, code }, "", Body::Small(&detail));
+        self.lanes.push(Lane::REPLY, Kind::Error { id, code }, "", Body::Copied(&detail));
     }
 
     /// Ends what is over by `now`: own calls fail, the peer's are dropped.
@@ -400,11 +424,12 @@ impl Session {
         while let Some(call) = self.pending.take_due(context.now) {
             let executed = call.executed();
             self.withdraw(&call);
-            self.inbox.push(Item::Failed { call: call.id, error: CallError::DeadlineExceeded { executed } });
+            let error = CallError::DeadlineExceeded { executed };
+            self.notices.push(Notice::Failed { call: call.id, error });
         }
         while let Some(call) = self.serving.take_due(context.now) {
             if call.dispatched {
-                self.inbox.push(Item::Cancelled { call: call.id });
+                self.notices.push(Notice::Cancelled { serial: call.serial });
             }
         }
         let next = self.pending.next_deadline().into_iter().chain(self.serving.next_deadline()).min();
@@ -430,7 +455,8 @@ impl Session {
     /// Gives memory back that an idle link does not need.
     pub(super) fn shrink(&mut self) {
         self.lanes.shrink();
-        self.inbox.shrink();
+        self.requests.shrink();
+        self.notices.shrink();
         self.pending.shrink();
         self.serving.shrink();
         if self.control.cancels.is_empty() {

@@ -22,7 +22,7 @@ use core::fmt;
 
 use super::Link;
 use super::calls::{Pending, Sealed};
-use super::inbox::Item;
+use super::inbox::Notice;
 use super::session::Session;
 use super::timers::Timer;
 use crate::error::{By, CallError, Closed, Executed, Reason, Violation};
@@ -108,12 +108,6 @@ impl Link {
         self.timers.set(Timer::Step, self.now + self.config.timing.step);
     }
 
-    /// Waits for the application's decision; only the whole handshake's deadline runs.
-    pub(super) fn enter_admission(&mut self) {
-        self.phase = Phase::Admission;
-        self.timers.stop(Timer::Step);
-    }
-
     pub(super) fn establish(&mut self) {
         self.phase = Phase::Established;
         self.announce.established = true;
@@ -138,7 +132,7 @@ impl Link {
             Reason::Goodbye { code, detail } => (*code, detail.as_str()),
             _ => (0, ""),
         };
-        session.inbox.push(Item::Draining { by, code, detail: detail.into() });
+        session.notices.push(Notice::Draining { by, code, detail: detail.into() });
         session.control.goodbye = Some(match by {
             By::Local => (code, detail.into()),
             // The answer to a goodbye, which has nothing of its own to say.
@@ -156,7 +150,9 @@ impl Link {
     /// Queues CLOSE once nothing is left to do, and ends the link once CLOSE has gone both ways.
     pub(super) fn advance_drain(&mut self) {
         let (Some(drain), Some(session)) = (&self.drain, &mut self.session) else { return };
-        if session.is_drained() && session.control.close.is_none() && !session.closed {
+        // The other side may have begun work before it heard the goodbye: its own says that it has begun all it will.
+        let all_begun = session.peer_said_goodbye || drain.close_received.is_some();
+        if all_begun && session.is_drained() && session.control.close.is_none() && !session.closed {
             session.control.close = Some(drain.reason.clone());
         }
         if session.closed {
@@ -179,6 +175,7 @@ impl Link {
                 // The peer has nothing more to say, so whatever this side still waits for will not come.
                 if let Some(session) = &mut self.session {
                     session.give_up_pending();
+                    session.drop_inbound();
                     session.lanes.held = true;
                 }
                 self.advance_drain();
@@ -205,7 +202,7 @@ impl Link {
         if let Some(session) = &mut self.session {
             while let Some(call) = session.pending.pop() {
                 let error = CallError::LinkClosed { reason: why.clone(), executed: call.executed() };
-                session.inbox.push(Item::Failed { call: call.id, error });
+                session.notices.push(Notice::Failed { call: call.id, error });
             }
             session.drop_inbound();
             unsent = session.lanes.unsent();
@@ -241,7 +238,7 @@ impl Session {
             self.lanes.cancel(call.lane, call.id);
             let reason = Reason::Goodbye { code: 0, detail: String::new() };
             let error = CallError::LinkClosed { reason, executed: call.executed() };
-            self.inbox.push(Item::Failed { call: call.id, error });
+            self.notices.push(Notice::Failed { call: call.id, error });
         }
     }
 }

@@ -50,10 +50,8 @@ impl Lane {
         self.0 as usize - 1
     }
 
-    /// The lane at `index` of a table of message lanes.
-    pub(crate) const fn at(index: usize) -> Self {
-        Self(index as u8 % Self::COUNT as u8 + 1)
-    }
+    /// The message lanes, in the order of their table.
+    pub(crate) const ALL: [Self; Self::COUNT] = [Self(1), Self(2), Self(3), Self(4), Self(5)];
 
     /// The application priority, if this is not the reply lane.
     pub(crate) const fn priority(self) -> Option<u8> {

@@ -45,8 +45,8 @@ impl Preamble {
         [m0, m1, m2, MAJOR, self.suite, 0, o0, o1]
     }
 
-    pub(crate) fn parse(bytes: &[u8; PREAMBLE_LEN]) -> Result<Self, PreambleError> {
-        let [m0, m1, m2, major, suite, flags, o0, o1] = *bytes;
+    pub(crate) fn parse(bytes: [u8; PREAMBLE_LEN]) -> Result<Self, PreambleError> {
+        let [m0, m1, m2, major, suite, flags, o0, o1] = bytes;
         if [m0, m1, m2] != MAGIC {
             return Err(PreambleError::Magic);
         }
@@ -112,11 +112,11 @@ mod tests {
         let offered = SuiteSet::EMPTY.with(Suite::NnChaChaPoly);
         let bytes = Preamble::new(Suite::NnChaChaPoly, offered).emit();
         assert_eq!(bytes, *b"HCL\x01\x01\x00\x00\x01");
-        assert_eq!(Preamble::parse(&bytes), Ok(Preamble { suite: 1, offered }));
-        assert_eq!(Preamble::parse(b"GET / HT"), Err(PreambleError::Magic));
-        assert_eq!(Preamble::parse(b"HCL\x02\x01\x00\x00\x01"), Err(PreambleError::Major(2)));
+        assert_eq!(Preamble::parse(bytes), Ok(Preamble { suite: 1, offered }));
+        assert_eq!(Preamble::parse(*b"GET / HT"), Err(PreambleError::Magic));
+        assert_eq!(Preamble::parse(*b"HCL\x02\x01\x00\x00\x01"), Err(PreambleError::Major(2)));
         for bad in [b"HCL\x01\x01\x01\x00\x01", b"HCL\x01\x02\x00\x00\x01", b"HCL\x01\x00\x00\xff\xff"] {
-            assert!(matches!(Preamble::parse(bad), Err(PreambleError::Malformed(_))));
+            assert!(matches!(Preamble::parse(*bad), Err(PreambleError::Malformed(_))));
         }
     }
 

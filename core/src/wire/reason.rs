@@ -62,7 +62,6 @@ pub(crate) fn parse(bytes: &[u8], own: NodeId, phase: Phase) -> Result<Reason, M
         6 => Reason::DrainTimeout,
         20..=30 => Reason::Refused(refusal::parse(bytes)?.mirrored()),
         40 => Reason::WrongPeer { expected: own, got: None },
-        43 => Reason::KeyExchangeFailed,
         45 => Reason::Downgrade,
         50 => Reason::Violation(Violation { phase, what: Malformed::new("reported by the peer") }),
         52 => Reason::TooLarge,

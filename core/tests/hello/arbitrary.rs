@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use handclasp::Refusal;
 use handclasp::crypto::SuiteSet;
 use handclasp::hello::{
     AdvertVersions, Capability, DialAddress, Hello, Limits, UnknownExtension, VersionRange,
 };
-use handclasp::refusal::Refusal;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -18,7 +18,7 @@ pub(crate) fn range() -> impl Strategy<Value = VersionRange> {
 
 pub(crate) fn limits() -> impl Strategy<Value = Limits> {
     let most = u32::MAX - Limits::WINDOW_MARGIN;
-    (1024..=most, any::<u32>(), 1..=u32::MAX, 100..=u32::MAX, 1024..=u16::MAX).prop_map(
+    (1024..=most, any::<u32>(), 1..=u32::MAX, 100..=u32::MAX, 4096..=65_519_u16).prop_map(
         |(max_message, window, max_calls, idle, max_record)| Limits {
             max_message,
             window: window.max(max_message + Limits::WINDOW_MARGIN),
@@ -134,7 +134,7 @@ pub(crate) fn full() -> Hello {
         window: 0x0102_0304,
         max_calls: 0x0203_0405,
         idle: Duration::from_millis(0x0304_0506),
-        max_record: 0x0708,
+        max_record: 0x1708,
     };
     hello.name = Some("née".into());
     hello.protocol = Some(b"app/2".as_slice().into());

@@ -1,8 +1,8 @@
 //! H4 and H5: capabilities, their validation, and what two sides make of them.
 
+use handclasp::Refusal;
 use handclasp::hello::{Capability, Hello, HelloError, HelloPart, VersionRange};
 use handclasp::negotiation::{CommonCapability, negotiate};
-use handclasp::refusal::Refusal;
 use proptest::prelude::*;
 
 use super::arbitrary::{narrow_capabilities, plain};

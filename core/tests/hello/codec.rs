@@ -21,7 +21,7 @@ fn full_bytes() -> Vec<u8> {
     bytes.extend([0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18]);
     bytes.extend([0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28]);
     bytes.extend([0, 1, 2, 3, 1, 2, 3, 4, 2, 3, 4, 5, 3, 4, 5, 6]);
-    bytes.extend([7, 8, 2, 3]);
+    bytes.extend([0x17, 8, 2, 3]);
     bytes.extend(extension(0, b"zero"));
     bytes.extend(extension(1, "née".as_bytes()));
     bytes.extend(extension(2, b"app/2"));
@@ -189,7 +189,7 @@ fn h8_limits_out_of_range_are_malformed_and_do_not_go_out() {
         window: 1024 + 319,
         max_calls: 1,
         idle: Duration::from_millis(100),
-        max_record: 1024,
+        max_record: 4096,
     };
     let mut hello = plain();
     hello.limits = good;

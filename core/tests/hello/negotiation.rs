@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use handclasp::Refusal;
 use handclasp::crypto::{RustCrypto, SuiteSet};
 use handclasp::hello::{Hello, Limits, VersionRange};
 use handclasp::negotiation::{CommonCapability, Outcome, negotiate};
-use handclasp::refusal::Refusal;
 use proptest::prelude::*;
 
 use super::arbitrary::{hello, limits, plain};
@@ -84,7 +84,7 @@ fn h12_each_limit_is_the_minimum_on_its_own() {
         window: 3000,
         max_calls: 2,
         idle: Duration::from_millis(200),
-        max_record: 2000,
+        max_record: 5000,
     };
     let changes: [fn(&mut Limits); 5] = [
         |l| l.max_message -= 1,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use handclasp::hello::VersionRange;
-use handclasp::refusal::{Refusal, Retry};
 use handclasp::wire::refusal::{MAX_REFUSAL, emit, parse};
+use handclasp::{Refusal, Retry};
 use proptest::prelude::*;
 
 use super::arbitrary::refusal;

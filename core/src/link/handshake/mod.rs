@@ -4,20 +4,21 @@
 //! has proved to be the one it wants; a responder computes no key exchange for a preamble that it cannot serve, and no
 //! signature for a peer that it does not trust.
 
+mod auth;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use self::auth::{AUTH, Claim, REFUSE};
 use super::peer::Peer;
 use super::session::Session;
 use super::{Link, Phase};
 use crate::config::{Config, Trust};
-use crate::crypto::cipher::{OpenKey, SealKey};
 use crate::crypto::noise::{HandshakeState, Protocol, Role, Split};
 use crate::crypto::{CryptoError, Secret, Suite, TAG_LEN};
 use crate::error::{By, Reason};
 use crate::hello::Hello;
 use crate::identity::{ClaimedId, NodeId};
-use crate::negotiation::{Outcome, negotiate};
 use crate::refusal::Refusal;
 use crate::wire::frame::FrameWriter;
 use crate::wire::preamble::{CleartextRefusal, PREAMBLE_LEN, Preamble, PreambleError};
@@ -25,12 +26,6 @@ use crate::wire::reader::Reader;
 use crate::wire::{self, Malformed};
 
 const PROLOGUE_LABEL: &[u8; 16] = b"handclasp/1 link";
-const SIGNATURE_LABEL: &[u8; 32] = b"handclasp/1 link authentication\0";
-const TRAFFIC_LABEL: &[u8] = b"handclasp/1 traffic keys";
-
-/// Kinds of handshake record.
-const AUTH: u8 = 1;
-const REFUSE: u8 = 2;
 
 /// What a link holds during its handshake and wipes at its end.
 pub(super) struct Handshake {
@@ -46,6 +41,8 @@ pub(super) struct Handshake {
     channel: Option<Split>,
     /// SHA-256 of `AUTH_R`, once it was sent or received.
     responder_auth: [u8; 32],
+    /// The initiator's AUTH, made and not yet sent.
+    own_auth: Vec<u8>,
     pub(super) first_ping: u64,
 }
 
@@ -70,16 +67,16 @@ impl Handshake {
             noise: None,
             channel: None,
             responder_auth: [0; 32],
+            own_auth: Vec::new(),
             first_ping,
         }
     }
 
-    fn begin_noise(&mut self, config: &Config, preamble: &[u8; PREAMBLE_LEN], suite: Suite) {
+    fn begin_noise(&mut self, config: &Config, preamble: [u8; PREAMBLE_LEN], suite: Suite) {
         let mut prologue = Vec::with_capacity(PROLOGUE_LABEL.len() + PREAMBLE_LEN + 2 + config.network.len());
         prologue.extend_from_slice(PROLOGUE_LABEL);
-        prologue.extend_from_slice(preamble);
-        // At most 255 bytes, which the configuration has checked.
-        prologue.extend_from_slice(&(config.network.len() as u16).to_be_bytes());
+        prologue.extend_from_slice(&preamble);
+        prologue.extend_from_slice(&length_field(config.network.len()));
         prologue.extend_from_slice(&config.network);
         let ephemeral = core::mem::take(&mut self.ephemeral);
         let protocol = Protocol::of(suite);
@@ -87,79 +84,15 @@ impl Handshake {
         self.suite = Some(suite);
     }
 
-    /// The bytes that a signature is made over.
-    fn signed(
-        role: Role,
-        hash: &[u8; 32],
-        responder_auth: &[u8; 32],
-        hello: &[u8],
-        id: &[u8; 32],
-    ) -> Vec<u8> {
-        let (role, responder_auth) = match role {
-            Role::Initiator => (0, *responder_auth),
-            Role::Responder => (1, [0; 32]),
-        };
-        let mut signed = Vec::with_capacity(32 + 1 + 32 + 32 + 2 + hello.len() + 32);
-        signed.extend_from_slice(SIGNATURE_LABEL);
-        signed.push(role);
-        signed.extend_from_slice(hash);
-        signed.extend_from_slice(&responder_auth);
-        // A hello has at most 3983 bytes.
-        signed.extend_from_slice(&(hello.len() as u16).to_be_bytes());
-        signed.extend_from_slice(hello);
-        signed.extend_from_slice(id);
-        signed
-    }
-
-    /// The own AUTH, signed.
-    fn auth(&self, config: &Config) -> Result<Vec<u8>, Reason> {
-        let channel = self.channel.as_ref().ok_or(Reason::ProviderFailed)?;
-        let id = config.node_id();
-        let mut auth = Vec::with_capacity(512);
-        auth.push(AUTH);
-        wire::hello::emit(&self.hello, &mut auth).map_err(|_| Reason::SignerFailed)?;
-        let hello = auth.get(1..).unwrap_or_default();
-        let signed = Self::signed(self.role, &channel.hash, &self.responder_auth, hello, id.as_bytes());
-        let signature = config.signer.sign(&signed).map_err(|_| Reason::SignerFailed)?;
-        auth.extend_from_slice(id.as_bytes());
-        auth.extend_from_slice(&signature);
-        Ok(auth)
-    }
-
     /// Seals a record of the handshake into `out`.
     fn seal(&mut self, mut text: Vec<u8>, out: &mut Vec<u8>) -> Result<(), Reason> {
         let channel = self.channel.as_mut().ok_or(Reason::ProviderFailed)?;
         let tag = channel.seal.seal(&mut text).map_err(|_| Reason::ProviderFailed)?;
-        // At most 4096 bytes: the hello and the refusal keep their limits.
-        out.extend_from_slice(&((text.len() + TAG_LEN) as u16).to_be_bytes());
+        out.extend_from_slice(&length_field(text.len() + TAG_LEN));
         out.extend_from_slice(&text);
         out.extend_from_slice(&tag);
         Ok(())
     }
-}
-
-/// What the other side's AUTH says, parsed and not yet believed.
-struct Claim<'a> {
-    hello_bytes: &'a [u8],
-    hello: Hello,
-    id: [u8; 32],
-    signature: [u8; 64],
-}
-
-impl<'a> Claim<'a> {
-    fn parse(auth: &'a [u8]) -> Result<Self, Malformed> {
-        let (rest, signature) = auth.split_last_chunk().ok_or(Malformed::new("AUTH: too short"))?;
-        let (hello_bytes, id) = rest.split_last_chunk().ok_or(Malformed::new("AUTH: too short"))?;
-        Ok(Self { hello_bytes, hello: wire::hello::parse(hello_bytes)?, id: *id, signature: *signature })
-    }
-}
-
-/// The traffic keys of one side, and what is exported beside them (docs/wire.md §3.5).
-struct Keys {
-    seal: SealKey,
-    open: OpenKey,
-    exporter: Secret<32>,
-    binding: [u8; 32],
 }
 
 impl Link {
@@ -168,7 +101,7 @@ impl Link {
         let Some(handshake) = &mut self.handshake else { return };
         let Some(suite) = self.config.suites.strongest() else { return };
         let preamble = Preamble::new(suite, self.config.suites).emit();
-        handshake.begin_noise(&self.config, &preamble, suite);
+        handshake.begin_noise(&self.config, preamble, suite);
         if let (Some(noise), Some(psk)) = (&mut handshake.noise, self.config.psks.first()) {
             // Cannot fail: the suite has a psk exactly if there is one, and no message was sent.
             let _ = noise.set_psk(psk.clone());
@@ -185,22 +118,21 @@ impl Link {
         let Some(noise) = self.handshake.as_mut().and_then(|handshake| handshake.noise.as_mut()) else {
             return;
         };
-        let out = self.send.out();
-        let start = out.len();
-        out.extend_from_slice(&[0, 0]);
-        let written = noise.write_message(&*self.config.provider, &[], out);
-        // 32 or 48 bytes.
-        let length = (out.len() - start).saturating_sub(2) as u16;
-        if let Some(field) = out.get_mut(start..start + 2) {
-            field.copy_from_slice(&length.to_be_bytes());
-        }
-        if let Err(error) = written {
-            self.end(key_exchange_failure(error), By::Local);
+        let mut message = Vec::with_capacity(32 + TAG_LEN);
+        match noise.write_message(&*self.config.provider, &[], &mut message) {
+            Ok(()) => {
+                let out = self.send.out();
+                out.extend_from_slice(&length_field(message.len()));
+                out.extend_from_slice(&message);
+            }
+            Err(error) => {
+                self.refuse_in_clear(CleartextRefusal::KeyExchangeFailed, key_exchange_failure(error));
+            }
         }
     }
 
     /// The responder reads the preamble.
-    pub(super) fn on_preamble(&mut self, bytes: &[u8; PREAMBLE_LEN]) {
+    pub(super) fn on_preamble(&mut self, bytes: [u8; PREAMBLE_LEN]) {
         let preamble = match Preamble::parse(bytes) {
             Ok(preamble) => preamble,
             Err(PreambleError::Magic) => return self.violate(Malformed::new("preamble: not handclasp")),
@@ -318,42 +250,48 @@ impl Link {
 
     fn on_auth(&mut self, auth: &[u8], claim: Claim<'_>) {
         let Some(handshake) = &mut self.handshake else { return };
-        let hash = self.config.provider.sha256(&[auth]);
         self.claimed = Some(ClaimedId::new(claim.id));
-        // The responder's answer, refusals too, goes under the traffic keys, which both sides' AUTH are part of.
+        let theirs = self.config.provider.sha256(&[auth]);
+        // Both sides' AUTH are part of the traffic keys. A responder has both now, and its answer, a refusal too, goes
+        // under them; an initiator makes its own first, if the other's is good.
         let keys = match handshake.role {
             Role::Initiator => {
-                handshake.responder_auth = hash;
+                handshake.responder_auth = theirs;
                 None
             }
-            Role::Responder => match handshake.keys(&self.config, &hash) {
+            Role::Responder => match handshake.keys(&self.config, &theirs) {
                 Ok(keys) => Some(keys),
                 Err(why) => return self.end(why, By::Local),
             },
         };
         let checked = handshake.check(&self.config, &claim, &mut self.proved);
+        let limits = checked.as_ref().map_or(handshake.hello.limits, |(_, outcome)| outcome.limits);
+        let first_ping = handshake.first_ping;
         let suite = handshake.suite.unwrap_or(Suite::NnChaChaPoly);
-        let (outcome, id, verdict) = match checked {
-            Ok((id, outcome)) => (Some(outcome), Some(id), None),
-            Err(why) => (None, None, Some(why)),
+        let prepared = match (&checked, keys) {
+            (_, Some(keys)) => Ok(keys),
+            (Ok(_), None) => handshake.prepare_initiator(&self.config),
+            (Err(why), None) => return self.refuse_with(why.clone()),
         };
-        let mut exports = (Secret::default(), [0; 32]);
-        if let Some(keys) = keys {
-            // Before they agree on limits, both sides keep to their own.
-            let limits = outcome.as_ref().map_or(handshake.hello.limits, |outcome| outcome.limits);
-            let session = Session::new(keys.seal, keys.open, limits, handshake.first_ping, self.now);
-            self.session = Some(Box::new(session));
-            exports = (keys.exporter, keys.binding);
+        let keys = match prepared {
+            Ok(keys) => keys,
+            Err(why) => return self.end(why, By::Local),
+        };
+        self.session = Some(Box::new(Session::new(keys.seal, keys.open, limits, first_ping, self.now)));
+        #[cfg(feature = "key-log")]
+        {
+            self.key_log = Some(keys.log);
         }
-        let (Some(id), Some(outcome)) = (id, outcome) else {
-            return self.refuse_with(verdict.unwrap_or(Reason::BadSignature));
+        let (id, outcome) = match checked {
+            Ok(checked) => checked,
+            Err(why) => return self.refuse_with(why),
         };
-        let (exporter, channel_binding) = exports;
-        let peer = Peer { id, hello: claim.hello, outcome, suite, channel_binding, exporter };
-        self.peer = Some(Box::new(peer));
+        let (channel_binding, exporter) = (keys.binding, keys.exporter);
+        self.peer =
+            Some(Box::new(Peer { id, hello: claim.hello, outcome, suite, channel_binding, exporter }));
         self.announce.identified = true;
         if self.config.trust == Trust::Ask {
-            self.enter_admission();
+            self.enter_step(Phase::Admission);
         } else {
             self.accept();
         }
@@ -361,34 +299,23 @@ impl Link {
 
     /// This side takes the peer: the initiator proves itself in turn, the responder says so.
     pub(super) fn accept(&mut self) {
-        let (Some(handshake), Some(peer)) = (&mut self.handshake, &mut self.peer) else { return };
-        let provider = &*self.config.provider;
+        let (Some(handshake), Some(peer), Some(session)) =
+            (&mut self.handshake, &self.peer, &mut self.session)
+        else {
+            return;
+        };
         match handshake.role {
             Role::Responder => {
-                let digest = peer.outcome.digest(provider);
+                let digest = peer.outcome.digest(&*self.config.provider);
                 let mut status = Vec::new();
                 FrameWriter::new(&mut status).status_accept(peer.outcome.version, &digest);
-                if let Some(session) = &mut self.session {
-                    session.control.status = Some(status);
-                }
+                session.control.status = Some(status);
                 self.establish();
             }
             Role::Initiator => {
-                let sent = handshake.auth(&self.config).and_then(|auth| {
-                    let hash = provider.sha256(&[&auth]);
-                    let keys = handshake.keys(&self.config, &hash)?;
-                    handshake.seal(auth, self.send.out())?;
-                    Ok(keys)
-                });
-                match sent {
-                    Ok(keys) => {
-                        let limits = peer.outcome.limits;
-                        let first_ping = handshake.first_ping;
-                        (peer.exporter, peer.channel_binding) = (keys.exporter, keys.binding);
-                        let session = Session::new(keys.seal, keys.open, limits, first_ping, self.now);
-                        self.session = Some(Box::new(session));
-                        self.enter_step(Phase::Status);
-                    }
+                let auth = core::mem::take(&mut handshake.own_auth);
+                match handshake.seal(auth, self.send.out()) {
+                    Ok(()) => self.enter_step(Phase::Status),
                     Err(why) => self.end(why, By::Local),
                 }
             }
@@ -411,8 +338,11 @@ impl Link {
                 self.establish();
             }
             2 => {
-                let refusal = wire::refusal::parse(reader.rest()).map_err(malformed)?;
-                self.end(Reason::Refused(refusal.mirrored()), By::Peer);
+                let own = self.config.node_id();
+                match wire::reason::parse(reader.rest(), own, Phase::Status).map_err(malformed)? {
+                    why @ (Reason::Refused(_) | Reason::Downgrade) => self.end(why, By::Peer),
+                    _ => return Err(malformed(Malformed::new("STATUS: a reason that is no refusal"))),
+                }
             }
             _ => return Err(malformed(Malformed::new("STATUS: unknown status"))),
         }
@@ -435,11 +365,9 @@ impl Link {
             }
         }
         self.end(why, By::Local);
-        if let (Some(session), Some(Role::Responder), Reason::Refused(refusal)) =
-            (&mut self.session, role, &told)
-        {
+        if let (Some(session), Some(Role::Responder), true) = (&mut self.session, role, sayable) {
             let mut status = Vec::new();
-            FrameWriter::new(&mut status).status_refuse(|out| wire::refusal::emit(refusal, out));
+            FrameWriter::new(&mut status).status_refuse(|out| wire::reason::emit(&told, out));
             session.control.status = Some(status);
             session.closed = false;
         }
@@ -452,77 +380,9 @@ impl Link {
     }
 }
 
-impl Handshake {
-    /// Checks the other side's AUTH, cheap things first; see docs/wire.md §3.3 for the order.
-    fn check(
-        &self,
-        config: &Config,
-        claim: &Claim<'_>,
-        proved: &mut Option<NodeId>,
-    ) -> Result<(NodeId, Outcome), Reason> {
-        let own = config.node_id();
-        if claim.id == *own.as_bytes() {
-            return Err(Reason::Refused(Refusal::SelfConnection));
-        }
-        let id = match (&self.expected, &config.trust) {
-            (Some(expected), _) if *expected.as_bytes() != claim.id => {
-                return Err(Reason::WrongPeer { expected: *expected, got: Some(ClaimedId::new(claim.id)) });
-            }
-            (Some(expected), _) => *expected,
-            (None, Trust::Listed(listed)) => {
-                *listed.get(&claim.id).ok_or(Reason::Refused(Refusal::Denied))?
-            }
-            (None, Trust::Anyone | Trust::Ask) => {
-                NodeId::from_bytes(claim.id).map_err(|_| Reason::BadSignature)?
-            }
-        };
-        if self.role == Role::Responder
-            && claim.hello.destination.is_some_and(|wanted| wanted != *own.as_bytes())
-        {
-            return Err(Reason::Refused(Refusal::WrongDestination));
-        }
-        let peer_role = match self.role {
-            Role::Initiator => Role::Responder,
-            Role::Responder => Role::Initiator,
-        };
-        let hash = self.channel.as_ref().map(|channel| &channel.hash).ok_or(Reason::ProviderFailed)?;
-        let signed = Self::signed(peer_role, hash, &self.responder_auth, claim.hello_bytes, &claim.id);
-        config.provider.verify(&claim.id, &signed, &claim.signature).map_err(|_| Reason::BadSignature)?;
-        *proved = Some(id);
-        let common = claim.hello.suites.intersection(config.suites);
-        if common.strongest() > self.suite {
-            return Err(Reason::Downgrade);
-        }
-        let outcome = negotiate(&self.hello, &claim.hello).map_err(Reason::Refused)?;
-        Ok((id, outcome))
-    }
-
-    fn keys(&self, config: &Config, initiator_auth: &[u8; 32]) -> Result<Keys, Reason> {
-        let channel = self.channel.as_ref().ok_or(Reason::ProviderFailed)?;
-        let provider = &*config.provider;
-        let mut out = Secret::<128>::default();
-        let info = [TRAFFIC_LABEL, &self.responder_auth, initiator_auth];
-        let derived = provider.hkdf_sha256(&channel.hash, channel.master.expose(), &info, out.expose_mut());
-        derived.map_err(|_| Reason::ProviderFailed)?;
-        let part = |index: usize| {
-            let mut part = Secret::<32>::default();
-            if let Some(bytes) = out.expose().get(32 * index..32 * (index + 1)) {
-                part.expose_mut().copy_from_slice(bytes);
-            }
-            part
-        };
-        let (seal, open) = match self.role {
-            Role::Initiator => (part(0), part(1)),
-            Role::Responder => (part(1), part(0)),
-        };
-        let cipher = self.suite.unwrap_or(Suite::NnChaChaPoly).cipher();
-        Ok(Keys {
-            seal: SealKey::new(provider, cipher, &seal).map_err(|_| Reason::ProviderFailed)?,
-            open: OpenKey::new(provider, cipher, &open).map_err(|_| Reason::ProviderFailed)?,
-            exporter: part(2),
-            binding: *part(3).expose(),
-        })
-    }
+/// A length on the wire. What it counts is far below 65 536: network ids, hellos and handshake messages have their limits.
+fn length_field(length: usize) -> [u8; 2] {
+    u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes()
 }
 
 /// Why a step of the key exchange failed, as the link's reason.

@@ -1,0 +1,120 @@
+//! K7: what both sides of a link can derive and nobody else.
+
+use std::collections::HashSet;
+
+use handclasp::crypto::CryptoError;
+use handclasp::{Phase, Trust};
+use handclasp_sim::hostile::{Hostile, hello};
+use handclasp_sim::{Pair, Side, Solo, builder, config, id, key};
+
+use crate::{SIDES, settle};
+
+fn export(pair: &mut Pair, side: Side, label: &[u8], context: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    pair.link(side).export(label, context, &mut out).unwrap();
+    out
+}
+
+#[test]
+fn k7_both_sides_export_the_same_and_everything_else_differs() {
+    let mut seen = HashSet::new();
+    let inputs: [(&[u8], &[u8]); 8] = [
+        (b"", b""),
+        (b"a", b""),
+        (b"", b"a"),
+        (b"ab", b"c"),
+        (b"a", b"bc"),
+        (b"abc", b""),
+        (b"\x00\x01a", b""),
+        (b"a\x00", b""),
+    ];
+    for run in 0..4 {
+        let mut pair = Pair::seeded(&config(1, &[2]), &config(2, &[1]), Some(id(2)), run);
+        pair.establish();
+        let bindings = SIDES.map(|side| pair.link(side).peer().unwrap().channel_binding);
+        assert_eq!(bindings[0], bindings[1]);
+        assert!(seen.insert(bindings[0]));
+        for (label, context) in inputs {
+            let here = export(&mut pair, Side::Initiator, label, context);
+            assert_eq!(here, export(&mut pair, Side::Responder, label, context));
+            assert!(seen.insert(here), "{label:?} {context:?} of link {run} was seen before");
+        }
+    }
+    assert_eq!(seen.len(), 4 * 9);
+}
+
+/// The same randomness on both sides of the key exchange, but other people: other keys.
+#[test]
+fn k7_the_binding_covers_who_is_at_both_ends() {
+    let mut seen = HashSet::new();
+    for (i, r) in [(1, 2), (3, 2), (1, 4)] {
+        let [initiator, responder] = settle(&mut Pair::of(&config(i, &[r]), &config(r, &[i]), Some(id(r))));
+        assert_eq!(initiator.view().binding, responder.view().binding);
+        assert!(seen.insert(initiator.view().binding));
+    }
+    // And what they say of themselves.
+    let named = builder(1, &[2]).name("n").build().unwrap();
+    let [initiator, _] = settle(&mut Pair::of(&named, &config(2, &[1]), Some(id(2))));
+    assert!(seen.insert(initiator.view().binding));
+}
+
+#[test]
+fn k7_exports_outlive_rekeys_and_have_limits() {
+    let mut pair = Pair::established();
+    let before = export(&mut pair, Side::Initiator, b"l", b"c");
+    let now = pair.now;
+    pair.initiator.link.rekey(now);
+    pair.run();
+    assert_eq!(pair.initiator.link.stats().rekeys_sent, 1);
+    for side in SIDES {
+        assert_eq!(export(&mut pair, side, b"l", b"c"), before);
+        let link = pair.link(side);
+        assert_eq!(link.export(b"l", b"c", &mut vec![0; 8160]), Ok(()));
+        assert_eq!(link.export(b"l", b"c", &mut vec![0; 8161]), Err(CryptoError::BadLength));
+        assert_eq!(link.export(&vec![0; 65_535], b"c", &mut [0; 32]), Ok(()));
+        assert_eq!(link.export(&vec![0; 65_536], b"c", &mut [0; 32]), Err(CryptoError::BadLength));
+        assert_eq!(link.export(b"l", &vec![0; 65_536], &mut [0; 32]), Err(CryptoError::BadLength));
+    }
+}
+
+#[test]
+fn k7_there_is_nothing_to_export_before_there_are_keys() {
+    let mut out = [0xee; 32];
+    let solo = Solo::responder(&config(2, &[1]), 0);
+    assert_eq!(solo.link.export(b"l", b"c", &mut out), Err(CryptoError::OutOfTurn));
+    let solo = Solo::initiator(&config(1, &[2]), None, 0);
+    assert_eq!(solo.link.export(b"l", b"c", &mut out), Err(CryptoError::OutOfTurn));
+    assert_eq!(out, [0xee; 32]);
+}
+
+/// What docs/wire.md says, computed apart from the link machine.
+#[test]
+fn k7_the_binding_is_the_documented_one() {
+    let mut solo = Solo::responder(&config(2, &[1]), 0);
+    let mut peer = Hostile::dial_to(&mut solo);
+    let auth = peer.auth(&key(1), &hello(|_| {}));
+    let record = peer.seal(&auth);
+    solo.feed(&record);
+    assert_eq!(solo.link.phase(), Phase::Established);
+    assert_eq!(solo.link.peer().unwrap().channel_binding, peer.traffic(&peer.heard, &auth).binding);
+}
+
+/// An application that binds its own proof to the link while it decides must not bind it to zeros.
+#[test]
+fn k7_the_binding_is_never_zeros_while_the_application_decides() {
+    for side in SIDES {
+        let asks = |number, wanted| {
+            let trust = if side == wanted { Trust::Ask } else { Trust::Anyone };
+            builder(number, &[]).trust(trust).build().unwrap()
+        };
+        let mut pair = Pair::of(&asks(1, Side::Initiator), &asks(2, Side::Responder), None);
+        pair.run();
+        assert_eq!(pair.link(side).phase(), Phase::Admission);
+        let asked = pair.link(side).peer().unwrap().channel_binding;
+        assert_ne!(asked, [0; 32], "{side:?}");
+        let now = pair.now;
+        pair.link(side).admit(now);
+        let [i, r] = settle(&mut pair);
+        assert_eq!((i.view().binding, r.view().binding), (asked, asked));
+    }
+}

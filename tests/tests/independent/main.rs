@@ -1,0 +1,10 @@
+//! The link against an independent peer that was written from `docs/wire.md` alone, in both roles.
+
+#![allow(unreachable_pub, reason = "a test exports nothing")]
+
+mod ends;
+mod handshake;
+mod peer;
+mod rules;
+mod traffic;
+mod world;

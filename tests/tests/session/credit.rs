@@ -1,0 +1,270 @@
+//! M8: credit bounds what waits at the receiver; nobody who follows the rules waits for ever.
+
+use handclasp::{Limits, Message, Payload, Priority, Ready, Why};
+use handclasp_sim::raw::credit;
+use handclasp_sim::{Owned, Pair, Side};
+use proptest::prelude::*;
+
+use crate::calls::next_call;
+use crate::support::{SIDES, ended, pair_with, raw_with, secs, smallest, take_events};
+
+#[test]
+fn m8_a_receiver_that_takes_no_events_bounds_what_comes() {
+    let limits = Limits { window: 100_000, max_message: 50_000, ..Limits::default() };
+    let mut pair = pair_with(|builder| builder.limits(limits).send_buffer(usize::MAX));
+    pair.responder.ready = Ready::WRITE;
+    let charge = 1000 + 1 + 64;
+    for _ in 0..1000 {
+        pair.initiator.link.send(Message::new("s", vec![0; 1000])).expect("taken");
+    }
+    pair.run();
+    let came = pair.responder.link.stats().messages_received;
+    assert_eq!(came, 100_000 / charge);
+    assert_eq!(pair.initiator.link.queued() as u64, (1000 - came) * charge);
+    // As it takes them, the rest comes.
+    pair.responder.ready = Ready::ALL;
+    pair.run();
+    assert_eq!(take_events(&mut pair, Side::Responder).len(), 1000);
+    assert_eq!(pair.initiator.link.queued(), 0);
+}
+
+#[test]
+fn m8_credit_flows_by_what_is_taken() {
+    let mut pair = pair_with(|builder| builder.limits(smallest(4)));
+    for _ in 0..100 {
+        pair.initiator.link.send(Message::new("s", vec![0; 1000])).expect("taken");
+    }
+    pair.run();
+    // The harness keeps events apart once taken, so all hundred have come, one window after the other.
+    assert_eq!(take_events(&mut pair, Side::Responder).len(), 100);
+}
+
+#[test]
+fn m8_answers_flow_while_the_window_for_messages_is_used_up() {
+    let mut pair = pair_with(|builder| builder.limits(smallest(4)));
+    let now = pair.now;
+    pair.initiator.link.call(Message::new("s", b""), secs(5), now).expect("taken");
+    pair.run();
+    let token = next_call(&mut pair, Side::Responder);
+    // Both windows for messages are full: neither application takes anything.
+    for side in SIDES {
+        pair.end(side).ready = Ready::WRITE;
+        for _ in 0..10 {
+            pair.link(side).send(Message::new("s", vec![0; 1000])).expect("taken");
+        }
+    }
+    pair.run();
+    assert!(SIDES.into_iter().all(|side| pair.link(side).queued() > 8000));
+    let received = pair.initiator.link.stats().messages_received;
+    pair.responder.link.reply(token, Ok(Payload::from(vec![1; 1024]))).expect("taken");
+    pair.run();
+    assert_eq!(pair.initiator.link.stats().messages_received, received + 1);
+    pair.initiator.ready = Ready::ALL;
+    pair.run();
+    let answered = |event: &Owned| matches!(event, Owned::Reply { body, .. } if body.len() == 1024);
+    assert!(take_events(&mut pair, Side::Initiator).iter().any(answered));
+}
+
+#[test]
+fn m8_pings_goodbyes_and_cancels_need_no_credit() {
+    let mut pair = pair_with(|builder| builder.limits(smallest(4)));
+    pair.responder.ready = Ready::WRITE;
+    for _ in 0..3 {
+        pair.initiator.link.send(Message::new("s", vec![0; 1000])).expect("taken");
+    }
+    pair.run();
+    let now = pair.now;
+    pair.initiator.link.ping(now);
+    pair.run();
+    assert!(pair.initiator.link.stats().rtt.is_some());
+    // The one whose application is slow can still be left, in time.
+    pair.initiator.link.goodbye(0, "", now);
+    pair.pass(secs(6));
+    assert!(pair.initiator.link.is_finished());
+}
+
+#[test]
+fn m8_the_send_buffer_says_when_it_is_full_and_gives_the_message_back() {
+    let mut pair = pair_with(|builder| builder.send_buffer(10_000));
+    pair.initiator.ready = Ready::EVENTS;
+    let mut taken = 0;
+    let why = loop {
+        match pair.initiator.link.send(Message::new("s", vec![7; 999])) {
+            Ok(()) => taken += 1,
+            Err(rejected) => {
+                assert_eq!(rejected.message.body.len(), 999);
+                assert_eq!(rejected.message.service, "s");
+                break rejected.why;
+            }
+        }
+        assert!(taken < 100, "no end");
+    };
+    assert_eq!(why, Why::Full);
+    assert!((9..=10).contains(&taken), "{taken} messages of 1000 bytes in 10 000");
+    assert_eq!(pair.initiator.link.send_space(), 0);
+    let now = pair.now;
+    let call = pair.initiator.link.call(Message::new("s", b"x"), secs(5), now);
+    assert_eq!(call.unwrap_err().why, Why::Full);
+    assert_eq!(pair.initiator.link.calls_in_flight(), (0, 0));
+    pair.initiator.ready = Ready::ALL;
+    pair.run();
+    assert_eq!(pair.initiator.link.send_space(), 10_000);
+    pair.initiator.link.send(Message::new("s", b"x")).expect("there is room again");
+}
+
+#[test]
+fn m9_a_message_too_large_for_the_peer_is_given_back_and_the_link_lives() {
+    let mut pair = pair_with(|builder| builder.limits(smallest(4)));
+    let now = pair.now;
+    let body = vec![9; 1025];
+    let rejected = pair.initiator.link.send(Message::new("s", &body[..])).unwrap_err();
+    assert_eq!(rejected.why, Why::TooLarge { limit: 1024 });
+    assert_eq!((rejected.message.service, rejected.message.body.into_bytes()), ("s", body.clone().into()));
+    let rejected = pair.initiator.link.call(Message::new("s", body), secs(5), now).unwrap_err();
+    assert_eq!(rejected.why, Why::TooLarge { limit: 1024 });
+    assert_eq!((pair.initiator.link.queued(), pair.initiator.link.calls_in_flight()), (0, (0, 0)));
+    // One byte less, with the longest name, passes.
+    let name = "n".repeat(255);
+    let answer = pair.call(Side::Initiator, &name, &[1; 1024], &[2; 1024]);
+    assert!(matches!(answer, Owned::Reply { body, .. } if body.len() == 1024));
+}
+
+#[test]
+fn m8_one_message_is_taken_whatever_the_buffer() {
+    let mut pair = pair_with(|builder| builder.send_buffer(0));
+    pair.initiator.link.send(Message::new("s", vec![0; 1 << 20])).expect("taken");
+    assert_eq!(pair.initiator.link.send(Message::new("s", b"x")).unwrap_err().why, Why::Full);
+}
+
+#[test]
+fn m8_empty_messages_fill_the_send_buffer_as_well() {
+    let mut pair = pair_with(|builder| builder.send_buffer(10_000));
+    pair.initiator.ready = Ready::EVENTS;
+    let taken = (0..100_000).take_while(|_| pair.initiator.link.send(Message::new("", b"")).is_ok()).count();
+    assert!(taken < 10_000, "{taken} messages without an end are queued in 10 000 bytes");
+}
+
+#[test]
+fn m8_an_answer_waits_outside_while_the_buffer_is_full() {
+    let mut pair = pair_with(|builder| builder.send_buffer(1000));
+    let now = pair.now;
+    for _ in 0..2 {
+        pair.initiator.link.call(Message::new("s", b""), secs(5), now).expect("taken");
+    }
+    pair.run();
+    let first = next_call(&mut pair, Side::Responder);
+    let token = next_call(&mut pair, Side::Responder);
+    // Messages do not take the room of answers, only other answers do.
+    pair.responder.link.send(Message::new("s", vec![0; 1000])).expect("taken");
+    pair.responder.link.reply(first, Ok(Payload::from(vec![0; 1000]))).expect("taken");
+    let rejected = pair.responder.link.reply(token, Ok(Payload::from(b"answer"))).unwrap_err();
+    assert_eq!(rejected.why, Why::Full);
+    pair.run();
+    let token = rejected.token.expect("the token");
+    pair.responder.link.reply(token, Ok(Payload::from(b"answer"))).expect("taken");
+    pair.run();
+    let answered = |event: &&Owned| matches!(event, Owned::Reply { .. });
+    assert_eq!(take_events(&mut pair, Side::Initiator).iter().filter(answered).count(), 2);
+}
+
+#[test]
+fn m8_a_link_sends_nothing_that_it_has_no_credit_for() {
+    let mut raw = raw_with(smallest(4));
+    let mut charged = 0;
+    for _ in 0..50 {
+        raw.link.send(Message::new("abc", vec![0; 30])).expect("taken");
+        raw.act();
+        charged += raw.frames().iter().map(|frame| frame.body.len() as u64 - 1 + 64).sum::<u64>();
+    }
+    // Thirteen times 97 is 1261, and a fourteenth would be 1358.
+    assert_eq!(charged, 1261);
+    raw.send(&credit(0, 14));
+    assert_eq!(raw.frames(), [], "96 are not enough");
+    raw.send(&credit(0, 1));
+    assert_eq!(raw.frames().len(), 1);
+    assert_eq!(ended(&raw), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Sends, calls and answers of every length, both ways, in the smallest windows: all of it arrives.
+    #[test]
+    fn m8_nothing_deadlocks_with_the_smallest_windows(
+        work in proptest::collection::vec((any::<bool>(), any::<bool>(), 0..4_usize, 0..=1024_usize), 1..120),
+        chunk in 1..4000_usize,
+        max_calls in 1..5_u32,
+    ) {
+        let mut pair = pair_with(|builder| builder.limits(smallest(max_calls)));
+        pair.chunk = chunk;
+        let now = pair.now;
+        let mut work = work.into_iter().peekable();
+        let (mut sends, mut calls) = (0, 0);
+        let (mut messages, mut answers) = (0, 0);
+        loop {
+            let mut waits = false;
+            while let Some(&(initiator, is_call, priority, length)) = work.peek() {
+                let side = if initiator { Side::Initiator } else { Side::Responder };
+                let message = Message::new("s", vec![0; length]).priority(Priority::ALL[priority]);
+                let taken = if is_call {
+                    match pair.link(side).call(message, secs(5), now) {
+                        Ok(_) => true,
+                        Err(rejected) => {
+                            prop_assert_eq!(rejected.why, Why::TooManyCalls { limit: max_calls });
+                            false
+                        }
+                    }
+                } else {
+                    pair.link(side).send(message).is_ok()
+                };
+                if !taken {
+                    waits = true;
+                    break;
+                }
+                if is_call { calls += 1 } else { sends += 1 }
+                work.next();
+            }
+            let moved = pair.step();
+            for side in SIDES {
+                for event in take_events(&mut pair, side) {
+                    match event {
+                        Owned::Message { .. } => messages += 1,
+                        Owned::Reply { .. } => answers += 1,
+                        Owned::Call { token, body, .. } => {
+                            prop_assert!(pair.link(side).reply(token, Ok(Payload::from(body))).is_ok());
+                        }
+                        other => prop_assert!(false, "{:?}", other),
+                    }
+                }
+            }
+            if !moved && pair.deadline(Side::Initiator).is_some() && !pair.step() {
+                prop_assert!(!waits, "nothing moves, and work is left");
+                break;
+            }
+        }
+        prop_assert_eq!((messages, answers), (sends, calls));
+        for side in SIDES {
+            prop_assert_eq!((pair.link(side).queued(), pair.link(side).calls_in_flight()), (0, (0, 0)));
+        }
+    }
+}
+
+#[test]
+fn m8_windows_are_those_of_the_smaller_side() {
+    let build = |number, peer, window| {
+        let limits = Limits { window, max_message: 10_000, ..Limits::default() };
+        handclasp_sim::builder(number, &[peer]).limits(limits).build().expect("a valid configuration")
+    };
+    let mut pair = Pair::of(&build(1, 2, 20_000), &build(2, 1, 1 << 20), Some(handclasp_sim::id(2)));
+    pair.establish();
+    for side in SIDES {
+        pair.end(side.other()).ready = Ready::WRITE;
+        for _ in 0..100 {
+            pair.link(side).send(Message::new("", vec![0; 936])).expect("taken");
+        }
+        pair.run();
+        assert_eq!(pair.link(side.other()).stats().messages_received, 20);
+        pair.end(side.other()).ready = Ready::ALL;
+        pair.run();
+    }
+}

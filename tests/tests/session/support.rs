@@ -1,0 +1,67 @@
+//! What the themes have in common.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use handclasp::{Config, ConfigBuilder, Limits, Reason};
+use handclasp_sim::raw::{RAW, Raw};
+use handclasp_sim::{Owned, Pair, Side, builder, id};
+
+/// Both sides of a pair.
+pub(crate) const SIDES: [Side; 2] = [Side::Initiator, Side::Responder];
+
+/// The smallest limits that a side may name, with `max_calls` and the default idle time.
+pub(crate) fn smallest(max_calls: u32) -> Limits {
+    Limits { max_message: 1024, window: 1024 + 319, max_calls, max_record: 4096, ..Limits::default() }
+}
+
+/// A pair whose configurations `change` has had its way with; established, its events taken.
+pub(crate) fn pair_with(change: impl Fn(ConfigBuilder) -> ConfigBuilder) -> Pair {
+    seeded_pair(change, 0)
+}
+
+/// The same with other randomness for each `run`.
+pub(crate) fn seeded_pair(change: impl Fn(ConfigBuilder) -> ConfigBuilder, run: u64) -> Pair {
+    let build = |number, peer| change(builder(number, &[peer])).build().expect("a valid configuration");
+    let mut pair = Pair::seeded(&build(1, 2), &build(2, 1), Some(id(2)), run);
+    pair.establish();
+    pair
+}
+
+/// A configuration that trusts the raw peer.
+pub(crate) fn raw_config(change: impl Fn(ConfigBuilder) -> ConfigBuilder) -> Arc<Config> {
+    change(builder(2, &[RAW])).build().expect("a valid configuration")
+}
+
+/// A raw peer that has dialled a link with these limits.
+pub(crate) fn raw_with(limits: Limits) -> Raw {
+    Raw::initiator(&raw_config(|builder| builder.limits(limits)))
+}
+
+/// A raw peer that has dialled a link with default limits.
+pub(crate) fn raw() -> Raw {
+    raw_with(Limits::default())
+}
+
+/// The reason that ended a raw peer's link.
+pub(crate) fn ended(raw: &Raw) -> Option<&Reason> {
+    raw.closed().map(|closed| &closed.reason)
+}
+
+/// Every event of one end so far.
+pub(crate) fn take_events(pair: &mut Pair, side: Side) -> Vec<Owned> {
+    pair.end(side).events.drain(..).collect()
+}
+
+pub(crate) const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(crate) const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A millisecond less than `time`.
+pub(crate) const fn just_under(time: Duration) -> Duration {
+    time.saturating_sub(millis(1))
+}
