@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use handclasp::drive::{Pumped, pump};
+use handclasp::drive::{Pumped, Taking, pump};
 use handclasp::{
     By, CallError, CallId, Closed, Event, Executed, Instant, Link as Core, Phase, Priority, Reason,
     ReplyToken, Unsent, Why,
@@ -100,9 +100,10 @@ pub(crate) struct Driver<S> {
     report: Option<Report>,
     batches: [Batch; LANES],
     calls: Calls,
-    /// Who waits for a pong, with the round trip known before: any other one is news.
+    /// Who waits for the next pong.
     pings: Vec<oneshot::Sender<Duration>>,
-    rtt: Option<Duration>,
+    /// The pongs so far.
+    pongs: u64,
     view: View,
     server: Server,
     items: Vec<Item>,
@@ -140,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             batches: Default::default(),
             calls: Calls::default(),
             pings: Vec::new(),
-            rtt: None,
+            pongs: 0,
             view: View::new(setting.services),
             server: Server::default(),
             items: Vec::new(),
@@ -223,7 +224,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Deadlines of what this side holds itself.
     fn expire(&mut self, now: Instant) {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
-            self.link.handle_timeout(now);
             // A quiet link gives back what it does not need.
             self.batches.iter_mut().for_each(Batch::shrink);
             self.shared.shrink();
@@ -347,6 +347,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let Self { link, stream, calls, items, view, unflushed, .. } = self;
         let mut news = News::default();
         let mut taken = 0;
+        let taking = if self.server.is_ready() { Taking::Everything } else { Taking::NoRequests };
         let read = |context: &mut Context<'_>, space: &mut [u8]| {
             let mut buffer = ReadBuf::new(space);
             let read = Pin::new(&mut *stream.borrow_mut()).poll_read(context, &mut buffer);
@@ -377,9 +378,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 // `Identified` is answered by the phase that the link is in.
                 _ => {}
             }
-            items.len() < TAKEN && taken < TAKEN_BYTES
+            if items.len() < TAKEN && taken < TAKEN_BYTES { taking } else { Taking::NoRequests }
         };
-        match pump(link, context, now, self.server.is_ready(), read, write, deliver) {
+        match pump(link, context, now, taking, read, write, deliver) {
             Ok(Pumped::Idle { deadline }) => {
                 self.deadline = deadline;
                 (news, false)
@@ -457,11 +458,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Tells those who wait for a round trip.
     fn measure(&mut self) {
-        let rtt = self.link.stats().rtt;
-        if rtt == self.rtt {
+        let stats = self.link.stats();
+        if stats.pongs == self.pongs {
             return;
         }
-        self.rtt = rtt;
+        self.pongs = stats.pongs;
+        let rtt = stats.rtt;
         for ping in self.pings.drain(..) {
             let _ = rtt.map(|rtt| ping.send(rtt));
         }
