@@ -204,7 +204,8 @@ async fn m3_dropping_a_call_cancels_it_at_the_other_side_after_every_poll() {
     let (link, _other) = pair(&services).await;
     for polls in 0..6 {
         {
-            let mut call = pin!(link.call("hang", "x"));
+            // With more time than the test has: the deadline ends nothing here.
+            let mut call = pin!(link.call_with(Message::new("hang", "x"), Duration::from_secs(60)));
             for _ in 0..polls {
                 let polled = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
                 assert!(matches!(polled, Poll::Pending));
@@ -235,7 +236,10 @@ async fn m3_a_call_that_finds_no_room_keeps_its_deadline() {
     let services = Services::new().on("stuck", Allow::Anyone, |_| pending());
     let (link, _other) = pair(&services).await;
     let body = vec![0; 60_000];
+    let mut sent = 0;
     while link.try_send(Message::new("stuck", &body[..])).is_ok() {
+        sent += 1;
+        assert!(sent < 1000, "60 MB were taken and nobody handles them");
         tokio::task::yield_now().await;
     }
     let mut calls = Vec::new();
@@ -266,7 +270,7 @@ async fn m3_a_handler_sees_when_nobody_waits_any_more() {
     let (link, _other) = pair(&services).await;
     let call = tokio::spawn({
         let link = link.clone();
-        async move { link.call("work", "").await }
+        async move { link.call_with(Message::new("work", ""), Duration::from_secs(60)).await }
     });
     let token = soon(tokens.recv()).await.expect("the handler began");
     assert!(!token.is_cancelled());
@@ -457,6 +461,7 @@ async fn l3_what_was_not_delivered_comes_back() {
     let mut sent = 0;
     while link.try_send(Message::new("stuck", &body[..])).is_ok() {
         sent += 1;
+        assert!(sent < 1000, "60 MB were taken and nobody handles them");
         tokio::task::yield_now().await;
     }
     link.close();

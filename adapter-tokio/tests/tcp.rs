@@ -247,6 +247,20 @@ async fn h6_a_refusal_arrives_although_the_refused_side_has_sent_more() {
 }
 
 #[tokio::test]
+async fn h6_a_refused_side_is_heard_out_so_that_the_refusal_is_not_lost() {
+    // A socket that is dropped with bytes unread is reset, and a reset can destroy the refusal on its way.
+    let (near, mut far) = tokio::io::duplex(1024);
+    let two = config(2);
+    let accepting = tokio::spawn(async move { accept_over(near, &two, &Services::new()).await.map(|_| ()) });
+    far.write_all(b"HCL\xff\x01\x00\x00\x01").await.expect("sent");
+    soon(far.read_to_end(&mut Vec::new())).await.expect("the refusal and its end");
+    soon(far.write_all(&[0; 50_000])).await.expect("somebody still reads");
+    drop(far);
+    let closed = soon(accepting).await.expect("no panic").expect_err("no link");
+    assert!(matches!(closed.reason, Reason::UnsupportedWire { theirs: 0xff }));
+}
+
+#[tokio::test]
 async fn m4_when_the_peer_closes_calls_in_flight_get_its_reason() {
     let services = Services::new().serve("hang", Allow::Anyone, |_| std::future::pending());
     let (mut listener, address) = listen(&config(2), &services).await;
