@@ -1,6 +1,7 @@
 //! The contestants, one file each.
 
 pub mod aead;
+pub mod aws_lc;
 pub mod ours;
 pub mod raw_tcp;
 pub mod rustls;

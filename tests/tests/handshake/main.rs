@@ -1,6 +1,7 @@
 //! The handshake, end to end, with honest and with hostile peers: one file a theme.
 
 mod bounds;
+mod commands;
 mod edits;
 mod forgery;
 mod garbage;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use handclasp::{By, Instant, Phase, Reason, Timing, Trust};
+use handclasp::{By, Instant, Phase, Ready, Reason, Timing, Trust};
 use handclasp_sim::hostile::messages;
 use handclasp_sim::{Owned, Pair, Side, Solo, builder, config, id};
 
@@ -117,8 +117,9 @@ fn h7_a_slow_loris_is_gone_within_the_whole_time() {
     }
 }
 
+/// An application that does not decide has a step's time as well.
 #[test]
-fn h7_the_whole_handshake_has_thirty_seconds_whoever_holds_it_up() {
+fn h7_a_decision_that_does_not_come_ends_the_handshake_too() {
     for asks in SIDES {
         let ask = |number, peer, asks| {
             let trust = if asks { Trust::Ask } else { Trust::listed([id(peer)]) };
@@ -126,18 +127,38 @@ fn h7_the_whole_handshake_has_thirty_seconds_whoever_holds_it_up() {
         };
         let (i, r) = (ask(1, 2, asks == Side::Initiator), ask(2, 1, asks == Side::Responder));
         let mut pair = Pair::of(&i, &r, None);
-        let start = pair.now;
         pair.run();
         assert_eq!(pair.link(asks).phase(), Phase::Admission);
-        pair.pass(WHOLE);
-        assert_eq!(pair.now.since(start), WHOLE);
-        for side in SIDES {
-            assert!(pair.link(side).is_finished());
-        }
+        pair.pass(STEP.saturating_sub(TICK));
+        assert_eq!(pair.link(asks).phase(), Phase::Admission);
+        pair.pass(TICK);
+        assert_eq!(pair.closed(asks).phase, Phase::Admission);
         for closed in failures(&mut pair) {
-            assert_eq!(closed.reason, Reason::HandshakeTimeout);
+            assert_eq!((closed.reason, closed.by), (Reason::HandshakeTimeout, By::Local));
         }
     }
+}
+
+/// With steps long enough to matter: four of nine seconds are more than the whole may take.
+#[test]
+fn h7_the_whole_handshake_has_thirty_seconds_however_long_its_steps() {
+    let timing = Timing { step: Duration::from_secs(10), ..Timing::default() };
+    let pause = Duration::from_secs(9);
+    let mut solo = Solo::responder(&builder(2, &[]).trust(Trust::Ask).timing(timing).build().unwrap(), 0);
+    for message in &recorded()[0][..2] {
+        solo.pass(pause);
+        solo.feed(message);
+    }
+    let mut dialler = Solo::initiator(&builder(1, &[2]).build().unwrap(), Some(id(2)), 0);
+    dialler.written();
+    dialler.feed(&solo.written());
+    solo.pass(pause);
+    solo.feed(&dialler.written());
+    assert_eq!(solo.link.phase(), Phase::Admission);
+    solo.pass(Duration::from_secs(3).saturating_sub(TICK));
+    assert_eq!(solo.link.phase(), Phase::Admission);
+    solo.pass(TICK);
+    assert_eq!(solo.closed().reason, Reason::HandshakeTimeout);
 }
 
 #[test]
@@ -174,7 +195,7 @@ fn h7_a_stale_timer_never_acts() {
         stale.push(Instant::from_nanos(1_000_000_000) + WHOLE);
         stale.sort();
         for at in stale {
-            solo.link.handle_timeout(at);
+            let _ = solo.link.poll(at, Ready::ALL);
             assert_eq!(solo.link.phase(), Phase::Established);
         }
     }
@@ -190,7 +211,7 @@ fn h7_a_clock_that_steps_back_neither_hastens_nor_revives() {
     let mut solo = side(Side::Responder);
     solo.pass(Duration::from_secs(6));
     let later = solo.now;
-    solo.link.handle_timeout(Instant::ZERO);
+    let _ = solo.link.poll(Instant::ZERO, Ready::ALL);
     solo.now = later;
     solo.pass(Duration::from_millis(999));
     assert_eq!(solo.link.phase(), Phase::Preamble);
