@@ -66,6 +66,36 @@ fn m8_answers_flow_while_the_window_for_messages_is_used_up() {
 }
 
 #[test]
+fn m8_answers_are_taken_while_requests_wait() {
+    let mut pair = Pair::established();
+    let now = pair.now;
+    pair.initiator.ready = Ready { requests: false, ..Ready::ALL };
+    pair.initiator.link.call(Message::new("s", b""), secs(5), now).expect("taken");
+    pair.run();
+    let token = next_call(&mut pair, Side::Responder);
+    for _ in 0..3 {
+        pair.responder.link.send(Message::new("s", b"before the answer")).expect("taken");
+    }
+    pair.run();
+    pair.responder.link.reply(token, Ok(Payload::from(b"answer"))).expect("taken");
+    pair.run();
+    assert!(matches!(&take_events(&mut pair, Side::Initiator)[..], [Owned::Reply { .. }]));
+    // The end waits for what came before it.
+    pair.responder.link.goodbye(0, "", now);
+    pair.run();
+    assert!(matches!(&take_events(&mut pair, Side::Initiator)[..], [Owned::Draining { .. }]));
+    assert!(!pair.initiator.link.is_finished());
+    pair.initiator.ready = Ready::ALL;
+    pair.run();
+    let rest = take_events(&mut pair, Side::Initiator);
+    assert!(
+        matches!(rest[..3], [Owned::Message { .. }, Owned::Message { .. }, Owned::Message { .. }]),
+        "{rest:?}"
+    );
+    assert!(matches!(rest[3..], [Owned::Closed(_)]), "{rest:?}");
+}
+
+#[test]
 fn m8_pings_goodbyes_and_cancels_need_no_credit() {
     let mut pair = pair_with(|builder| builder.limits(smallest(4)));
     pair.responder.ready = Ready::WRITE;
