@@ -80,12 +80,12 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         println!("each line is a call of echo; end with Ctrl-D");
         let mut lines = BufReader::new(tokio::io::stdin()).lines();
         loop {
-            let line = tokio::select! {
-                line = lines.next_line() => line?,
+            let text = tokio::select! {
+                text = lines.next_line() => text?,
                 closed = link.closed() => return Err(format!("the link ended: {closed}").into()),
             };
-            match line {
-                Some(line) => echo(&link, &line).await?,
+            match text {
+                Some(text) => echo(&link, &text).await?,
                 None => break,
             }
         }

@@ -51,7 +51,7 @@ pub async fn connect(
 }
 
 /// Establishes a link over `stream`, as the side that opened it. The stream must be reliable and ordered: a Unix socket,
-/// [`tokio::io::duplex`], TLS, a QUIC stream. Cancel-safe: dropping the future gives the stream up.
+/// an in-memory pipe, TLS, a QUIC stream. Cancel-safe: dropping the future gives the stream up.
 ///
 /// # Errors
 /// How the handshake ended.

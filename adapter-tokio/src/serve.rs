@@ -110,16 +110,16 @@ impl Server {
             trace!("message for no service dropped");
             return;
         };
-        match catch_unwind(AssertUnwindSafe(|| entry.check(peer).map(|handler| &handler.0))) {
-            Ok(Ok(Kind::Message(_))) => {
-                let request = request(Arc::clone(&entry));
-                if self.behind.is_some() {
-                    self.messages.push_back((entry, request));
-                } else {
-                    self.run(&entry, request, context);
-                }
-            }
-            _ => trace!(service = entry.name(), "message dropped: the service is not for it"),
+        let checked = catch_unwind(AssertUnwindSafe(|| entry.check(peer).map(|handler| &handler.0)));
+        let Ok(Ok(Kind::Message(_))) = checked else {
+            trace!(service = entry.name(), "message dropped: the service is not for it");
+            return;
+        };
+        let request = request(Arc::clone(&entry));
+        if self.behind.is_some() {
+            self.messages.push_back((entry, request));
+        } else {
+            self.run(&entry, request, context);
         }
     }
 

@@ -90,7 +90,7 @@ impl Batch {
         let (service, body) = small.split_at_checked(entry.service_len).unwrap_or_default();
         let body = entry.large.as_ref().map_or(Payload::Borrowed(body), |bytes| bytes.clone().into());
         // It came in as `&str`.
-        let service = str::from_utf8(service).unwrap_or_default();
+        let service = std::str::from_utf8(service).unwrap_or_default();
         Some((Message { service, body, priority }, &entry.job))
     }
 
@@ -354,7 +354,8 @@ impl Shared {
 }
 
 fn cost(message: &Message<'_>) -> u32 {
-    charge(message.service.len(), message.body.len()) as u32
+    // It is at most `QUEUE`.
+    u32::try_from(charge(message.service.len(), message.body.len())).unwrap_or(u32::MAX)
 }
 
 const fn why_of(state: State) -> Why {

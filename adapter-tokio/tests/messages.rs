@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use common::{builder, config, id, pair, pair_of, soon};
 use handclasp::{
-    By, CallError, Capability, Executed, Limits, Message, Priority, Reason, Refusal, ServiceError, Trust, Why,
+    By, CallError, Capability, Executed, Limits, Message, Priority, Reason, Refusal, ServiceError, Timing,
+    Trust, Why,
 };
 use handclasp_tokio::{Allow, Handler, Request, Services};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -92,7 +93,7 @@ async fn m1_many_calls_at_once_each_get_their_own_answer() {
     for number in 0..2000_u32 {
         let link = link.clone();
         calls.spawn(async move {
-            let body = [&[number as u8], &number.to_be_bytes()[..]].concat();
+            let body = [&number.to_le_bytes()[..1], &number.to_be_bytes()].concat();
             let answer = link.call_with(Message::new("slow", &body[..]), Duration::from_secs(15)).await;
             assert_eq!(answer.expect("an answer"), body);
         });
@@ -449,7 +450,9 @@ async fn m4_a_killed_peer_is_told_with_whether_the_call_may_have_run() {
 #[tokio::test]
 async fn l3_what_was_not_delivered_comes_back() {
     let services = Services::new().on("stuck", Allow::Anyone, |_| pending());
-    let (link, other) = pair(&services).await;
+    let timing = Timing { drain: Duration::from_millis(100), ..Timing::default() };
+    let patient = builder(2).timing(timing).build().expect("a configuration");
+    let (link, other) = pair_of((&config(1), &Services::new()), (&patient, &services)).await;
     let body = vec![0; 60_000];
     let mut sent = 0;
     while link.try_send(Message::new("stuck", &body[..])).is_ok() {
@@ -495,7 +498,6 @@ async fn i4_the_application_is_asked_under_trust_ask() {
 }
 
 #[tokio::test]
-#[ignore = "replies still wait behind messages in the link's one inbox"]
 async fn m1_a_message_handler_may_call_back_over_its_link() {
     let (sender, mut got) = mpsc::unbounded_channel();
     let services = Services::new().on("ask", Allow::Anyone, move |request: Request| {
@@ -512,4 +514,60 @@ async fn m1_a_message_handler_may_call_back_over_its_link() {
     for _ in 0..10 {
         assert_eq!(soon(got.recv()).await.expect("an answer").expect("a name"), "one");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn m3_calls_given_up_at_any_moment_leave_no_trace() {
+    let alive = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&alive);
+    let services = Services::new()
+        .serve("maybe", Allow::Anyone, move |request: Request| {
+            let guard = Guard::new(&counter);
+            async move {
+                for _ in 0..request.body[0] % 4 {
+                    tokio::task::yield_now().await;
+                }
+                drop(guard);
+                Ok(request.body)
+            }
+        })
+        .serve("echo", Allow::Anyone, |request| async move { Ok(request.body) });
+    let (link, _other) = pair(&services).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..16_u8 {
+        let link = link.clone();
+        tasks.spawn(async move {
+            let mut answered = 0;
+            for call in 0..200_u8 {
+                let body = [call, task];
+                // As many polls as there is patience for.
+                let mut patience = call % 7;
+                let mut future = pin!(link.call("maybe", &body));
+                let answer = std::future::poll_fn(|context| match future.as_mut().poll(context) {
+                    Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                    Poll::Pending if patience == 0 => Poll::Ready(None),
+                    Poll::Pending => {
+                        patience -= u8::from(call % 3 != 0);
+                        if call % 3 != 0 {
+                            context.waker().wake_by_ref();
+                        }
+                        Poll::Pending
+                    }
+                })
+                .await;
+                if let Some(answer) = answer {
+                    assert_eq!(answer.expect("an answer"), body[..]);
+                    answered += 1;
+                }
+            }
+            answered
+        });
+    }
+    let mut answered = 0;
+    while let Some(task) = soon(tasks.join_next()).await {
+        answered += task.expect("the right answers");
+    }
+    assert!(answered > 500, "only {answered} calls were answered");
+    assert_eq!(soon(link.call("echo", "still here")).await.expect("a live link"), "still here");
+    until("no handler is left", || alive.load(Ordering::SeqCst) == 0).await;
 }

@@ -118,8 +118,8 @@ async fn transfer(link: &Link) -> Outcome<()> {
     if received != sent {
         return Err(format!("{sent} bytes sent, {received} received").into());
     }
-    let rate = sent as f64 / time.as_secs_f64() / 1e6;
-    fact("moved", &format!("{} in {:.2} s: {rate:.0} MB/s, encrypted", HumanBytes(sent), time.as_secs_f64()));
+    let rate = u128::from(sent) / time.as_micros().max(1);
+    fact("moved", &format!("{} in {:.2} s: {rate} MB/s, encrypted", HumanBytes(sent), time.as_secs_f64()));
     Ok(())
 }
 
@@ -196,5 +196,5 @@ fn fact(name: &str, text: &str) {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -41,14 +41,14 @@ pub async fn listen(config: &Arc<Config>, services: &Services) -> (Listener, Soc
 
 /// Node 1 dials node 2 over an in-memory pipe: both ends.
 pub async fn pair_of(
-    (dialler, dialler_services): (&Arc<Config>, &Services),
-    (listener, listener_services): (&Arc<Config>, &Services),
+    (one, one_services): (&Arc<Config>, &Services),
+    (two, two_services): (&Arc<Config>, &Services),
 ) -> (Link, Link) {
     let (near, far) = tokio::io::duplex(64 << 10);
     let (dialled, accepted) = soon(async {
         tokio::join!(
-            connect_over(near, dialler, Dial::to(listener.node_id()), dialler_services),
-            accept_over(far, listener, listener_services)
+            connect_over(near, one, Dial::to(two.node_id()), one_services),
+            accept_over(far, two, two_services)
         )
     })
     .await;

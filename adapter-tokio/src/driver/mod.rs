@@ -3,92 +3,39 @@
 //! Each turn takes what handles have queued, gives it to the machine as far as it has room, moves bytes and events with
 //! [`pump`](handclasp::drive::pump), and runs handlers. Answers of handlers that are ready at once leave with the same write.
 
+mod calls;
+mod end;
+mod pump;
+
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use handclasp::drive::{Pumped, pump};
-use handclasp::{
-    By, CallError, CallId, Closed, Event, Executed, Instant, Link as Core, Phase, Priority, Reason,
-    ReplyToken, Unsent, Why,
-};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use handclasp::{Closed, Instant, Link as Core, Phase, Priority, Reason, Why};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
-use tracing::{Span, debug, field, info};
+use tracing::{Span, field, info};
 use zeroize::Zeroizing;
 
+use self::calls::Calls;
+use self::pump::Item;
 use crate::connect::Setting;
 use crate::link::Link;
 use crate::peer::{Direction, PeerInfo};
 use crate::serve::Server;
-use crate::services::{Entry, Over, Request, View};
-use crate::shared::{Answer, Batch, Control, End, Job, LANES, Shared, State};
-use crate::stream::{LINGER, wind_down};
+use crate::services::View;
+use crate::shared::{Batch, Control, Job, LANES, Shared, State};
 
 /// Turns of one poll at most, so that one busy link lets others of its thread run.
 const TURNS: usize = 16;
 
-/// Messages and calls taken in one turn at most, in number and bytes.
-const TAKEN: usize = 256;
-const TAKEN_BYTES: usize = 256 << 10;
-
 /// Told once how the handshake ended.
 pub(crate) type Report = Box<dyn FnOnce(Result<Link, Closed>) + Send>;
-
-/// Own calls in flight, ascending: ids grow, so they are added at the end and mostly leave near the front.
-#[derive(Debug, Default)]
-struct Calls(VecDeque<(CallId, oneshot::Sender<Answer>)>);
-
-impl Calls {
-    fn complete(&mut self, call: CallId, answer: Answer) {
-        if let Ok(at) = self.0.binary_search_by_key(&call, |(id, _)| *id) {
-            if let Some((_, sender)) = self.0.remove(at) {
-                // A caller that has gone needs no answer.
-                let _ = sender.send(answer);
-            }
-        }
-    }
-
-    /// Takes out the calls whose callers have gone.
-    fn take_cancelled(&mut self, mut cancel: impl FnMut(CallId)) {
-        self.0.retain(|(id, sender)| {
-            let cancelled = sender.is_closed();
-            if cancelled {
-                cancel(*id);
-            }
-            !cancelled
-        });
-    }
-}
-
-/// What came in and is for a handler.
-enum Item {
-    Call { token: ReplyToken, deadline: Instant, incoming: Taken },
-    Message(Taken),
-    Cancelled(u64),
-}
-
-struct Taken {
-    service: Option<Arc<Entry>>,
-    body: Bytes,
-    priority: Priority,
-    sequence: u64,
-}
-
-/// What one turn of events brought beside items.
-#[derive(Default)]
-struct News {
-    established: bool,
-    draining: Option<Reason>,
-    closed: Option<Closed>,
-}
 
 pub(crate) struct Driver<S> {
     link: Core,
@@ -100,9 +47,10 @@ pub(crate) struct Driver<S> {
     report: Option<Report>,
     batches: [Batch; LANES],
     calls: Calls,
-    /// Who waits for a pong, with the round trip known before: any other one is news.
+    /// Who waits for the next pong.
     pings: Vec<oneshot::Sender<Duration>>,
-    rtt: Option<Duration>,
+    /// The pongs so far.
+    pongs: u64,
     view: View,
     server: Server,
     items: Vec<Item>,
@@ -140,7 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             batches: Default::default(),
             calls: Calls::default(),
             pings: Vec::new(),
-            rtt: None,
+            pongs: 0,
             view: View::new(setting.services),
             server: Server::default(),
             items: Vec::new(),
@@ -223,13 +171,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Deadlines of what this side holds itself.
     fn expire(&mut self, now: Instant) {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
-            self.link.handle_timeout(now);
             // A quiet link gives back what it does not need.
             self.batches.iter_mut().for_each(Batch::shrink);
             self.shared.shrink();
-            if self.calls.0.is_empty() {
-                self.calls.0.shrink_to_fit();
-            }
+            self.calls.shrink();
             self.items.shrink_to_fit();
         }
         for batch in &mut self.batches {
@@ -274,7 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 let Some((job, cost)) = batch.pop() else { break };
                 room += cost;
                 if let (Some(id), Job::Call { answer, .. }) = (call, job) {
-                    self.calls.0.push_back((id, answer));
+                    self.calls.add(id, answer);
                 }
             }
             if room > 0 {
@@ -342,61 +287,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// Moves bytes and events; true if there is more.
-    fn pump(&mut self, now: Instant, context: &mut Context<'_>) -> (News, bool) {
-        let Self { link, stream, calls, items, view, unflushed, .. } = self;
-        let mut news = News::default();
-        let mut taken = 0;
-        let read = |context: &mut Context<'_>, space: &mut [u8]| {
-            let mut buffer = ReadBuf::new(space);
-            let read = Pin::new(&mut *stream.borrow_mut()).poll_read(context, &mut buffer);
-            read.map_ok(|()| buffer.filled().len())
-        };
-        let write = |context: &mut Context<'_>, bytes: &[u8]| {
-            *unflushed = true;
-            Pin::new(&mut *stream.borrow_mut()).poll_write(context, bytes)
-        };
-        let deliver = |event: Event<'_>| {
-            match event {
-                Event::Reply { call, body } => calls.complete(call, Ok(body.into_bytes())),
-                Event::CallFailed { call, error } => calls.complete(call, Err(error)),
-                Event::Call { token, request, deadline } => {
-                    taken += request.body.len();
-                    items.push(Item::Call { token, deadline, incoming: take(request, view) });
-                }
-                Event::Message(incoming) => {
-                    taken += incoming.body.len();
-                    items.push(Item::Message(take(incoming, view)));
-                }
-                Event::Cancelled { call } => items.push(Item::Cancelled(call)),
-                Event::Established(_) => news.established = true,
-                Event::Draining { code, detail, .. } => {
-                    news.draining = Some(Reason::Goodbye { code, detail: detail.into() });
-                }
-                Event::Closed(closed) => news.closed = Some(closed.clone()),
-                // `Identified` is answered by the phase that the link is in.
-                _ => {}
-            }
-            items.len() < TAKEN && taken < TAKEN_BYTES
-        };
-        match pump(link, context, now, self.server.is_ready(), read, write, deliver) {
-            Ok(Pumped::Idle { deadline }) => {
-                self.deadline = deadline;
-                (news, false)
-            }
-            Ok(Pumped::Busy) => (news, true),
-            Ok(Pumped::Finished) => {
-                self.deadline = None;
-                (news, false)
-            }
-            Err(error) => {
-                debug!(%error, "the stream failed");
-                self.error = Some(Arc::new(error));
-                (news, true)
-            }
-        }
-    }
-
     fn established(&mut self) {
         let Some(peer) = self.identified() else { return };
         info!(version = peer.version(), name = peer.name(), suite = ?peer.suite, "established");
@@ -423,45 +313,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// Gives what came in to the handlers.
-    fn serve(&mut self, context: &mut Context<'_>) {
-        let Self { link, server, shared, peer, items, .. } = self;
-        let Some(peer) = peer else { return items.clear() };
-        for item in items.drain(..) {
-            let request = |taken: Taken, deadline: Option<Instant>| {
-                let (peer, shared) = (Arc::clone(peer), Arc::clone(shared));
-                move |service: Arc<Entry>| Request {
-                    peer,
-                    body: taken.body,
-                    priority: taken.priority,
-                    sequence: taken.sequence,
-                    deadline: deadline.map(|at| shared.clock.to_std(at)),
-                    service,
-                    shared,
-                    over: Over::default(),
-                }
-            };
-            match item {
-                Item::Call { token, deadline, mut incoming } => {
-                    let service = incoming.service.take();
-                    server.call(link, token, service, request(incoming, Some(deadline)), context);
-                }
-                Item::Message(mut incoming) => {
-                    let service = incoming.service.take();
-                    server.message(link, service, request(incoming, None), context);
-                }
-                Item::Cancelled(call) => server.cancel(call),
-            }
-        }
-    }
-
     /// Tells those who wait for a round trip.
     fn measure(&mut self) {
-        let rtt = self.link.stats().rtt;
-        if rtt == self.rtt {
+        let stats = self.link.stats();
+        if stats.pongs == self.pongs {
             return;
         }
-        self.rtt = rtt;
+        self.pongs = stats.pongs;
+        let rtt = stats.rtt;
         for ping in self.pings.drain(..) {
             let _ = rtt.map(|rtt| ping.send(rtt));
         }
@@ -511,73 +370,4 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         !fired
     }
-
-    async fn finish(mut self, closed: Closed) {
-        let _ = self.shared.why.set(closed.reason.clone());
-        self.shared.enter(State::Closed);
-        let mut unsent = self.leftover(&closed.reason);
-        self.server.shut_down(LINGER).await;
-        // Where the stream has failed there is nobody to wait for.
-        if closed.by != By::Transport {
-            wind_down(self.stream.get_mut(), &[]).await;
-        }
-        let Closed { reason, by, phase, .. } = &closed;
-        let (name, code) = (reason.name(), reason.code());
-        info!(reason = name, code, %by, %phase, claimed = closed.claimed.map(field::display), "closed");
-        let stats = self.link.stats();
-        unsent.splice(0..0, self.link.take_unsent());
-        let (end, error) = (closed.clone(), self.error.take());
-        self.shared.finish(End { closed: end, stats, error, unsent: Mutex::new(unsent) });
-        if let Some(report) = self.report.take() {
-            report(Err(closed));
-        }
-    }
-
-    /// What was queued and never reached the machine: calls fail, messages go back.
-    fn leftover(&mut self, why: &Reason) -> Vec<Unsent> {
-        let mut unsent = Vec::new();
-        // Once for what the task holds, once for what is still in the queue.
-        for _ in 0..2 {
-            for (batch, priority) in self.batches.iter_mut().zip(Priority::ALL) {
-                while let Some((message, job)) = batch.front(priority) {
-                    if matches!(job, Job::Send) {
-                        let (service, body) = (message.service.to_owned(), message.body.into_bytes());
-                        unsent.push(Unsent { service, body, priority: priority as u8 });
-                    }
-                    if let Some((Job::Call { answer, .. }, _)) = batch.pop() {
-                        let (reason, executed) = (why.clone(), Executed::No);
-                        let _ = answer.send(Err(CallError::LinkClosed { reason, executed }));
-                    }
-                }
-            }
-            self.shared.take(&mut self.batches);
-        }
-        unsent
-    }
-}
-
-impl<S> Drop for Driver<S> {
-    /// A runtime that shuts down drops the task wherever it is: whoever waits for the link is told all the same.
-    fn drop(&mut self) {
-        if self.shared.end().is_some() {
-            return;
-        }
-        let closed = Closed {
-            reason: Reason::Dropped,
-            by: By::Local,
-            phase: self.link.phase(),
-            peer: self.link.peer().map(|peer| peer.id),
-            claimed: None,
-            unsent: 0,
-        };
-        self.shared.enter(State::Closed);
-        let (stats, error) = (self.link.stats(), self.error.take());
-        self.shared.finish(End { closed, stats, error, unsent: Mutex::default() });
-    }
-}
-
-fn take(incoming: handclasp::Incoming<'_>, view: &mut View) -> Taken {
-    let service = view.find(incoming.service);
-    let (priority, sequence) = (incoming.priority, incoming.sequence);
-    Taken { service, body: incoming.body.into_bytes(), priority, sequence }
 }
