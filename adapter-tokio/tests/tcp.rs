@@ -254,7 +254,7 @@ async fn h6_a_refused_side_is_heard_out_so_that_the_refusal_is_not_lost() {
     let accepting = tokio::spawn(async move { accept_over(near, &two, &Services::new()).await.map(|_| ()) });
     far.write_all(b"HCL\xff\x01\x00\x00\x01").await.expect("sent");
     soon(far.read_to_end(&mut Vec::new())).await.expect("the refusal and its end");
-    soon(far.write_all(&[0; 50_000])).await.expect("somebody still reads");
+    soon(far.write_all(&vec![0; 50_000])).await.expect("somebody still reads");
     drop(far);
     let closed = soon(accepting).await.expect("no panic").expect_err("no link");
     assert!(matches!(closed.reason, Reason::UnsupportedWire { theirs: 0xff }));
