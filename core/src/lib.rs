@@ -123,6 +123,7 @@ pub mod identity;
 mod link;
 pub mod negotiation;
 mod refusal;
+pub mod services;
 mod time;
 pub mod wire;
 

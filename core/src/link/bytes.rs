@@ -66,6 +66,11 @@ impl RecvBuffer {
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
 }
 
 /// Sealed bytes that the stream has not taken yet.
@@ -110,6 +115,11 @@ impl SendBuffer {
 
     pub(super) fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 }
 

@@ -34,6 +34,15 @@ impl SendCredit {
         self.window
     }
 
+    pub(super) const fn available(self) -> u64 {
+        self.available
+    }
+
+    /// Whether nothing is under way.
+    pub(super) const fn is_whole(self) -> bool {
+        self.available == self.window
+    }
+
     pub(super) const fn covers(self, charge: usize) -> bool {
         charge as u64 <= self.available
     }

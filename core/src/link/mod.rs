@@ -21,6 +21,8 @@ mod recv;
 mod send;
 mod session;
 mod state;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 #[cfg(feature = "key-log")]
@@ -199,7 +201,13 @@ impl Link {
         match self.next_source(ready) {
             Some(source) => self.take(source).map_or(Action::Timeout(None), Action::Event),
             None if ready.write && self.wants_write() => Action::Send,
-            None => Action::Timeout(self.timers.next()),
+            None => {
+                // An owner that waits for the stream to take bytes is stalled by it as much as one that tries in vain.
+                if !ready.write && self.wants_write() {
+                    self.arm_stall();
+                }
+                Action::Timeout(self.timers.next())
+            }
         }
     }
 

@@ -17,6 +17,9 @@ use crate::wire::frame::{Begin, FrameWriter, HEADER_LEN, Lane, begin_len};
 /// Each lane's share, in bytes a round: answers first, then the application's priorities.
 const SHARES: [i64; Lane::COUNT] = [16 << 10, 8 << 10, 4 << 10, 2 << 10, 1 << 10];
 
+/// What each lane leaves of the window to those above it, in eighths.
+const KEPT_EIGHTHS: [u64; Lane::COUNT] = [0, 0, 1, 2, 4];
+
 /// A shorter first piece of a long message is not worth its header.
 const SHORTEST_PIECE: usize = 256;
 
@@ -189,11 +192,12 @@ impl Lanes {
                 *writable = room >= HEADER_LEN + (entry.body_len - sent).min(SHORTEST_PIECE);
                 continue;
             }
-            let budget = entry.kind.budget() as usize;
-            if self.is_held(entry)
-                || !credit[budget].covers(entry.charge())
-                || kept[budget].is_some_and(|owner| owner != at)
-            {
+            let budget = entry.kind.budget();
+            let may_begin = match kept[budget as usize] {
+                Some(owner) => owner == at && credit[budget as usize].covers(entry.charge()),
+                None => affords(at, entry, credit),
+            };
+            if self.is_held(entry) || !may_begin {
                 continue;
             }
             let header = entry.header_len();
@@ -226,7 +230,7 @@ impl Lanes {
             let Some(entry) = queue.entries.front().filter(|_| queue.begun.is_none()) else { continue };
             if other == at {
                 queue.passed = 0;
-            } else if entry.kind.budget() == budget && !credit[budget as usize].covers(entry.charge()) {
+            } else if entry.kind.budget() == budget && !affords(other, entry, credit) {
                 queue.passed += charge;
             }
         }
@@ -398,6 +402,14 @@ impl Lanes {
             }
         }
     }
+}
+
+/// Whether lane `at` may begin `entry` with the credit there is. Lanes leave a part of the window to those above them: else
+/// bulk would have it all under way, and what is urgent would wait for it to be taken at the other side.
+fn affords(at: usize, entry: &Entry, credit: &[SendCredit; 2]) -> bool {
+    let credit = credit[entry.kind.budget() as usize];
+    let kept = credit.window() / 8 * KEPT_EIGHTHS[at];
+    credit.covers(entry.charge()) && (credit.is_whole() || credit.available() - entry.charge() as u64 >= kept)
 }
 
 impl Entry {

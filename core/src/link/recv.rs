@@ -265,6 +265,11 @@ impl Link {
     fn on_silence(&mut self) {
         let Some(session) = &mut self.session else { return };
         let idle = session.limits.idle;
+        if self.now >= session.activity + idle {
+            session.shrink();
+            self.recv.shrink();
+            self.send.shrink();
+        }
         let silent_until = session.life + idle;
         if self.now < silent_until {
             self.timers.set(Timer::Silence, silent_until);
@@ -276,10 +281,7 @@ impl Link {
         }
         session.unanswered += 1;
         session.queue_ping();
-        session.shrink();
         self.timers.set(Timer::Silence, self.now + idle);
-        self.recv.shrink();
-        self.send.shrink();
     }
 
     fn on_ephemeral(&mut self) {

@@ -17,6 +17,9 @@ use crate::wire::reason;
 /// Sealed at most this far ahead of what the stream has taken.
 const AHEAD: usize = 64 << 10;
 
+/// The last counter that a key may seal with: Noise keeps 2⁶⁴ − 1 for rekeying (§5.1 of its specification).
+const LAST_COUNTER: u64 = u64::MAX - 1;
+
 /// The bytes of a REKEY frame, which always finds room.
 const LAST_FRAME: usize = HEADER_LEN + 1;
 
@@ -29,6 +32,10 @@ impl Link {
     pub fn transmit(&mut self, now: Instant) -> &[u8] {
         self.advance(now);
         while self.send.pending().len() < AHEAD && self.seals_more() {
+            // The last counter is for the last word.
+            if self.session.as_ref().is_some_and(|session| session.seal.counter() >= LAST_COUNTER) {
+                self.end(Reason::CounterExhausted, By::Local);
+            }
             if let Err(error) = self.seal_record() {
                 let why = match error {
                     CryptoError::CounterExhausted => Reason::CounterExhausted,
@@ -41,10 +48,17 @@ impl Link {
                 self.end(why, By::Local);
             }
         }
-        if !self.send.is_empty() && self.timers.get(Timer::Stall).is_none() && self.ending.is_none() {
-            self.timers.set(Timer::Stall, self.now + self.config.timing.stall);
+        if !self.send.is_empty() {
+            self.arm_stall();
         }
         self.send.pending()
+    }
+
+    /// Begins to wait for the stream to take something, unless that has begun.
+    pub(super) fn arm_stall(&mut self) {
+        if self.timers.get(Timer::Stall).is_none() && self.ending.is_none() {
+            self.timers.set(Timer::Stall, self.now + self.config.timing.stall);
+        }
     }
 
     /// Notes that the stream took `count` of the bytes that [`transmit`](Self::transmit) gave.

@@ -207,7 +207,7 @@ fn m8_credit_adds_up_in_both_directions() {
         // The window of 200 000 holds one message of 100 000 with its overhead, not two.
         let body = pattern(100_000);
         for _ in 0..2 {
-            world.link.send(Message::new("fill", &body[..])).unwrap();
+            world.link.send(Message::new("fill", &body[..]).priority(Priority::Urgent)).unwrap();
         }
         world.run();
         assert_eq!(got(&mut world).len(), 1);

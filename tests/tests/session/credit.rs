@@ -16,7 +16,8 @@ fn m8_a_receiver_that_takes_no_events_bounds_what_comes() {
     pair.responder.ready = Ready::WRITE;
     let charge = 1000 + 1 + 64;
     for _ in 0..1000 {
-        pair.initiator.link.send(Message::new("s", vec![0; 1000])).expect("taken");
+        let message = Message::new("s", vec![0; 1000]).priority(Priority::Urgent);
+        pair.initiator.link.send(message).expect("taken");
     }
     pair.run();
     let came = pair.responder.link.stats().messages_received;
@@ -61,6 +62,36 @@ fn m8_answers_flow_while_the_window_for_messages_is_used_up() {
     pair.run();
     let answered = |event: &Owned| matches!(event, Owned::Reply { body, .. } if body.len() == 1024);
     assert!(take_events(&mut pair, Side::Initiator).iter().any(answered));
+}
+
+#[test]
+fn m8_answers_are_taken_while_requests_wait() {
+    let mut pair = Pair::established();
+    let now = pair.now;
+    pair.initiator.ready = Ready { requests: false, ..Ready::ALL };
+    pair.initiator.link.call(Message::new("s", b""), secs(5), now).expect("taken");
+    pair.run();
+    let token = next_call(&mut pair, Side::Responder);
+    for _ in 0..3 {
+        pair.responder.link.send(Message::new("s", b"before the answer")).expect("taken");
+    }
+    pair.run();
+    pair.responder.link.reply(token, Ok(Payload::from(b"answer"))).expect("taken");
+    pair.run();
+    assert!(matches!(&take_events(&mut pair, Side::Initiator)[..], [Owned::Reply { .. }]));
+    // The end waits for what came before it.
+    pair.responder.link.goodbye(0, "", now);
+    pair.run();
+    assert!(matches!(&take_events(&mut pair, Side::Initiator)[..], [Owned::Draining { .. }]));
+    assert!(!pair.initiator.link.is_finished());
+    pair.initiator.ready = Ready::ALL;
+    pair.run();
+    let rest = take_events(&mut pair, Side::Initiator);
+    assert!(
+        matches!(rest[..3], [Owned::Message { .. }, Owned::Message { .. }, Owned::Message { .. }]),
+        "{rest:?}"
+    );
+    assert!(matches!(rest[3..], [Owned::Closed(_)]), "{rest:?}");
 }
 
 #[test]
@@ -170,7 +201,7 @@ fn m8_a_link_sends_nothing_that_it_has_no_credit_for() {
     let mut raw = raw_with(smallest(4));
     let mut charged = 0;
     for _ in 0..50 {
-        raw.link.send(Message::new("abc", vec![0; 30])).expect("taken");
+        raw.link.send(Message::new("abc", vec![0; 30]).priority(Priority::Urgent)).expect("taken");
         raw.act();
         charged += raw.frames().iter().map(|frame| frame.body.len() as u64 - 1 + 64).sum::<u64>();
     }
@@ -258,11 +289,44 @@ fn m8_windows_are_those_of_the_smaller_side() {
     for side in SIDES {
         pair.end(side.other()).ready = Ready::WRITE;
         for _ in 0..100 {
-            pair.link(side).send(Message::new("", vec![0; 936])).expect("taken");
+            pair.link(side).send(Message::new("", vec![0; 936]).priority(Priority::Urgent)).expect("taken");
         }
         pair.run();
         assert_eq!(pair.link(side.other()).stats().messages_received, 20);
         pair.end(side.other()).ready = Ready::ALL;
         pair.run();
     }
+}
+
+#[test]
+fn m7_bulk_leaves_credit_for_what_is_urgent() {
+    let limits = Limits { window: 80_000, max_message: 30_000, ..Limits::default() };
+    let mut pair = pair_with(|builder| builder.limits(limits).send_buffer(usize::MAX));
+    pair.responder.ready = Ready::WRITE;
+    let mut came = 0;
+    // What each priority may have under way while the other side takes nothing: half, three quarters, seven eighths, all of it.
+    for (priority, most) in [
+        (Priority::Bulk, 40_000),
+        (Priority::Low, 60_000),
+        (Priority::Normal, 70_000),
+        (Priority::Urgent, 80_000),
+    ] {
+        for _ in 0..200 {
+            let message = Message::new("", vec![0; 936]).priority(priority);
+            pair.initiator.link.send(message).expect("taken");
+        }
+        pair.run();
+        let now_came = pair.responder.link.stats().messages_received;
+        assert_eq!(now_came, most / 1000, "{priority:?}");
+        assert!(now_came > came);
+        came = now_came;
+    }
+    // Nothing is lost by it: all of it comes as it is taken.
+    pair.responder.ready = Ready::ALL;
+    pair.run();
+    assert_eq!(take_events(&mut pair, Side::Responder).len(), 800);
+    // A message larger than its lane's part goes when nothing else is under way.
+    pair.initiator.link.send(Message::new("", vec![0; 30_000]).priority(Priority::Bulk)).expect("taken");
+    pair.run();
+    assert_eq!(take_events(&mut pair, Side::Responder).len(), 1);
 }

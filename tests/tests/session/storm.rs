@@ -17,6 +17,8 @@ use crate::support::{Clear, SIDES, secs, seeded_pair, smallest, take_events};
 #[derive(Clone, Debug)]
 enum Step {
     Act,
+    /// One write of so many bytes at most, which can stop in the middle of a message.
+    Write(usize),
     Deliver(usize),
     Pass(u64),
     Ready(bool, bool, bool),
@@ -30,9 +32,10 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<(bool, Step)>> {
-    let length = || prop_oneof![5 => 8..64_usize, 2 => 900..1025_usize, 1 => 4000..40_000_usize];
+    let length = || prop_oneof![30 => 8..64_usize, 12 => 900..1025_usize, 3 => 4000..20_000_usize, 1 => 66_000..80_000_usize];
     let step = prop_oneof![
-        6 => Just(Step::Act),
+        4 => Just(Step::Act),
+        3 => prop_oneof![1..100_usize, Just(usize::MAX)].prop_map(Step::Write),
         6 => prop_oneof![1..100_usize, 1000..5000_usize, Just(usize::MAX)].prop_map(Step::Deliver),
         2 => (1..700_u64).prop_map(Step::Pass),
         2 => any::<(bool, bool, bool)>().prop_map(|(events, requests, write)| Step::Ready(events, requests, write)),
@@ -123,6 +126,14 @@ impl Storm {
         let now = self.pair.now;
         match *step {
             Step::Act => drop(self.pair.act(side)),
+            Step::Write(count) => {
+                let end = self.pair.end(side);
+                let bytes = end.link.transmit(now);
+                let count = count.min(bytes.len());
+                end.pipe.bytes.extend(&bytes[..count]);
+                end.pipe.log.extend(&bytes[..count]);
+                end.link.transmitted(count, now);
+            }
             Step::Deliver(count) => {
                 let pipe = &mut self.pair.end(side.other()).pipe.bytes;
                 let count = count.min(pipe.len());

@@ -4,14 +4,17 @@
 //! `transmit` into the other's `recv_space`, and events are taken until there are none.
 
 use super::aws_lc::{AwsLc, AwsLcSigner};
-use crate::contest::{Caller, Handshake, Pair, Sink};
-use crate::loopback::Placement;
+use crate::contest::{Caller, Handshake, IN_FLIGHT, Pair, SMALL, Sink};
+use crate::loopback::{Placement, connect};
+use futures::future::join_all;
 use handclasp::{
     Action, Config, Dial, Event, Instant, Link, Message, NodeId, Payload, Ready, SecretKey, Seed, Signer,
     Trust,
 };
+use handclasp_tokio::{Allow, Services, accept_over, connect_over};
 use std::sync::Arc;
 use std::time;
+use tokio::runtime::Runtime;
 
 /// Where the cryptography comes from.
 #[derive(Clone, Copy)]
@@ -56,8 +59,61 @@ pub fn pairs() -> Vec<Box<dyn Pair>> {
 }
 
 /// Clients with a server over loopback TCP, the default first.
-pub fn callers(_placement: Placement) -> Vec<Box<dyn Caller>> {
-    Vec::new()
+pub fn callers(placement: Placement) -> Vec<Box<dyn Caller>> {
+    Provider::ALL.map(|provider| Box::new(Client::new(provider, placement)) as Box<dyn Caller>).into()
+}
+
+/// A client of `handclasp-tokio` and its server.
+struct Client {
+    provider: Provider,
+    runtime: Runtime,
+    link: handclasp_tokio::Link,
+}
+
+impl Client {
+    fn new(provider: Provider, placement: Placement) -> Self {
+        let nodes = Nodes::new(provider);
+        let services =
+            Services::new().serve(SERVICE, Allow::Anyone, |request| async move { Ok(request.body) });
+        let listener = Arc::clone(&nodes.listener);
+        let (runtime, stream) = connect(placement, move |stream| async move {
+            let link = accept_over(stream, &listener, &services).await.expect("a link");
+            link.closed().await;
+        });
+        let dial = Dial::to(nodes.listener.node_id());
+        let link = runtime.block_on(connect_over(stream, &nodes.dialler, dial, &Services::new()));
+        Self { provider, runtime, link: link.expect("a link") }
+    }
+}
+
+async fn call(link: &handclasp_tokio::Link) {
+    let reply = link.call(SERVICE, &[7; SMALL]).await.expect("a reply");
+    assert_eq!(reply.len(), SMALL);
+}
+
+impl Caller for Client {
+    fn name(&self) -> String {
+        self.provider.label()
+    }
+
+    fn in_flight(&mut self, calls: u64) {
+        let link = &self.link;
+        self.runtime.block_on(join_all((0..IN_FLIGHT).map(|_| async move {
+            for _ in 0..calls / IN_FLIGHT {
+                call(link).await;
+            }
+        })));
+    }
+
+    fn one_by_one(&mut self, calls: u64, times: &mut Vec<time::Duration>) {
+        self.runtime.block_on(async {
+            for _ in 0..calls {
+                let start = time::Instant::now();
+                call(&self.link).await;
+                times.push(start.elapsed());
+            }
+        });
+    }
 }
 
 /// Two nodes that trust each other and nobody else.

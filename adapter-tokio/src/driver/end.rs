@@ -1,0 +1,77 @@
+//! The end of a link's task.
+
+use std::sync::Mutex;
+
+use handclasp::{By, CallError, Closed, Executed, Priority, Reason, Unsent};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::{field, info};
+
+use super::Driver;
+use crate::shared::{End, Job, State};
+use crate::stream::{LINGER, wind_down};
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    /// Tells everyone who waits, ends the handlers, and closes the stream so that the last bytes arrive.
+    pub(super) async fn finish(mut self, closed: Closed) {
+        let _ = self.shared.why.set(closed.reason.clone());
+        self.shared.enter(State::Closed);
+        let mut unsent = self.leftover(&closed.reason);
+        self.server.shut_down(LINGER).await;
+        // Where the stream has failed there is nobody to wait for.
+        if closed.by != By::Transport {
+            wind_down(self.stream.get_mut(), &[]).await;
+        }
+        let Closed { reason, by, phase, .. } = &closed;
+        let (name, code) = (reason.name(), reason.code());
+        info!(reason = name, code, %by, %phase, claimed = closed.claimed.map(field::display), "closed");
+        let stats = self.link.stats();
+        unsent.splice(0..0, self.link.take_unsent());
+        let (end, error) = (closed.clone(), self.error.take());
+        self.shared.finish(End { closed: end, stats, error, unsent: Mutex::new(unsent) });
+        if let Some(report) = self.report.take() {
+            report(Err(closed));
+        }
+    }
+
+    /// What was queued and never reached the machine: calls fail, messages go back.
+    fn leftover(&mut self, why: &Reason) -> Vec<Unsent> {
+        let mut unsent = Vec::new();
+        // Once for what the task holds, once for what is still in the queue.
+        for _ in 0..2 {
+            for (batch, priority) in self.batches.iter_mut().zip(Priority::ALL) {
+                while let Some((message, job)) = batch.front(priority) {
+                    if matches!(job, Job::Send) {
+                        let (service, body) = (message.service.to_owned(), message.body.into_bytes());
+                        unsent.push(Unsent { service, body, priority: priority as u8 });
+                    }
+                    if let Some((Job::Call { answer, .. }, _)) = batch.pop() {
+                        let (reason, executed) = (why.clone(), Executed::No);
+                        let _ = answer.send(Err(CallError::LinkClosed { reason, executed }));
+                    }
+                }
+            }
+            self.shared.take(&mut self.batches);
+        }
+        unsent
+    }
+}
+
+impl<S> Drop for Driver<S> {
+    /// A runtime that shuts down drops the task wherever it is: whoever waits for the link is told all the same.
+    fn drop(&mut self) {
+        if self.shared.end().is_some() {
+            return;
+        }
+        let closed = Closed {
+            reason: Reason::Dropped,
+            by: By::Local,
+            phase: self.link.phase(),
+            peer: self.link.peer().map(|peer| peer.id),
+            claimed: None,
+            unsent: 0,
+        };
+        self.shared.enter(State::Closed);
+        let (stats, error) = (self.link.stats(), self.error.take());
+        self.shared.finish(End { closed, stats, error, unsent: Mutex::default() });
+    }
+}

@@ -1,0 +1,136 @@
+//! Bytes and events: what the machine says, sorted to whom it concerns.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+
+use bytes::Bytes;
+use handclasp::drive::{Pumped, Taking, pump};
+use handclasp::{Closed, Event, Instant, Priority, Reason, ReplyToken};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tracing::debug;
+
+use super::Driver;
+use crate::services::{Entry, Over, Request, View};
+
+/// Messages and calls taken in one turn at most, in number and bytes.
+const TAKEN: usize = 256;
+const TAKEN_BYTES: usize = 256 << 10;
+
+/// What came in and is for a handler.
+pub(super) enum Item {
+    Call { token: ReplyToken, deadline: Instant, incoming: Taken },
+    Message(Taken),
+    Cancelled(u64),
+}
+
+pub(super) struct Taken {
+    service: Option<Arc<Entry>>,
+    body: Bytes,
+    priority: Priority,
+    sequence: u64,
+}
+
+/// What one turn of events brought beside items.
+#[derive(Default)]
+pub(super) struct News {
+    pub(super) established: bool,
+    pub(super) draining: Option<Reason>,
+    pub(super) closed: Option<Closed>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    /// Moves bytes and events; true if there is more.
+    pub(super) fn pump(&mut self, now: Instant, context: &mut Context<'_>) -> (News, bool) {
+        let Self { link, stream, calls, items, view, unflushed, .. } = self;
+        let mut news = News::default();
+        let mut taken = 0;
+        let taking = if self.server.is_ready() { Taking::Everything } else { Taking::NoRequests };
+        let read = |context: &mut Context<'_>, space: &mut [u8]| {
+            let mut buffer = ReadBuf::new(space);
+            let read = Pin::new(&mut *stream.borrow_mut()).poll_read(context, &mut buffer);
+            read.map_ok(|()| buffer.filled().len())
+        };
+        let write = |context: &mut Context<'_>, bytes: &[u8]| {
+            *unflushed = true;
+            Pin::new(&mut *stream.borrow_mut()).poll_write(context, bytes)
+        };
+        let deliver = |event: Event<'_>| {
+            match event {
+                Event::Reply { call, body } => calls.complete(call, Ok(body.into_bytes())),
+                Event::CallFailed { call, error } => calls.complete(call, Err(error)),
+                Event::Call { token, request, deadline } => {
+                    taken += request.body.len();
+                    items.push(Item::Call { token, deadline, incoming: take(request, view) });
+                }
+                Event::Message(incoming) => {
+                    taken += incoming.body.len();
+                    items.push(Item::Message(take(incoming, view)));
+                }
+                Event::Cancelled { call } => items.push(Item::Cancelled(call)),
+                Event::Established(_) => news.established = true,
+                Event::Draining { code, detail, .. } => {
+                    news.draining = Some(Reason::Goodbye { code, detail: detail.into() });
+                }
+                Event::Closed(closed) => news.closed = Some(closed.clone()),
+                // `Identified` is answered by the phase that the link is in.
+                _ => {}
+            }
+            if items.len() < TAKEN && taken < TAKEN_BYTES { taking } else { Taking::NoRequests }
+        };
+        match pump(link, context, now, taking, read, write, deliver) {
+            Ok(Pumped::Idle { deadline }) => {
+                self.deadline = deadline;
+                (news, false)
+            }
+            Ok(Pumped::Busy) => (news, true),
+            Ok(Pumped::Finished) => {
+                self.deadline = None;
+                (news, false)
+            }
+            Err(error) => {
+                debug!(%error, "the stream failed");
+                self.error = Some(Arc::new(error));
+                (news, true)
+            }
+        }
+    }
+
+    /// Gives what came in to the handlers.
+    pub(super) fn serve(&mut self, context: &mut Context<'_>) {
+        let Self { link, server, shared, peer, items, .. } = self;
+        let Some(peer) = peer else { return items.clear() };
+        for item in items.drain(..) {
+            let request = |taken: Taken, deadline: Option<Instant>| {
+                let (peer, shared) = (Arc::clone(peer), Arc::clone(shared));
+                move |service: Arc<Entry>| Request {
+                    peer,
+                    body: taken.body,
+                    priority: taken.priority,
+                    sequence: taken.sequence,
+                    deadline: deadline.map(|at| shared.clock.to_std(at)),
+                    service,
+                    shared,
+                    over: Over::default(),
+                }
+            };
+            match item {
+                Item::Call { token, deadline, mut incoming } => {
+                    let service = incoming.service.take();
+                    server.call(link, token, service, request(incoming, Some(deadline)), context);
+                }
+                Item::Message(mut incoming) => {
+                    let service = incoming.service.take();
+                    server.message(link, service, request(incoming, None), context);
+                }
+                Item::Cancelled(call) => server.cancel(call),
+            }
+        }
+    }
+}
+
+fn take(incoming: handclasp::Incoming<'_>, view: &mut View) -> Taken {
+    let service = view.find(incoming.service);
+    let (priority, sequence) = (incoming.priority, incoming.sequence);
+    Taken { service, body: incoming.body.into_bytes(), priority, sequence }
+}

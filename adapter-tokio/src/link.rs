@@ -1,0 +1,284 @@
+//! The handle to a link.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use handclasp::crypto::CryptoError;
+use handclasp::{
+    CallError, Closed, Executed, MAX_SERVICE, Message, Payload, Reason, Rejected, ServiceError, Stats,
+    Unsent, Why,
+};
+use tokio::sync::oneshot;
+
+use crate::peer::PeerInfo;
+use crate::shared::{Answer, Export, Job, Shared};
+
+/// How long a call waits for its answer where nothing else is said.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A handle to an established link. Clones are handles to the same link.
+///
+/// The link is owned by a task of its own, which alone reads and writes the stream; handles give it commands through a bounded queue. So every
+/// future of a handle can be dropped at any time without harm to the link, and what that means for its own work is said with each.
+///
+/// **When the last handle is dropped, the link is closed at once** as by [`close`](Self::close), whatever is queued. Say
+/// [`goodbye`](Self::goodbye) to end a link in good order.
+pub struct Link {
+    shared: Arc<Shared>,
+    peer: Arc<PeerInfo>,
+}
+
+impl Link {
+    pub(crate) fn new(shared: &Arc<Shared>, peer: &Arc<PeerInfo>) -> Self {
+        shared.handles.fetch_add(1, Ordering::Relaxed);
+        Self { shared: Arc::clone(shared), peer: Arc::clone(peer) }
+    }
+
+    /// The authenticated peer, and what was agreed on with it.
+    pub fn peer(&self) -> &PeerInfo {
+        &self.peer
+    }
+
+    /// Sends a message one way, once there is room for it. Returns when the message is queued, which says nothing about its arrival.
+    ///
+    /// Messages of one priority keep the order in which their `send`s returned. Cancel-safe: a dropped future has not sent its message.
+    ///
+    /// # Errors
+    /// [`Rejected`] gives the message back: too large, or the link takes none any more.
+    pub async fn send<'a>(&self, message: Message<'a>) -> Result<(), Rejected<'a>> {
+        let message = self.checked(message)?;
+        let rejected = |(why, message, _)| Rejected { why, message };
+        match self.shared.try_push(message, Job::Send) {
+            Err((Why::Full, message, job)) => match self.shared.room(&message).await {
+                Ok(room) => {
+                    room.forget();
+                    self.shared.push(message, job).map_err(rejected)
+                }
+                Err(why) => Err(Rejected { why, message }),
+            },
+            result => result.map_err(rejected),
+        }
+    }
+
+    /// Sends a message one way if there is room for it now.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`Why::Full`].
+    pub fn try_send<'a>(&self, message: Message<'a>) -> Result<(), Rejected<'a>> {
+        let message = self.checked(message)?;
+        self.shared.try_push(message, Job::Send).map_err(|(why, message, _)| Rejected { why, message })
+    }
+
+    /// Calls `service` of the peer and waits for the answer, at most [`CALL_TIMEOUT`].
+    ///
+    /// Cancel-safe: dropping the future gives the call up, and tells the peer to stop if it has the request already.
+    ///
+    /// # Errors
+    /// [`CallError`] says whether the service, the clock or the link failed it, and whether it may have been executed.
+    pub async fn call<'a>(&self, service: &'a str, body: impl Into<Payload<'a>>) -> Result<Bytes, CallError> {
+        self.call_with(Message::new(service, body), CALL_TIMEOUT).await
+    }
+
+    /// Calls a service of the peer and waits for the answer, at most `timeout`, the wait for room included.
+    ///
+    /// Cancel-safe as [`call`](Self::call).
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_with(&self, message: Message<'_>, timeout: Duration) -> Result<Bytes, CallError> {
+        let message = match self.checked(message) {
+            Ok(message) => message,
+            Err(Rejected { why: Why::TooLarge { limit }, .. }) => {
+                return Err(CallError::Service(ServiceError::TooLarge { limit }));
+            }
+            // A peer cannot offer a service of such a name.
+            Err(_) => return Err(CallError::Service(ServiceError::NoSuchService)),
+        };
+        let deadline = self.shared.clock.now() + timeout;
+        let (answer, answered) = oneshot::channel();
+        let pushed = match self.shared.try_push(message, Job::Call { answer, deadline }) {
+            Err((Why::Full, message, job)) => {
+                let until = tokio::time::Instant::from_std(self.shared.clock.to_std(deadline));
+                match tokio::time::timeout_at(until, self.shared.room(&message)).await {
+                    Ok(Ok(room)) => {
+                        room.forget();
+                        self.shared.push(message, job)
+                    }
+                    Ok(Err(why)) => Err((why, message, job)),
+                    Err(_) => return Err(CallError::DeadlineExceeded { executed: Executed::No }),
+                }
+            }
+            pushed => pushed,
+        };
+        if pushed.is_err() {
+            return Err(self.gone(Executed::No));
+        }
+        let mut pending = Pending { shared: &self.shared, answered: Some(answered) };
+        match pending.answer().await {
+            Some(answer) => answer,
+            // The task let go of the call without a word.
+            None => Err(self.gone(Executed::Unknown)),
+        }
+    }
+
+    /// The same message, if the peer can take it at all.
+    fn checked<'a>(&self, message: Message<'a>) -> Result<Message<'a>, Rejected<'a>> {
+        let limit = self.peer.limits().max_message;
+        if message.service.len() > MAX_SERVICE {
+            Err(Rejected { why: Why::LongServiceName, message })
+        } else if message.body.len() > limit as usize {
+            Err(Rejected { why: Why::TooLarge { limit }, message })
+        } else {
+            Ok(message)
+        }
+    }
+
+    fn gone(&self, executed: Executed) -> CallError {
+        let ended = self.shared.end().map(|end| &end.closed.reason);
+        let reason = ended.or_else(|| self.shared.why.get()).cloned().unwrap_or(Reason::Dropped);
+        CallError::LinkClosed { reason, executed }
+    }
+
+    /// Ends the link in good order: no new work from here on; what was queued goes out, calls in flight finish, at most for the
+    /// [drain time](handclasp::Timing::drain). Returns how the link ended, which the other side may have decided before.
+    ///
+    /// `code` and `detail` (cut to 255 bytes) are for the peer's application. Cancel-safe: the goodbye is said as soon as the future is polled, and
+    /// takes its course when it is dropped. Of several goodbyes the first counts.
+    pub async fn goodbye(&self, code: u32, detail: &str) -> Closed {
+        self.shared.tell(|control| {
+            if control.goodbye.is_none() {
+                control.goodbye = Some((code, detail.to_owned()));
+            }
+        });
+        self.closed().await
+    }
+
+    /// Ends the link at once: the peer is told `dropped`, calls in flight fail, what is queued is not sent.
+    pub fn close(&self) {
+        self.shared.tell(|control| control.close = true);
+    }
+
+    /// Waits until the link has ended and says how. Its stream is closed by then and its handlers are gone. Cancel-safe.
+    pub async fn closed(&self) -> Closed {
+        self.shared.ended().await.closed.clone()
+    }
+
+    /// How the link ended, if it has.
+    pub fn is_closed(&self) -> Option<&Closed> {
+        self.shared.end().map(|end| &end.closed)
+    }
+
+    /// The error of the stream that ended the link, where the reason is [`Reason::Transport`].
+    pub fn transport_error(&self) -> Option<Arc<io::Error>> {
+        self.shared.end().and_then(|end| end.error.clone())
+    }
+
+    /// After the end, once: the one-way messages that were queued and of which nothing was sent, in the order of their priorities.
+    pub fn take_unsent(&self) -> Vec<Unsent> {
+        let Some(end) = self.shared.end() else { return Vec::new() };
+        std::mem::take(&mut *end.unsent.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// The link's figures; after the end, those of the end. Cancel-safe.
+    pub async fn stats(&self) -> Stats {
+        let (sender, stats) = oneshot::channel();
+        self.shared.tell(|control| control.stats.push(sender));
+        match stats.await {
+            Ok(stats) => stats,
+            Err(_) => self.shared.ended().await.stats,
+        }
+    }
+
+    /// Measures the round trip with a ping. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`Closed`] if the link ends first.
+    pub async fn ping(&self) -> Result<Duration, Box<Closed>> {
+        let (sender, pong) = oneshot::channel();
+        self.shared.tell(|control| control.pings.push(sender));
+        match pong.await {
+            Ok(time) => Ok(time),
+            Err(_) => Err(Box::new(self.closed().await)),
+        }
+    }
+
+    /// Changes the keys of both directions, soon and in passing. Links do so by themselves by their
+    /// [policy](handclasp::RekeyPolicy).
+    pub fn rekey(&self) {
+        self.shared.tell(|control| control.rekey = true);
+    }
+
+    /// Fills `out` with keying material that only the two sides of this link share, the same on both for the same `label` and
+    /// `context`. Cancel-safe; `out` is only written at the end.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadLength`] if `out` is longer than 8160 bytes, or `label` or `context` longer than 65 535;
+    /// [`CryptoError::OutOfTurn`] after the link has ended.
+    pub async fn export(&self, label: &[u8], context: &[u8], out: &mut [u8]) -> Result<(), CryptoError> {
+        const MOST: usize = 8160;
+        if out.len() > MOST {
+            return Err(CryptoError::BadLength);
+        }
+        let (answer, exported) = oneshot::channel();
+        let export = Export { label: label.into(), context: context.into(), length: out.len(), answer };
+        self.shared.tell(|control| control.exports.push(export));
+        let material = exported.await.map_err(|_| CryptoError::OutOfTurn)??;
+        out.copy_from_slice(&material);
+        Ok(())
+    }
+}
+
+impl Clone for Link {
+    fn clone(&self) -> Self {
+        Self::new(&self.shared, &self.peer)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if self.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.close();
+        }
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("peer", &self.peer.id)
+            .field("direction", &self.peer.direction)
+            .field("remote", &self.peer.remote)
+            .field("closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A call under way, which is given up when this is dropped.
+struct Pending<'a> {
+    shared: &'a Shared,
+    answered: Option<oneshot::Receiver<Answer>>,
+}
+
+impl Pending<'_> {
+    async fn answer(&mut self) -> Option<Answer> {
+        let answer = match &mut self.answered {
+            Some(answered) => answered.await.ok(),
+            None => None,
+        };
+        self.answered = None;
+        answer
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        // First the receiver, so that the task finds the call without one.
+        if self.answered.take().is_some() {
+            self.shared.tell(|control| control.cancelled = true);
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The handlers of one link: calls side by side, messages one after the other.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use handclasp::{Link as Core, Payload, Refusal, ReplyToken, ServiceError, Why};
+use tokio::task::{AbortHandle, JoinSet};
+use tracing::{trace, warn};
+
+use crate::services::{BoxFuture, Caught, Entry, Kind, Request};
+use crate::shared::SMALL;
+
+type Answer = Result<Bytes, ServiceError>;
+
+/// What a handler's task ends with.
+#[derive(Debug)]
+enum Done {
+    Call(u64, Option<Answer>),
+    Message,
+    Admission(Option<Result<(), Refusal>>),
+}
+
+#[derive(Debug)]
+struct Running {
+    token: ReplyToken,
+    task: AbortHandle,
+}
+
+/// Runs handlers. The tasks are its own: they end with it.
+#[derive(Debug, Default)]
+pub(crate) struct Server {
+    tasks: JoinSet<Done>,
+    /// Calls whose handlers have a task, ascending by the peer's number.
+    running: VecDeque<Running>,
+    /// Answers that the link had no room for.
+    waiting: VecDeque<(ReplyToken, Bytes)>,
+    /// A message handler is behind.
+    behind: Option<AbortHandle>,
+    /// Messages that were taken before that showed.
+    messages: VecDeque<(Arc<Entry>, Request)>,
+    /// The link has ended and its messages had their time.
+    abandoned: bool,
+}
+
+/// Calls a handler and polls its future once: the future only if there is more to do.
+fn begin<T>(call: impl FnOnce() -> BoxFuture<T>, context: &mut Context<'_>) -> Result<Option<T>, Caught<T>> {
+    let Ok(future) = catch_unwind(AssertUnwindSafe(call)) else { return Ok(None) };
+    let mut future = Caught(future);
+    match Pin::new(&mut future).poll(context) {
+        Poll::Ready(result) => Ok(result),
+        Poll::Pending => Err(future),
+    }
+}
+
+impl Server {
+    /// Whether messages and calls may come.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.behind.is_none()
+    }
+
+    /// Begins a call, and answers it if that is possible at once.
+    pub(crate) fn call(
+        &mut self,
+        link: &mut Core,
+        token: ReplyToken,
+        entry: Option<Arc<Entry>>,
+        request: impl FnOnce(Arc<Entry>) -> Request,
+        context: &mut Context<'_>,
+    ) {
+        let denied = |link: &mut Core, token, error| {
+            // Who is not waiting any more needs no refusal.
+            let _ = link.reply(token, Err(error));
+        };
+        let (Some(entry), Some(peer)) = (entry, link.peer()) else {
+            return denied(link, token, ServiceError::NoSuchService);
+        };
+        match catch_unwind(AssertUnwindSafe(|| entry.check(peer).map(|handler| &handler.0))) {
+            Ok(Ok(Kind::Call(handler))) => {
+                let request = request(Arc::clone(&entry));
+                match begin(|| handler(request), context) {
+                    Ok(answer) => self.answer(link, token, answer),
+                    Err(rest) => {
+                        let id = token.call();
+                        let task = self.tasks.spawn(async move { Done::Call(id, rest.await) });
+                        let at = self.running.partition_point(|running| running.token.call() < id);
+                        self.running.insert(at, Running { token, task });
+                    }
+                }
+            }
+            Ok(Ok(Kind::Message(_))) => denied(link, token, ServiceError::NoSuchService),
+            Ok(Err(error)) => denied(link, token, error.into()),
+            Err(_) => denied(link, token, ServiceError::HandlerFailed),
+        }
+    }
+
+    /// Hands a message to its handler, or lines it up.
+    pub(crate) fn message(
+        &mut self,
+        link: &Core,
+        entry: Option<Arc<Entry>>,
+        request: impl FnOnce(Arc<Entry>) -> Request,
+        context: &mut Context<'_>,
+    ) {
+        let (Some(entry), Some(peer), false) = (entry, link.peer(), self.abandoned) else {
+            trace!("message for no service dropped");
+            return;
+        };
+        let checked = catch_unwind(AssertUnwindSafe(|| entry.check(peer).map(|handler| &handler.0)));
+        let Ok(Ok(Kind::Message(_))) = checked else {
+            trace!(service = entry.name(), "message dropped: the service is not for it");
+            return;
+        };
+        let request = request(Arc::clone(&entry));
+        if self.behind.is_some() {
+            self.messages.push_back((entry, request));
+        } else {
+            self.run(&entry, request, context);
+        }
+    }
+
+    fn run(&mut self, entry: &Entry, request: Request, context: &mut Context<'_>) {
+        // The rule let the request in when it came.
+        let Kind::Message(handler) = &entry.handler().0 else { return };
+        match begin(|| handler(request), context) {
+            Ok(Some(())) => {}
+            Ok(None) => trace!(service = entry.name(), "message handler panicked"),
+            Err(rest) => {
+                let name = entry.name().to_owned();
+                self.behind = Some(self.tasks.spawn(async move {
+                    if rest.await.is_none() {
+                        trace!(service = name, "message handler panicked");
+                    }
+                    Done::Message
+                }));
+            }
+        }
+    }
+
+    /// Decides about a peer.
+    pub(crate) fn decide(
+        &mut self,
+        link: &mut Core,
+        call: impl FnOnce() -> BoxFuture<Result<(), Refusal>>,
+        now: handclasp::Instant,
+        context: &mut Context<'_>,
+    ) {
+        match begin(call, context) {
+            Ok(decision) => decided(link, decision, now),
+            Err(rest) => {
+                self.tasks.spawn(async move { Done::Admission(rest.await) });
+            }
+        }
+    }
+
+    /// Answers what is done, and lets the next message have its turn. True if anything happened.
+    pub(crate) fn poll(
+        &mut self,
+        link: &mut Core,
+        now: handclasp::Instant,
+        context: &mut Context<'_>,
+    ) -> bool {
+        let mut progress = false;
+        while let Some((token, body)) = self.waiting.pop_front() {
+            let before = self.waiting.len();
+            self.answer(link, token, Some(Ok(body)));
+            if self.waiting.len() > before {
+                self.waiting.rotate_right(1);
+                break;
+            }
+            progress = true;
+        }
+        while !self.tasks.is_empty() {
+            let Poll::Ready(Some(done)) = self.tasks.poll_join_next(context) else { break };
+            progress = true;
+            match done {
+                Ok(Done::Call(id, answer)) => {
+                    if let Some(running) = self.take(id) {
+                        self.answer(link, running.token, answer);
+                    }
+                }
+                Ok(Done::Message) => self.behind = None,
+                Ok(Done::Admission(decision)) => decided(link, decision, now),
+                // Aborted; whoever did that has seen to the rest.
+                Err(_) => {}
+            }
+            while let Some((entry, request)) =
+                self.behind.is_none().then(|| self.messages.pop_front()).flatten()
+            {
+                self.run(&entry, request, context);
+            }
+        }
+        progress
+    }
+
+    fn take(&mut self, id: u64) -> Option<Running> {
+        let at = self.running.binary_search_by_key(&id, |running| running.token.call()).ok()?;
+        self.running.remove(at)
+    }
+
+    fn answer(&mut self, link: &mut Core, token: ReplyToken, answer: Option<Answer>) {
+        let body = match answer.unwrap_or(Err(ServiceError::HandlerFailed)) {
+            Ok(body) => body,
+            Err(error) => {
+                if let Err(rejected) = link.reply(token, Err(error)) {
+                    if let Some(token) = rejected.token {
+                        trace!(why = %rejected.why, "error of a handler not taken");
+                        let _ = link.reply(token, Err(ServiceError::HandlerFailed));
+                    }
+                }
+                return;
+            }
+        };
+        // The link copies small bodies in any case; a clone would cost an allocation.
+        let payload =
+            if body.len() <= SMALL { Payload::Borrowed(&body) } else { Payload::Owned(body.clone()) };
+        let Err(rejected) = link.reply(token, Ok(payload)) else { return };
+        match (rejected.why, rejected.token) {
+            (Why::Full, Some(token)) => self.waiting.push_back((token, body)),
+            (Why::TooLarge { limit }, Some(token)) => {
+                let _ = link.reply(token, Err(ServiceError::TooLarge { limit }));
+            }
+            (_, Some(token)) => {
+                let _ = link.reply(token, Err(ServiceError::HandlerFailed));
+            }
+            // Nobody waits any more.
+            (_, None) => {}
+        }
+    }
+
+    /// The caller gave up, or its time is over: drops the handler's future.
+    pub(crate) fn cancel(&mut self, id: u64) {
+        if let Some(running) = self.take(id) {
+            running.task.abort();
+        }
+        self.waiting.retain(|(token, _)| token.call() != id);
+    }
+
+    /// The link has ended and nothing more is waited for.
+    pub(crate) fn abandon(&mut self) {
+        self.abandoned = true;
+        self.messages.clear();
+        if let Some(task) = self.behind.take() {
+            task.abort();
+        }
+    }
+
+    /// Ends every handler and waits until they are gone. One that blocks its thread is left behind after `patience`.
+    pub(crate) async fn shut_down(&mut self, patience: Duration) {
+        self.abandon();
+        self.running.clear();
+        if !self.tasks.is_empty() && tokio::time::timeout(patience, self.tasks.shutdown()).await.is_err() {
+            warn!("a handler blocks its thread");
+        }
+    }
+}
+
+fn decided(link: &mut Core, decision: Option<Result<(), Refusal>>, now: handclasp::Instant) {
+    match decision {
+        Some(Ok(())) => link.admit(now),
+        Some(Err(refusal)) => link.refuse(refusal, now),
+        None => link.refuse(Refusal::Denied, now),
+    }
+}

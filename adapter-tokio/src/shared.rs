@@ -1,0 +1,369 @@
+//! What a link's handles and its task have in common: the way of commands, and the end.
+//!
+//! Messages and calls wait in one queue a priority, bounded in bytes by a fair semaphore. A handle puts its message behind the others under a short
+//! lock and wakes the task if it sleeps; the task takes everything at once by exchanging the queue for an empty one. So a command costs no
+//! allocation of its own, and the task is woken once for as many commands as came while it slept.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::Bytes;
+use handclasp::crypto::CryptoError;
+use handclasp::{CallError, Closed, Instant, Message, Payload, Priority, Reason, Stats, Unsent, Why};
+use tokio::sync::{Notify, Semaphore, oneshot};
+use zeroize::Zeroizing;
+
+use crate::clock::Clock;
+
+pub(crate) const LANES: usize = Priority::ALL.len();
+
+/// The bytes that may wait in one priority's queue for the link's task; one message is always taken.
+const QUEUE: usize = 64 << 10;
+
+/// What a message is charged beside its bytes.
+const OVERHEAD: usize = 64;
+
+/// Bodies above this are kept as they are, those up to it are copied into the queue.
+pub(crate) const SMALL: usize = 1024;
+
+pub(crate) type Answer = Result<Bytes, CallError>;
+
+/// What to do with a queued message.
+#[derive(Debug)]
+pub(crate) enum Job {
+    Send,
+    Call { answer: oneshot::Sender<Answer>, deadline: Instant },
+}
+
+#[derive(Debug)]
+struct Entry {
+    job: Job,
+    service_len: usize,
+    body_len: usize,
+    /// The body, unless it lies in the small bytes behind the service name.
+    large: Option<Bytes>,
+}
+
+impl Entry {
+    fn small_len(&self) -> usize {
+        self.service_len + if self.large.is_none() { self.body_len } else { 0 }
+    }
+}
+
+/// Messages of one priority, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    entries: VecDeque<Entry>,
+    small: Vec<u8>,
+    at: usize,
+}
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn push(&mut self, message: Message<'_>, job: Job) {
+        let (service_len, body_len) = (message.service.len(), message.body.len());
+        self.small.extend_from_slice(message.service.as_bytes());
+        let large = match message.body {
+            Payload::Borrowed(bytes) if bytes.len() <= SMALL => {
+                self.small.extend_from_slice(bytes);
+                None
+            }
+            Payload::Owned(bytes) if bytes.len() <= SMALL => {
+                self.small.extend_from_slice(&bytes);
+                None
+            }
+            body => Some(body.into_bytes()),
+        };
+        self.entries.push_back(Entry { job, service_len, body_len, large });
+    }
+
+    /// The first message and what to do with it.
+    pub(crate) fn front(&self, priority: Priority) -> Option<(Message<'_>, &Job)> {
+        let entry = self.entries.front()?;
+        let small = self.small.get(self.at..self.at + entry.small_len()).unwrap_or_default();
+        let (service, body) = small.split_at_checked(entry.service_len).unwrap_or_default();
+        let body = entry.large.as_ref().map_or(Payload::Borrowed(body), |bytes| bytes.clone().into());
+        // It came in as `&str`.
+        let service = std::str::from_utf8(service).unwrap_or_default();
+        Some((Message { service, body, priority }, &entry.job))
+    }
+
+    /// Takes the first message off; gives its job and what it was charged.
+    pub(crate) fn pop(&mut self) -> Option<(Job, usize)> {
+        let entry = self.entries.pop_front()?;
+        self.at += entry.small_len();
+        if self.entries.is_empty() {
+            self.small.clear();
+            self.at = 0;
+        }
+        Some((entry.job, charge(entry.service_len, entry.body_len)))
+    }
+
+    /// When the first of its calls runs out of time.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let deadlines = self.entries.iter().filter_map(|entry| match entry.job {
+            Job::Call { deadline, .. } => Some(deadline),
+            Job::Send => None,
+        });
+        deadlines.min()
+    }
+
+    /// Fails calls whose time is over, wherever they stand; they keep their place until it is their turn.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        use handclasp::Executed;
+        for entry in &mut self.entries {
+            if matches!(entry.job, Job::Call { deadline, .. } if deadline <= now) {
+                // What has lost its caller is dropped when its turn comes.
+                let (answer, _) = oneshot::channel();
+                let gone = Job::Call { answer, deadline: Instant::from_nanos(u64::MAX) };
+                if let Job::Call { answer, .. } = std::mem::replace(&mut entry.job, gone) {
+                    let _ = answer.send(Err(CallError::DeadlineExceeded { executed: Executed::No }));
+                }
+            }
+        }
+    }
+
+    /// Gives memory back that an idle link does not need.
+    pub(crate) fn shrink(&mut self) {
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+}
+
+fn charge(service_len: usize, body_len: usize) -> usize {
+    (OVERHEAD + service_len + body_len).min(QUEUE)
+}
+
+/// Whether the link takes new work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Handshake,
+    Open,
+    Draining,
+    Closed,
+}
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) lanes: [Batch; LANES],
+    state: State,
+    /// The task's waker while it sleeps.
+    waker: Option<Waker>,
+}
+
+/// A request for keying material.
+#[derive(Debug)]
+pub(crate) struct Export {
+    pub(crate) label: Vec<u8>,
+    pub(crate) context: Vec<u8>,
+    pub(crate) length: usize,
+    pub(crate) answer: oneshot::Sender<Result<Zeroizing<Vec<u8>>, CryptoError>>,
+}
+
+/// What handles ask for beside messages. Its lists hold one entry for each caller that waits.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    pub(crate) close: bool,
+    pub(crate) goodbye: Option<(u32, String)>,
+    pub(crate) rekey: bool,
+    /// A call's future was dropped: look which.
+    pub(crate) cancelled: bool,
+    pub(crate) pings: Vec<oneshot::Sender<Duration>>,
+    pub(crate) stats: Vec<oneshot::Sender<Stats>>,
+    pub(crate) exports: Vec<Export>,
+}
+
+/// How a link ended, for its handles.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) closed: Closed,
+    pub(crate) stats: Stats,
+    pub(crate) error: Option<Arc<std::io::Error>>,
+    pub(crate) unsent: Mutex<Vec<Unsent>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    queue: Mutex<Queue>,
+    space: [Semaphore; LANES],
+    attention: AtomicBool,
+    control: Mutex<Control>,
+    /// Why no new work is taken, from the goodbye on.
+    pub(crate) why: OnceLock<Reason>,
+    end: OnceLock<End>,
+    ended: Notify,
+    pub(crate) handles: AtomicUsize,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code that can panic runs under these locks in a state worth hiding.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn new(clock: Clock) -> Arc<Self> {
+        Arc::new(Self {
+            clock,
+            queue: Mutex::new(Queue { lanes: Default::default(), state: State::Handshake, waker: None }),
+            space: std::array::from_fn(|_| Semaphore::new(QUEUE)),
+            attention: AtomicBool::new(false),
+            control: Mutex::default(),
+            why: OnceLock::new(),
+            end: OnceLock::new(),
+            ended: Notify::new(),
+            handles: AtomicUsize::new(0),
+        })
+    }
+
+    /// Puts a message in its queue if there is room at once.
+    pub(crate) fn try_push<'a>(&self, message: Message<'a>, job: Job) -> Result<(), (Why, Message<'a>, Job)> {
+        let cost = cost(&message);
+        match self.space[message.priority as usize].try_acquire_many(cost) {
+            Ok(permit) => permit.forget(),
+            Err(tokio::sync::TryAcquireError::NoPermits) => return Err((Why::Full, message, job)),
+            Err(tokio::sync::TryAcquireError::Closed) => return Err((self.refusal(), message, job)),
+        }
+        self.push(message, job)
+    }
+
+    /// Waits for room for a message. Whoever waits longest is next.
+    pub(crate) async fn room(&self, message: &Message<'_>) -> Result<tokio::sync::SemaphorePermit<'_>, Why> {
+        let space = &self.space[message.priority as usize];
+        space.acquire_many(cost(message)).await.map_err(|_| self.refusal())
+    }
+
+    /// Puts a message in the queue for which there is room; the task gives the room back.
+    pub(crate) fn push<'a>(&self, message: Message<'a>, job: Job) -> Result<(), (Why, Message<'a>, Job)> {
+        let mut queue = lock(&self.queue);
+        match queue.state {
+            State::Open => {}
+            state => {
+                drop(queue);
+                return Err((why_of(state), message, job));
+            }
+        }
+        queue.lanes[message.priority as usize].push(message, job);
+        let waker = queue.waker.take();
+        drop(queue);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    fn refusal(&self) -> Why {
+        why_of(lock(&self.queue).state)
+    }
+
+    /// Tells the task something, and wakes it.
+    pub(crate) fn tell(&self, change: impl FnOnce(&mut Control)) {
+        change(&mut lock(&self.control));
+        if self.end.get().is_some() {
+            return self.forget();
+        }
+        self.attention.store(true, Ordering::Release);
+        let waker = lock(&self.queue).waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// What the task has been told since it last asked.
+    pub(crate) fn told(&self) -> Option<Control> {
+        // Read before it is written, which is all that a poll without news costs.
+        if !self.attention.load(Ordering::Relaxed) || !self.attention.swap(false, Ordering::AcqRel) {
+            return None;
+        }
+        Some(std::mem::take(&mut *lock(&self.control)))
+    }
+
+    /// Exchanges the task's empty batches for what has been queued.
+    pub(crate) fn take(&self, batches: &mut [Batch; LANES]) {
+        let mut queue = lock(&self.queue);
+        for (queued, batch) in queue.lanes.iter_mut().zip(batches) {
+            if batch.is_empty() && !queued.is_empty() {
+                std::mem::swap(queued, batch);
+            }
+        }
+    }
+
+    /// Gives room back that messages of one priority took up.
+    pub(crate) fn give_back(&self, priority: Priority, cost: usize) {
+        self.space[priority as usize].add_permits(cost);
+    }
+
+    /// Registers the task's waker, unless there is something to do that it could do now. `batches` are what it holds already.
+    pub(crate) fn sleep(&self, batches: &[Batch; LANES], waker: &Waker) -> bool {
+        let mut queue = lock(&self.queue);
+        let more =
+            queue.lanes.iter().zip(batches).any(|(queued, batch)| batch.is_empty() && !queued.is_empty());
+        if more || self.attention.load(Ordering::Acquire) {
+            return false;
+        }
+        if !queue.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            queue.waker = Some(waker.clone());
+        }
+        true
+    }
+
+    /// Enters a later state. Whoever waits for room is told when it is one that takes no new work.
+    pub(crate) fn enter(&self, state: State) {
+        lock(&self.queue).state = state;
+        if matches!(state, State::Draining | State::Closed) {
+            self.space.iter().for_each(Semaphore::close);
+        }
+    }
+
+    pub(crate) fn shrink(&self) {
+        lock(&self.queue).lanes.iter_mut().for_each(Batch::shrink);
+    }
+
+    pub(crate) fn finish(&self, end: End) {
+        let _ = self.end.set(end);
+        self.ended.notify_waiters();
+        self.forget();
+    }
+
+    /// Whoever asks for something after the end learns of the end when the question is dropped.
+    fn forget(&self) {
+        drop(std::mem::take(&mut *lock(&self.control)));
+    }
+
+    pub(crate) fn end(&self) -> Option<&End> {
+        self.end.get()
+    }
+
+    pub(crate) async fn ended(&self) -> &End {
+        loop {
+            let mut ended = std::pin::pin!(self.ended.notified());
+            ended.as_mut().enable();
+            if let Some(end) = self.end.get() {
+                return end;
+            }
+            ended.await;
+        }
+    }
+}
+
+fn cost(message: &Message<'_>) -> u32 {
+    // It is at most `QUEUE`.
+    u32::try_from(charge(message.service.len(), message.body.len())).unwrap_or(u32::MAX)
+}
+
+const fn why_of(state: State) -> Why {
+    match state {
+        State::Handshake => Why::NotEstablished,
+        // Only a message that found no room while it was closed asks in this state.
+        State::Open => Why::Full,
+        State::Draining => Why::Draining,
+        State::Closed => Why::Closed,
+    }
+}

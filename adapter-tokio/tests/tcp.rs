@@ -1,0 +1,289 @@
+//! Links over real sockets.
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{builder, config, id, key, listen, soon};
+use handclasp::{
+    By, CallError, ClusterSecret, Config, Dial, Executed, Message, Reason, Refusal, Retry, Trust,
+};
+use handclasp_tokio::{
+    AcceptError, Allow, ConnectError, Direction, Services, accept_over, connect, connect_over, incarnation,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+fn echo() -> Services {
+    Services::new().serve("echo", Allow::Anyone, |request| async move { Ok(request.body) })
+}
+
+#[tokio::test]
+async fn m1_calls_go_both_ways_over_tcp_and_handlers_see_the_authenticated_peer() {
+    let who = |services: Services| {
+        services.serve("who", Allow::Anyone, |request| async move {
+            assert_eq!(request.service(), "who");
+            Ok(request.peer.id.to_string().into())
+        })
+    };
+    let (mut listener, address) = listen(&config(2), &who(echo())).await;
+    let (config, services) = (config(1), who(Services::new()));
+    let (dialled, accepted) = soon(async {
+        tokio::join!(connect(address, &config, Dial::to(id(2)), &services), listener.accept())
+    })
+    .await;
+    let (dialled, accepted) = (dialled.expect("a link"), accepted.expect("a link"));
+
+    assert_eq!((dialled.peer().id, dialled.peer().direction), (id(2), Direction::Outbound));
+    assert_eq!((accepted.peer().id, accepted.peer().direction), (id(1), Direction::Inbound));
+    assert_eq!(dialled.peer().remote, Some(address));
+    assert!(accepted.peer().remote.is_some_and(|remote| remote.ip().is_loopback()));
+    assert_eq!(dialled.peer().name(), Some("node-2@test"));
+    assert_eq!((dialled.peer().version(), accepted.peer().version()), (1, 1));
+    assert_eq!(dialled.peer().channel_binding, accepted.peer().channel_binding);
+
+    assert_eq!(soon(dialled.call("echo", "hello")).await.expect("an answer"), "hello");
+    assert_eq!(soon(dialled.call("who", "")).await.expect("an answer"), id(1).to_string());
+    assert_eq!(soon(accepted.call("who", "")).await.expect("an answer"), id(2).to_string());
+    let large = vec![7; 1 << 20];
+    assert_eq!(soon(dialled.call("echo", large.clone())).await.expect("an answer"), large);
+
+    assert!(soon(dialled.ping()).await.expect("a live link") < Duration::from_secs(5));
+    let (mut here, mut there) = ([0; 48], [0; 48]);
+    soon(dialled.export(b"test", b"", &mut here)).await.expect("keying material");
+    soon(accepted.export(b"test", b"", &mut there)).await.expect("keying material");
+    assert_eq!(here, there);
+    assert_ne!(here, [0; 48]);
+    dialled.rekey();
+    assert_eq!(soon(dialled.call("echo", "after")).await.expect("an answer"), "after");
+    let stats = soon(dialled.stats()).await;
+    assert!(stats.rekeys_sent == 1 && stats.messages_sent == 5 && stats.rtt.is_some(), "{stats:?}");
+
+    let closed = soon(dialled.goodbye(7, "done")).await;
+    let why = Reason::Goodbye { code: 7, detail: "done".into() };
+    assert_eq!((&closed.reason, closed.by), (&why, By::Local));
+    let closed = soon(accepted.closed()).await;
+    assert_eq!((&closed.reason, closed.by), (&why, By::Peer));
+    assert_eq!(
+        soon(dialled.call("echo", "")).await,
+        Err(CallError::LinkClosed { reason: why, executed: Executed::No })
+    );
+    // Figures and questions outlive the link.
+    assert_eq!(soon(dialled.stats()).await.messages_sent, 5);
+    assert!(soon(dialled.ping()).await.is_err());
+}
+
+#[tokio::test]
+async fn o3_a_link_lives_on_a_unix_socket() {
+    let (near, far) = tokio::net::UnixStream::pair().expect("a socket pair");
+    let (one, two, none, echo) = (config(1), config(2), Services::new(), echo());
+    let (dialled, accepted) = soon(async {
+        tokio::join!(connect_over(near, &one, Dial::to(id(2)), &none), accept_over(far, &two, &echo))
+    })
+    .await;
+    let (dialled, accepted) = (dialled.expect("a link"), accepted.expect("a link"));
+    assert_eq!(dialled.peer().remote, None);
+    assert_eq!(soon(dialled.call("echo", "unix")).await.expect("an answer"), "unix");
+    soon(dialled.goodbye(0, "")).await;
+    assert_eq!(soon(accepted.closed()).await.by, By::Peer);
+}
+
+#[tokio::test]
+async fn o6_several_listeners_report_their_ports_and_dual_stack_takes_both() {
+    let (first, address) = listen(&config(2), &echo()).await;
+    let (_second, other) = listen(&config(2), &echo()).await;
+    assert!(address.port() != 0 && other.port() != 0 && address != other);
+    drop(first);
+    let Ok(mut both) = handclasp_tokio::Listener::bind("[::]:0", &config(2), &echo()).await else {
+        // A machine without IPv6 has nothing to show.
+        return;
+    };
+    let port = both.local_addr().expect("its address").port();
+    let accepting = tokio::spawn(async move {
+        for _ in 0..2 {
+            both.accept().await.expect("a link");
+        }
+    });
+    for host in ["127.0.0.1", "::1"] {
+        let link = soon(connect((host, port), &config(1), Dial::to(id(2)), &Services::new())).await;
+        assert_eq!(link.expect("a link").peer().id, id(2), "over {host}");
+    }
+    soon(accepting).await.expect("two links");
+}
+
+#[tokio::test]
+async fn h6_a_stranger_is_refused_with_the_reason_on_both_sides() {
+    let (mut listener, address) = listen(&config(2), &echo()).await;
+    let stranger =
+        Config::builder(key(9), incarnation()).trust(Trust::Anyone).build().expect("a configuration");
+    let none = Services::new();
+    let (dialled, accepted) =
+        soon(async { tokio::join!(connect(address, &stranger, Dial::to(id(2)), &none), listener.accept()) })
+            .await;
+    let error = dialled.expect_err("a refusal");
+    assert_eq!(error.reason(), Some(&Reason::Refused(Refusal::Denied)));
+    assert_eq!(error.retry(), Retry::Never);
+    assert!(error.to_string().contains("add it to the trust"), "{error}");
+    let error = accepted.expect_err("a refusal");
+    assert_eq!(error.reason(), Some(&Reason::Refused(Refusal::Denied)));
+    assert!(error.to_string().contains(&id(9).to_string()), "{error}");
+    assert!(error.remote().is_some());
+}
+
+#[tokio::test]
+async fn i8_another_cluster_secret_fails_the_key_exchange_on_both_sides() {
+    let with = |number, secret: &str| {
+        let secret = ClusterSecret::new(secret).expect("long enough");
+        builder(number).cluster_secret(secret).build().expect("a configuration")
+    };
+    let (mut listener, address) = listen(&with(2, "the secret of these nodes"), &echo()).await;
+    let (other, none) = (with(1, "some other secret of nodes"), Services::new());
+    let (dialled, accepted) =
+        soon(async { tokio::join!(connect(address, &other, Dial::to(id(2)), &none), listener.accept()) })
+            .await;
+    assert_eq!(accepted.expect_err("no link").reason(), Some(&Reason::KeyExchangeFailed));
+    let error = dialled.expect_err("no link");
+    assert!(matches!(error, ConnectError::Closed(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn i6_another_peer_than_the_pinned_one_is_told_apart() {
+    let (mut listener, address) = listen(&config(2), &echo()).await;
+    let accepting = tokio::spawn(async move { listener.accept().await.map(|_| ()) });
+    let pinned = Dial::to(id(3));
+    let error = soon(connect(address, &config(1), pinned, &Services::new())).await.expect_err("no link");
+    match error.reason() {
+        Some(Reason::WrongPeer { expected, got: Some(got) }) => {
+            assert_eq!((*expected, got.as_bytes()), (id(3), id(2).as_bytes()));
+        }
+        other => panic!("{other:?}"),
+    }
+    soon(accepting).await.expect("no panic").expect_err("no link");
+}
+
+#[tokio::test]
+async fn d5_nobody_listens_is_told_apart_from_somebody_silent() {
+    let (listener, address) = listen(&config(2), &echo()).await;
+    drop(listener);
+    let error = soon(connect(address, &config(1), Dial::to(id(2)), &Services::new())).await;
+    assert!(matches!(error, Err(ConnectError::Unreachable(_))), "{error:?}");
+
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = silent.local_addr().expect("its address");
+    let timing = handclasp::Timing { handshake: Duration::from_millis(200), ..Default::default() };
+    let hasty = builder(1).timing(timing).build().expect("a configuration");
+    let error = soon(connect(address, &hasty, Dial::to(id(2)), &Services::new())).await.expect_err("no link");
+    let timed_out =
+        matches!(error, ConnectError::TimedOut) || error.reason() == Some(&Reason::HandshakeTimeout);
+    assert!(timed_out && error.retry() == Retry::Later(None), "{error:?}");
+}
+
+#[tokio::test]
+async fn c7_silent_peers_delay_nobodys_accept() {
+    let (mut listener, address) = listen(&config(2), &echo()).await;
+    let accepting = tokio::spawn(async move { (listener.accept().await, listener) });
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(tokio::net::TcpStream::connect(address).await.expect("a connection"));
+    }
+    // Half a preamble, and no more.
+    silent[0].write_all(b"HCL").await.expect("sent");
+    let start = Instant::now();
+    let link = soon(connect(address, &config(1), Dial::to(id(2)), &Services::new())).await.expect("a link");
+    let (accepted, listener) = soon(accepting).await.expect("no panic");
+    assert_eq!(accepted.expect("the one that spoke").peer().id, id(1));
+    assert!(start.elapsed() < Duration::from_secs(5), "less than a step of the silent ones");
+    // The handshakes under way end with the listener.
+    drop((listener, link));
+    for mut stream in silent {
+        soon(stream.read_to_end(&mut Vec::new())).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn c6_over_the_cap_a_dialler_is_told_so_and_a_free_place_is_used_again() {
+    let (listener, address) = listen(&config(2), &echo()).await;
+    let mut listener = listener.capacity(1);
+    let silent = tokio::net::TcpStream::connect(address).await.expect("a connection");
+    let accepting = tokio::spawn(async move {
+        let first = listener.accept().await;
+        // The silent one gives up, so the next dialler finds a place.
+        let second = listener.accept().await;
+        (first.map(|_| ()), second.map(|_| ()), listener)
+    });
+    let none = Services::new();
+    let error = soon(connect(address, &config(1), Dial::to(id(2)), &none)).await.expect_err("no place");
+    assert!(
+        matches!(error.reason(), Some(Reason::Refused(Refusal::OverCapacity { .. }))),
+        "not refused for want of room: {error}"
+    );
+    assert!(matches!(error.retry(), Retry::Later(Some(_))));
+    drop(silent);
+    let (first, second, mut listener) = soon(accepting).await.expect("no panic");
+    assert!(matches!(first, Err(AcceptError::OverCapacity { .. })), "{first:?}");
+    assert_eq!(second.expect_err("the silent one").reason(), Some(&Reason::Truncated));
+    let one = config(1);
+    let (dialled, accepted) =
+        soon(async { tokio::join!(connect(address, &one, Dial::to(id(2)), &none), listener.accept()) }).await;
+    assert!(dialled.is_ok() && accepted.is_ok());
+}
+
+#[tokio::test]
+async fn h6_a_refusal_arrives_although_the_refused_side_has_sent_more() {
+    // The refused side keeps sending: closing its socket right away would turn the refusal into a reset.
+    let (mut listener, address) = listen(&config(2), &echo()).await;
+    let accepting = tokio::spawn(async move { listener.accept().await.map(|_| ()) });
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
+    // A good magic, but a wire version from the future, and bytes that nobody will read.
+    let mut hello = b"HCL\xff\x01\x00\x00\x01".to_vec();
+    hello.resize(100_000, 0);
+    stream.write_all(&hello).await.expect("sent");
+    let mut answer = Vec::new();
+    soon(stream.read_to_end(&mut answer)).await.expect("an end, not a reset");
+    assert!(!answer.is_empty(), "nothing came of the refusal");
+    drop(stream);
+    assert!(matches!(
+        soon(accepting).await.expect("no panic").expect_err("no link").reason(),
+        Some(Reason::UnsupportedWire { theirs: 0xff })
+    ));
+}
+
+#[tokio::test]
+async fn h6_a_refused_side_is_heard_out_so_that_the_refusal_is_not_lost() {
+    // A socket that is dropped with bytes unread is reset, and a reset can destroy the refusal on its way.
+    let (near, mut far) = tokio::io::duplex(1024);
+    let two = config(2);
+    let accepting = tokio::spawn(async move { accept_over(near, &two, &Services::new()).await.map(|_| ()) });
+    far.write_all(b"HCL\xff\x01\x00\x00\x01").await.expect("sent");
+    soon(far.read_to_end(&mut Vec::new())).await.expect("the refusal and its end");
+    soon(far.write_all(&vec![0; 50_000])).await.expect("somebody still reads");
+    drop(far);
+    let closed = soon(accepting).await.expect("no panic").expect_err("no link");
+    assert!(matches!(closed.reason, Reason::UnsupportedWire { theirs: 0xff }));
+}
+
+#[tokio::test]
+async fn m4_when_the_peer_closes_calls_in_flight_get_its_reason() {
+    let services = Services::new().serve("hang", Allow::Anyone, |_| std::future::pending());
+    let (mut listener, address) = listen(&config(2), &services).await;
+    let (accepted, link) = soon(async {
+        let one = config(1);
+        let none = Services::new();
+        let (link, accepted) =
+            tokio::join!(connect(address, &one, Dial::to(id(2)), &none), listener.accept());
+        (accepted.expect("a link"), link.expect("a link"))
+    })
+    .await;
+    let waiting = tokio::spawn({
+        let link = link.clone();
+        async move { link.call("hang", "").await }
+    });
+    // The call has arrived once a later ping has come back.
+    soon(link.ping()).await.expect("a live link");
+    accepted.close();
+    let reason = Reason::Dropped;
+    assert_eq!(
+        soon(waiting).await.expect("no panic"),
+        Err(CallError::LinkClosed { reason: reason.clone(), executed: Executed::Unknown })
+    );
+    assert_eq!(soon(link.closed()).await.reason, reason);
+    assert_eq!(link.try_send(Message::new("x", "kept")).expect_err("no link").message.body.len(), 4);
+}
