@@ -6,6 +6,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::sync::atomic::AtomicUsize;
+use core::sync::atomic::Ordering::Relaxed;
 use core::time::Duration;
 
 use zeroize::Zeroizing;
@@ -30,6 +32,26 @@ pub struct Config {
     pub(crate) rekey: RekeyPolicy,
     pub(crate) padding: Padding,
     pub(crate) send_buffer: usize,
+    counters: Counters,
+}
+
+/// How many handshakes the links of a configuration have had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HandshakeStats {
+    /// Begun, in either role.
+    pub started: usize,
+    /// Ended established.
+    pub completed: usize,
+    /// Ended otherwise.
+    pub failed: usize,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    started: AtomicUsize,
+    completed: AtomicUsize,
+    failed: AtomicUsize,
 }
 
 impl Config {
@@ -57,6 +79,27 @@ impl Config {
     /// The node's own id.
     pub fn node_id(&self) -> NodeId {
         self.signer.node_id()
+    }
+
+    /// How many handshakes there were so far. The figures of a moment: handshakes under way are `started` only.
+    pub fn handshakes(&self) -> HandshakeStats {
+        HandshakeStats {
+            started: self.counters.started.load(Relaxed),
+            completed: self.counters.completed.load(Relaxed),
+            failed: self.counters.failed.load(Relaxed),
+        }
+    }
+
+    pub(crate) fn note_start(&self) {
+        self.counters.started.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn note_established(&self) {
+        self.counters.completed.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn note_failure(&self) {
+        self.counters.failed.fetch_add(1, Relaxed);
     }
 
     /// The deadlines in force.
@@ -87,7 +130,8 @@ impl fmt::Debug for Config {
 /// Which peers a node links with. The default is an empty list: nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// Only these. An id off the list is refused before its signature is even checked.
+    /// Only these. An id off the list is refused before its signature is even checked. An initiator that names the peer it dials
+    /// ([`Dial::to`](crate::Dial::to)) trusts that one for that link, listed or not.
     Listed(BTreeSet<NodeId>),
     /// Everyone who proves an id.
     Anyone,
@@ -157,6 +201,23 @@ pub struct Timing {
     pub flush: Duration,
     /// If set, a link without application traffic for this long says goodbye by itself. Default: none.
     pub ephemeral: Option<Duration>,
+}
+
+impl Timing {
+    fn check(&self) -> Result<(), ConfigError> {
+        let fields = [
+            ("step", self.step),
+            ("handshake", self.handshake),
+            ("stall", self.stall),
+            ("drain", self.drain),
+            ("flush", self.flush),
+            ("ephemeral", self.ephemeral.unwrap_or(Duration::MAX)),
+        ];
+        match fields.into_iter().find(|(_, value)| *value < Duration::from_millis(1)) {
+            Some((field, _)) => Err(ConfigError::ShortTiming { field }),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Default for Timing {
@@ -323,6 +384,7 @@ impl ConfigBuilder {
     /// # Errors
     /// [`ConfigError`] names what is out of its range.
     pub fn build(self) -> Result<Arc<Config>, ConfigError> {
+        self.timing.check()?;
         if self.network.len() > MAX_NETWORK {
             return Err(ConfigError::LongNetwork { length: self.network.len() });
         }
@@ -355,6 +417,7 @@ impl ConfigBuilder {
             rekey: self.rekey,
             padding: self.padding,
             send_buffer: self.send_buffer,
+            counters: Counters::default(),
         }))
     }
 }
@@ -367,6 +430,11 @@ pub enum ConfigError {
     ShortSecret {
         /// Its length in bytes.
         length: usize,
+    },
+    /// A deadline is shorter than a millisecond.
+    ShortTiming {
+        /// The field of [`Timing`].
+        field: &'static str,
     },
     /// The network id is longer than 255 bytes.
     LongNetwork {
@@ -395,6 +463,7 @@ impl fmt::Display for ConfigError {
                 "a cluster secret needs at least {} unguessable bytes, this one has {length}",
                 ClusterSecret::MIN_LEN
             ),
+            Self::ShortTiming { field } => write!(f, "the deadline `{field}` is shorter than a millisecond"),
             Self::LongNetwork { length } => {
                 write!(f, "a network id has at most {MAX_NETWORK} bytes, this one {length}")
             }

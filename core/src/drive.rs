@@ -30,6 +30,7 @@ impl Taking {
 
 /// What to do after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "it says when to step again"]
 pub enum Pumped {
     /// Nothing more can be done now. Step again when the stream or the application wakes the task, after a command, and at `deadline`
     /// if there is one.
@@ -65,6 +66,7 @@ pub fn pump<E>(
     mut deliver: impl FnMut(Event<'_>) -> Taking,
 ) -> Result<Pumped, E> {
     let (mut readable, mut writable) = (true, true);
+    let mut broken = None;
     let mut budget = BUDGET;
     loop {
         let deadline = loop {
@@ -79,25 +81,30 @@ pub fn pump<E>(
                         budget = budget.saturating_sub(1);
                     }
                     Poll::Ready(Err(error)) => {
-                        link.transport_failed(now);
-                        return Err(error);
+                        // The peer may have closed with a last word, which is here already: that is the reason to give.
+                        broken = Some(error);
+                        writable = false;
                     }
                 },
                 Action::Timeout(deadline) => break deadline,
             }
         };
+        let space = link.recv_space();
+        let more = readable && !space.is_empty() && budget > 0;
+        if let Some(error) = broken.take_if(|_| !more) {
+            link.transport_failed(now);
+            return Err(error);
+        }
         if link.is_finished() {
             return Ok(Pumped::Finished);
         }
         if budget == 0 {
             return Ok(Pumped::Busy);
         }
-        let space = link.recv_space();
-        readable &= !space.is_empty();
-        if !readable {
+        if !more {
             return Ok(Pumped::Idle { deadline });
         }
-        match read(context, space) {
+        match read(context, link.recv_space()) {
             Poll::Pending => readable = false,
             Poll::Ready(Ok(0)) => {
                 link.recv_closed(now);

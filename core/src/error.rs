@@ -251,6 +251,7 @@ impl fmt::Display for By {
 
 /// The end of a link: the one terminal event of each link.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Closed {
     /// Why.
     pub reason: Reason,
@@ -262,7 +263,9 @@ pub struct Closed {
     pub peer: Option<NodeId>,
     /// The id that the other side claimed, proved or not.
     pub claimed: Option<ClaimedId>,
-    /// Messages that were queued and never sealed; [`Link::take_unsent`](crate::Link::take_unsent) gives them back.
+    /// Requests of the peer's that had come and were not taken in time.
+    pub untaken: usize,
+    /// One-way messages that were queued and never sealed; [`Link::take_unsent`](crate::Link::take_unsent) gives them back.
     pub unsent: usize,
 }
 
@@ -275,7 +278,8 @@ impl fmt::Display for Closed {
 impl core::error::Error for Closed {}
 
 /// How a service failed a call, as it travels (docs/wire.md §5.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ServiceError {
     /// No service of that name is offered.
     NoSuchService,
@@ -341,10 +345,18 @@ impl fmt::Display for ServiceError {
     }
 }
 
+impl fmt::Debug for ServiceError {
+    /// As `Display`: the detail of an application's error does not belong in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServiceError({}: {self})", self.code())
+    }
+}
+
 impl core::error::Error for ServiceError {}
 
 /// How a call ended without an answer, on the caller's side.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CallError {
     /// The service side answered with an error.
     Service(ServiceError),

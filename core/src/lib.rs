@@ -14,6 +14,7 @@
 //!
 //! fn ask(address: &str, config: &Arc<Config>, peer: NodeId, seed: &Seed) -> Result<String, Box<dyn Error>> {
 //!     let (mut stream, start) = (TcpStream::connect(address)?, std::time::Instant::now());
+//!     stream.set_write_timeout(Some(Duration::from_secs(30)))?; // a peer that takes nothing is an error
 //!     let now = || Instant::ZERO + start.elapsed();
 //!     let mut link = Link::initiator(config, Dial::to(peer), seed, now());
 //!     let mut answer = None;
@@ -127,7 +128,9 @@ pub mod services;
 mod time;
 pub mod wire;
 
-pub use config::{ClusterSecret, Config, ConfigBuilder, ConfigError, Padding, RekeyPolicy, Timing, Trust};
+pub use config::{
+    ClusterSecret, Config, ConfigBuilder, ConfigError, HandshakeStats, Padding, RekeyPolicy, Timing, Trust,
+};
 pub use crypto::Seed;
 pub use error::{By, CallError, Closed, Executed, Reason, ServiceError, Violation};
 pub use hello::{Capability, Limits, VersionRange};
@@ -141,3 +144,12 @@ pub use link::{
 pub use negotiation::Outcome;
 pub use refusal::{Refusal, Retry};
 pub use time::Instant;
+
+// Links move between threads, and configurations are shared.
+const _: () = {
+    const fn is_send_and_sync<T: Send + Sync>() {}
+    is_send_and_sync::<Link>();
+    is_send_and_sync::<Config>();
+    is_send_and_sync::<Closed>();
+    is_send_and_sync::<Peer>();
+};

@@ -36,6 +36,7 @@ impl Ready {
 
 /// What to do next.
 #[derive(Debug)]
+#[must_use = "an event that is not looked at is lost"]
 pub enum Action<'a> {
     /// Something happened.
     Event(Event<'a>),
@@ -102,6 +103,7 @@ pub enum Event<'a> {
 
 /// A message that came in.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Incoming<'a> {
     /// The service that it is for.
     pub service: &'a str,

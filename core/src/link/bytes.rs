@@ -144,6 +144,12 @@ impl ByteQueue {
         self.bytes.get(self.head..self.head + count).unwrap_or_default()
     }
 
+    /// Takes out `count` bytes that stand `before` bytes behind the first.
+    pub(super) fn remove(&mut self, before: usize, count: usize) {
+        let from = (self.head + before).min(self.bytes.len());
+        self.bytes.drain(from..from.saturating_add(count).min(self.bytes.len()));
+    }
+
     pub(super) fn pop(&mut self, count: usize) {
         self.head += count;
         if self.head >= self.bytes.len() {

@@ -51,7 +51,10 @@ impl Link {
         }
         let Some(session) = &mut self.session else { return Err(Rejected { why: Why::Closed, message }) };
         let limit = session.limits.max_calls;
-        if session.pending.len() >= limit as usize || session.next_call > VARINT_MAX {
+        // A failure that nobody has taken yet counts too: else an owner that takes none could pile them up.
+        if session.pending.len() + session.untaken_failures >= limit as usize
+            || session.next_call > VARINT_MAX
+        {
             return Err(Rejected { why: Why::TooManyCalls { limit }, message });
         }
         let id = session.next_call;
@@ -61,7 +64,7 @@ impl Link {
         let _ = session.pending.insert(Pending { id, deadline, lane, sealed: Sealed::Nothing });
         session.lanes.push(lane, Kind::Call { id, deadline }, message.service, message.body.queued());
         self.timers.set_earliest(Timer::Calls, deadline);
-        Ok(CallId(id))
+        Ok(CallId { id, link: self.tag })
     }
 
     fn may_queue(&self, message: &Message<'_>) -> Result<(), Why> {
@@ -92,12 +95,19 @@ impl Link {
         self.config.send_buffer.max(1).saturating_sub(queued)
     }
 
+    /// Bytes of answers that may still be queued: they have a bound of their own, of the same size. Behind calls that wait for credit,
+    /// two busy sides would wait for each other.
+    pub fn reply_space(&self) -> usize {
+        let queued = self.session.as_ref().map_or(0, |session| session.lanes.bytes(Budget::Replies));
+        self.config.send_buffer.max(1).saturating_sub(queued)
+    }
+
     /// Gives up a call and tells the peer to stop. No event of it follows, unless its answer has come already and waits to be
     /// taken. Does nothing if the call is over.
     pub fn cancel(&mut self, call: CallId, now: Instant) {
         self.advance(now);
-        if let Some(session) = &mut self.session {
-            if let Some(pending) = session.pending.remove(call.0) {
+        if let Some(session) = self.session.as_mut().filter(|_| call.link == self.tag) {
+            if let Some(pending) = session.pending.remove(call.id) {
                 session.withdraw(&pending);
             }
         }
@@ -107,33 +117,33 @@ impl Link {
     /// Answers a call.
     ///
     /// # Errors
-    /// [`ReplyRejected`] with the token if another answer can still be given: the body is longer than the caller takes, or the send
-    /// buffer is full. Without the token if nobody waits any more, which is no fault.
-    pub fn reply(
+    /// [`ReplyRejected`] gives the answer back; with the token if another one can still be given: the body is longer than the caller
+    /// takes, or [`reply_space`](Self::reply_space) is used up. Without the token if nobody waits any more, which is no fault.
+    pub fn reply<'a>(
         &mut self,
         token: ReplyToken,
-        answer: Result<Payload<'_>, ServiceError>,
-    ) -> Result<(), ReplyRejected> {
-        let gone = ReplyRejected { why: Why::NobodyWaits, token: None };
-        if token.link != self.tag {
-            return Err(gone);
-        }
-        let Some(session) = self.session.as_mut().filter(|_| self.phase.is_open()) else { return Err(gone) };
-        let call = session.serving.get_mut(token.id).filter(|call| call.serial == token.serial).copied();
-        let Some(call) = call else { return Err(gone) };
-        // Answers have a bound of their own: behind calls that wait for credit, two busy sides would wait for each other.
-        let full = session.lanes.bytes(Budget::Replies) >= self.config.send_buffer.max(1);
+        answer: Result<Payload<'a>, ServiceError>,
+    ) -> Result<(), ReplyRejected<'a>> {
+        let space = self.reply_space();
+        let session = self.session.as_mut().filter(|_| self.phase.is_open() && token.link == self.tag);
+        let call = session.and_then(|session| {
+            let call = *session.serving.get_mut(token.id)?;
+            (call.serial == token.serial).then_some((session, call))
+        });
+        let Some((session, call)) = call else {
+            return Err(ReplyRejected { why: Why::NobodyWaits, token: None, answer });
+        };
         let limit = session.limits.max_message;
-        match &answer {
-            Ok(body) if body.len() > limit as usize => {
-                return Err(ReplyRejected { why: Why::TooLarge { limit }, token: Some(token) });
-            }
+        let refused = match &answer {
+            Ok(body) if body.len() > limit as usize => Some(Why::TooLarge { limit }),
             Err(ServiceError::Application { detail, .. }) if detail.len() > MAX_ERROR_DETAIL => {
-                let why = Why::TooLarge { limit: u32::try_from(MAX_ERROR_DETAIL).unwrap_or(u32::MAX) };
-                return Err(ReplyRejected { why, token: Some(token) });
+                Some(Why::TooLarge { limit: u32::try_from(MAX_ERROR_DETAIL).unwrap_or(u32::MAX) })
             }
-            Ok(_) if full => return Err(ReplyRejected { why: Why::Full, token: Some(token) }),
-            _ => {}
+            Ok(_) if space == 0 => Some(Why::Full),
+            _ => None,
+        };
+        if let Some(why) = refused {
+            return Err(ReplyRejected { why, token: Some(token), answer });
         }
         session.serving.remove(token.id);
         match answer {
@@ -170,7 +180,10 @@ impl Link {
                 let seconds = u16::try_from(retry_after.as_millis().div_ceil(1000)).unwrap_or(u16::MAX);
                 self.refuse_in_clear(CleartextRefusal::OverCapacity { seconds }, Reason::Refused(refusal));
             }
-            (Phase::Admission, _) => self.refuse_with(Reason::Refused(refusal)),
+            (Phase::Admission, _) => {
+                let why = Reason::Refused(refusal);
+                self.refuse_with(why.clone(), &why);
+            }
             (phase, _) if phase.is_handshake() => self.end(Reason::Refused(refusal), By::Local),
             _ => {}
         }
@@ -190,7 +203,8 @@ impl Link {
         }
     }
 
-    /// Ends the link at once, without a goodbye; the peer is told `dropped`, or the reason given, as far as the stream takes it.
+    /// Ends the link at once, without a goodbye; the peer is told `dropped`, as far as the stream takes it. Requests that have not been taken
+    /// are dropped.
     pub fn close(&mut self, now: Instant) {
         self.advance(now);
         self.end(Reason::Dropped, By::Local);
@@ -217,10 +231,10 @@ impl Link {
     ///
     /// # Errors
     /// [`CryptoError::BadLength`] if `out` is longer than 8160 bytes, or `label` or `context` longer than 65 535;
-    /// [`CryptoError::OutOfTurn`] before the link is established.
+    /// [`CryptoError::OutOfTurn`] unless the link is established.
     pub fn export(&self, label: &[u8], context: &[u8], out: &mut [u8]) -> Result<(), CryptoError> {
         match &self.peer {
-            Some(peer) if self.session.is_some() => peer.export(&*self.config.provider, label, context, out),
+            Some(peer) if self.phase.is_open() => peer.export(&*self.config.provider, label, context, out),
             _ => Err(CryptoError::OutOfTurn),
         }
     }

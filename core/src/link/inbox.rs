@@ -39,10 +39,24 @@ pub(super) struct RequestedCall {
 /// What waits for the callers and for the owner of the link.
 #[derive(Debug)]
 pub(super) enum Notice {
-    Reply { call: u64, body: Stored },
-    Failed { call: u64, error: CallError },
-    Cancelled { serial: u64 },
-    Draining { by: By, code: u32, detail: Box<str> },
+    Reply {
+        call: u64,
+        body: Stored,
+    },
+    /// `charged` is what an ERROR of the peer's was charged, without the overhead.
+    Failed {
+        call: u64,
+        error: CallError,
+        charged: Option<usize>,
+    },
+    Cancelled {
+        serial: u64,
+    },
+    Draining {
+        by: By,
+        code: u32,
+        detail: Box<str>,
+    },
 }
 
 /// Where a body is.
@@ -125,6 +139,10 @@ impl<T: Queued> Inbox<T> {
 
     pub(super) fn front(&self) -> Option<&T> {
         self.items.front()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -5,6 +5,7 @@ use core::fmt;
 use bytes::Bytes;
 
 use super::queue::Body as Queued;
+use crate::error::ServiceError;
 use crate::wire::frame::Lane;
 
 /// The longest service name in bytes.
@@ -213,12 +214,16 @@ impl core::error::Error for Rejected<'_> {}
 
 /// An own call in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CallId(pub(super) u64);
+pub struct CallId {
+    pub(super) id: u64,
+    /// Which link made it, so that no other one takes it for its own.
+    pub(super) link: u64,
+}
 
 impl CallId {
     /// The request id on the wire, unique within the link.
     pub const fn get(self) -> u64 {
-        self.0
+        self.id
     }
 }
 
@@ -240,19 +245,21 @@ impl ReplyToken {
     }
 }
 
-/// An answer that was not taken.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ReplyRejected {
+/// An answer that was not taken, given back.
+#[derive(Debug)]
+pub struct ReplyRejected<'a> {
     /// Why.
     pub why: Why,
     /// The token, if the caller still waits: answer with something else, or later.
     pub token: Option<ReplyToken>,
+    /// The answer.
+    pub answer: Result<Payload<'a>, ServiceError>,
 }
 
-impl fmt::Display for ReplyRejected {
+impl fmt::Display for ReplyRejected<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "answer not taken: {}", self.why)
     }
 }
 
-impl core::error::Error for ReplyRejected {}
+impl core::error::Error for ReplyRejected<'_> {}

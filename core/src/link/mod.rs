@@ -51,7 +51,7 @@ use self::timers::{Timer, Timers};
 use crate::config::Config;
 use crate::crypto::noise::Role;
 use crate::crypto::{Secret, Seed};
-use crate::error::Closed;
+use crate::error::{By, Closed, Reason};
 use crate::identity::{ClaimedId, NodeId};
 use crate::time::Instant;
 
@@ -66,7 +66,8 @@ pub struct Dial {
 }
 
 impl Dial {
-    /// Dials `peer` and nobody else.
+    /// Dials `peer` and nobody else. To name it is to trust it, for this link: it need not be on the list of
+    /// [`Trust::Listed`](crate::Trust::Listed).
     pub const fn to(peer: NodeId) -> Self {
         Self { expected: Some(peer), sequence: 0 }
     }
@@ -139,15 +140,16 @@ impl Link {
     /// The side that accepted the stream. `sequence` is as in [`Dial::sequence`], `seed` as in [`initiator`](Self::initiator).
     pub fn responder(config: &Arc<Config>, sequence: u64, seed: &Seed, now: Instant) -> Self {
         let mut link = Self::new(config, Role::Responder, Dial::anyone().sequence(sequence), seed, now);
-        link.enter_step(Phase::Preamble);
+        if link.ending.is_none() {
+            link.enter_step(Phase::Preamble);
+        }
         link
     }
 
     fn new(config: &Arc<Config>, role: Role, dial: Dial, seed: &Seed, now: Instant) -> Self {
         // Three independent draws from the one seed: ephemeral key, token tag, first ping.
         let mut draws = Secret::<48>::default();
-        // 48 bytes cannot be too many.
-        let _ =
+        let derived =
             config.provider.hkdf_sha256(b"handclasp/1 seed", seed.secret().expose(), &[], draws.expose_mut());
         let (ephemeral, rest) = draws.expose().split_first_chunk::<32>().unwrap_or((&[0; 32], &[]));
         let (tag, rest) = rest.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
@@ -162,7 +164,8 @@ impl Link {
         );
         let mut timers = Timers::default();
         timers.set(Timer::Handshake, now + config.timing.handshake);
-        Self {
+        config.note_start();
+        let mut link = Self {
             config: Arc::clone(config),
             role,
             phase: Phase::KeyExchange,
@@ -182,7 +185,12 @@ impl Link {
             stats: Stats::default(),
             #[cfg(feature = "key-log")]
             key_log: None,
+        };
+        if derived.is_err() {
+            // Without its draws the link would use a key that everybody knows.
+            link.end(Reason::ProviderFailed, By::Local);
         }
+        link
     }
 
     /// Time does not step back: a clock that does is heard again once it has caught up.
@@ -232,7 +240,14 @@ impl Link {
                 self.announce.closed = true;
                 self.timers.stop_all();
                 self.send.clear();
-                self.ending.as_ref().map(|ending| E::Closed(&ending.closed))
+                let ending = self.ending.as_mut()?;
+                if let Some(session) = &mut self.session {
+                    // What is left of the last words would follow a torn record.
+                    session.closed = true;
+                    ending.closed.untaken = session.requests.len();
+                    session.requests = inbox::Inbox::default();
+                }
+                Some(E::Closed(&ending.closed))
             }
         }
     }
@@ -255,7 +270,7 @@ impl Link {
         if core::mem::take(&mut self.announce.established) {
             return self.peer.as_deref().map(E::Established);
         }
-        self.session.as_mut()?.next_notice()
+        self.session.as_mut()?.next_notice(self.tag)
     }
 
     /// Whether there is a message or call to give out, once what is not worth it any more is dropped.
@@ -272,7 +287,7 @@ impl Link {
     fn is_over(&self) -> bool {
         let Some(ending) = self.ending.as_ref().filter(|_| !self.announce.closed) else { return false };
         let taken = self.session.as_ref().is_none_or(|session| session.requests.is_empty());
-        taken && (ending.now || !self.wants_write())
+        (taken || ending.waited) && (ending.flushed || !self.wants_write())
     }
 
     /// Where the link stands.
@@ -373,14 +388,20 @@ impl Session {
     }
 
     /// The first notice, as an event; gives the credit of an answer back.
-    fn next_notice(&mut self) -> Option<Event<'_>> {
+    fn next_notice(&mut self, link: u64) -> Option<Event<'_>> {
         Some(match self.notices.pop()? {
             Notice::Reply { call, body } => {
                 self.release(Budget::Replies, body.len());
                 let (_, small) = self.notices.lent(0);
-                E::Reply { call: CallId(call), body: body.lend(small) }
+                E::Reply { call: CallId { id: call, link }, body: body.lend(small) }
             }
-            Notice::Failed { call, error } => E::CallFailed { call: CallId(call), error },
+            Notice::Failed { call, error, charged } => {
+                self.untaken_failures -= 1;
+                if let Some(charged) = charged {
+                    self.release(Budget::Replies, charged);
+                }
+                E::CallFailed { call: CallId { id: call, link }, error }
+            }
             Notice::Cancelled { serial } => E::Cancelled { call: serial },
             Notice::Draining { by, code, detail } => E::Draining { by, code, detail },
         })

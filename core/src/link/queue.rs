@@ -6,6 +6,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
+use core::fmt;
 
 use bytes::Bytes;
 
@@ -53,8 +54,6 @@ struct Entry {
     body_len: usize,
     /// The body, unless it is in the lane's `small` queue behind the service name.
     large: Option<Bytes>,
-    /// Cancelled; its small bytes still hold their place in the queue.
-    dead: bool,
 }
 
 impl Entry {
@@ -104,7 +103,8 @@ pub(super) struct Progress {
 }
 
 /// A one-way message that was never begun, given back. (A call that was never begun has failed, and said so.)
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Unsent {
     /// The service it was for.
     pub service: String,
@@ -114,14 +114,21 @@ pub struct Unsent {
     pub priority: u8,
 }
 
+impl fmt::Debug for Unsent {
+    /// The length of the body only: bodies do not belong in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Unsent({:?}, {} bytes)", self.service, self.body.len())
+    }
+}
+
 /// All message lanes of one direction.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     queues: [Queue; Lane::COUNT],
     /// What is queued and not sealed for each budget: body and service bytes, and an overhead for each message.
     bytes: [usize; 2],
-    /// Answers queued and not begun.
-    answers: usize,
+    /// Messages queued and not begun for each budget.
+    waiting: [usize; 2],
     /// Set by a goodbye: new work stays queued.
     pub(super) held: bool,
 }
@@ -133,7 +140,7 @@ impl Lanes {
 
     /// Answers queued and not begun.
     pub(super) fn answers(&self) -> usize {
-        self.answers
+        self.waiting[Budget::Replies as usize]
     }
 
     pub(super) fn push(&mut self, lane: Lane, kind: Kind, service: &str, body: Body<'_>) {
@@ -148,9 +155,9 @@ impl Lanes {
             Body::Kept(bytes) => Some(bytes),
         };
         let service_len = u8::try_from(service.len()).unwrap_or(u8::MAX);
-        let entry = Entry { kind, service_len, body_len, large, dead: false };
+        let entry = Entry { kind, service_len, body_len, large };
         self.bytes[kind.budget() as usize] += entry.charge();
-        self.answers += usize::from(!kind.is_new_work());
+        self.waiting[kind.budget() as usize] += 1;
         queue.entries.push_back(entry);
     }
 
@@ -161,18 +168,14 @@ impl Lanes {
 
     /// Whether nothing that may still be sent is queued.
     pub(super) fn is_drained(&self) -> bool {
-        self.queues.iter().all(|queue| {
-            queue.begun.is_none()
-                && !queue.abandon
-                && queue.entries.iter().all(|entry| entry.dead || self.held && entry.kind.is_new_work())
-        })
+        self.answers() == 0
+            && (self.held || !self.has_new_work())
+            && self.queues.iter().all(|queue| queue.begun.is_none() && !queue.abandon)
     }
 
     /// Whether new work is queued that has not been begun.
     pub(super) fn has_new_work(&self) -> bool {
-        self.queues
-            .iter()
-            .any(|queue| queue.entries.iter().any(|entry| !entry.dead && entry.kind.is_new_work()))
+        self.waiting[Budget::Messages as usize] > 0
     }
 
     /// Which lanes can write `room` bytes or fewer, where an empty record has `record`.
@@ -253,7 +256,7 @@ impl Lanes {
         if queue.abandon {
             out.abandon(lane);
             queue.abandon = false;
-            return Some(Progress { call: None, whole: true });
+            return Some(Progress { call: None, whole: false });
         }
         let entry = queue.entries.front()?;
         let (kind, charge) = (entry.kind, entry.charge());
@@ -295,7 +298,7 @@ impl Lanes {
         let begins = queue.begun.is_none();
         if begins {
             self.bytes[kind.budget() as usize] -= charge - (left - piece);
-            self.answers -= usize::from(!kind.is_new_work());
+            self.waiting[kind.budget() as usize] -= 1;
             self.charge(at, kind.budget(), charge, credit);
         }
         let queue = &mut self.queues[at];
@@ -333,30 +336,37 @@ impl Lanes {
     /// Takes a call out of its lane, as far as it has not left.
     pub(super) fn cancel(&mut self, lane: Lane, call: u64) {
         let queue = &mut self.queues[lane.index()];
-        let found = queue
-            .entries
-            .iter_mut()
-            .enumerate()
-            .find(|(_, entry)| matches!(entry.kind, Kind::Call { id, .. } if id == call && !entry.dead));
-        let Some((at, entry)) = found else { return };
-        let sealed = if at == 0 { queue.begun.take() } else { None };
-        entry.dead = true;
-        entry.large = entry.large.take().map(|_| Bytes::new());
-        self.bytes[Budget::Messages as usize] -= match sealed {
-            Some(sent) => entry.body_len - sent,
-            None => entry.charge(),
-        };
-        queue.abandon |= sealed.is_some();
-        queue.prune();
+        let mut before = 0;
+        let found = queue.entries.iter().position(|entry| {
+            let found = matches!(entry.kind, Kind::Call { id, .. } if id == call);
+            before += if found { 0 } else { entry.small_len() };
+            found
+        });
+        let Some(at) = found else { return };
+        let Some(entry) = queue.entries.remove(at) else { return };
+        queue.small.remove(before, entry.small_len());
+        let begun = if at == 0 { queue.begun.take() } else { None };
+        if at == 0 {
+            queue.passed = 0;
+        }
+        if let Some(sent) = begun {
+            self.bytes[Budget::Messages as usize] -= entry.body_len - sent;
+            queue.abandon = true;
+        } else {
+            self.bytes[Budget::Messages as usize] -= entry.charge();
+            self.waiting[Budget::Messages as usize] -= 1;
+        }
+        if queue.entries.is_empty() {
+            queue.account = 0;
+        }
     }
 
     /// The next message that was never begun; for the end of a link.
     pub(super) fn take_unsent(&mut self) -> Option<Unsent> {
         for (at, queue) in self.queues.iter_mut().enumerate() {
             while let Some(entry) = queue.entries.front() {
-                let Some(priority) = Lane::ALL[at]
-                    .priority()
-                    .filter(|_| entry.kind == Kind::Send && queue.begun.is_none() && !entry.dead)
+                let Some(priority) =
+                    Lane::ALL[at].priority().filter(|_| entry.kind == Kind::Send && queue.begun.is_none())
                 else {
                     queue.discard();
                     continue;
@@ -374,7 +384,7 @@ impl Lanes {
             }
         }
         self.bytes = [0; 2];
-        self.answers = 0;
+        self.waiting = [0; 2];
         None
     }
 
@@ -384,12 +394,7 @@ impl Lanes {
             .iter()
             .map(|queue| {
                 let begun = usize::from(queue.begun.is_some());
-                queue
-                    .entries
-                    .iter()
-                    .skip(begun)
-                    .filter(|entry| !entry.dead && entry.kind == Kind::Send)
-                    .count()
+                queue.entries.iter().skip(begun).filter(|entry| entry.kind == Kind::Send).count()
             })
             .sum()
     }
@@ -429,22 +434,13 @@ impl Entry {
 }
 
 impl Queue {
-    /// Takes the first entry off, and the dead ones behind it.
+    /// Takes the first entry off.
     fn pop(&mut self) {
         if let Some(entry) = self.entries.pop_front() {
             self.small.pop(entry.small_len());
         }
-        self.prune();
         if self.entries.is_empty() {
             self.account = 0;
-        }
-    }
-
-    fn prune(&mut self) {
-        while self.entries.front().is_some_and(|entry| entry.dead) {
-            if let Some(entry) = self.entries.pop_front() {
-                self.small.pop(entry.small_len());
-            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! Bytes in: from the receive buffer to whole messages, each handed to what the phase expects.
 
+use core::time::Duration;
+
 use super::session::{Context, Signal};
 use super::timers::Timer;
 use super::{Link, Phase};
@@ -15,6 +17,9 @@ use crate::wire::reason;
 
 /// The largest body of a message before there are traffic keys.
 pub(super) const MAX_HANDSHAKE: usize = 4096;
+
+/// The longest time that a refusal in the clear can keep a dialler away.
+const LONGEST_HINT: Duration = Duration::from_secs(60);
 
 /// Bytes that a link with traffic keys reads at a time, at most.
 const READ_AHEAD: usize = 64 << 10;
@@ -60,7 +65,7 @@ impl Link {
         self.end(Reason::Transport, By::Transport);
         self.send.clear();
         if let Some(ending) = &mut self.ending {
-            ending.now = true;
+            ending.flushed = true;
         }
     }
 
@@ -123,7 +128,8 @@ impl Link {
             Ok(CleartextRefusal::UnsupportedWire { major }) => Reason::UnsupportedWire { theirs: major },
             Ok(CleartextRefusal::UnsupportedSuite { suites }) => Reason::UnsupportedSuite { theirs: suites },
             Ok(CleartextRefusal::OverCapacity { seconds }) => {
-                let retry_after = core::time::Duration::from_secs(seconds.into());
+                // Anybody on the way can say this, so it is not believed for long.
+                let retry_after = Duration::from_secs(seconds.into()).min(LONGEST_HINT);
                 Reason::Refused(Refusal::OverCapacity { retry_after })
             }
             Ok(CleartextRefusal::KeyExchangeFailed) => Reason::KeyExchangeFailed,
@@ -184,6 +190,7 @@ impl Link {
                 self.end(why, By::Local);
             }
         }
+        self.advance_drain();
     }
 
     fn on_frame(&mut self, record: &mut Reader<'_>) -> Result<(), Reason> {
@@ -220,9 +227,6 @@ impl Link {
                 self.close_received(theirs);
             }
         }
-        if self.phase == Phase::Draining {
-            self.advance_drain();
-        }
         Ok(())
     }
 }
@@ -237,10 +241,13 @@ impl Link {
                 Timer::Silence => self.on_silence(),
                 Timer::Stall => self.end(Reason::WriteStalled, By::Transport),
                 Timer::Ephemeral => self.on_ephemeral(),
-                Timer::Drain => self.end(Reason::DrainTimeout, By::Local),
+                Timer::Drain => match &mut self.ending {
+                    Some(ending) => ending.waited = true,
+                    None => self.end(Reason::DrainTimeout, By::Local),
+                },
                 Timer::Flush => {
                     if let Some(ending) = &mut self.ending {
-                        ending.now = true;
+                        ending.flushed = true;
                     }
                 }
             }
@@ -288,6 +295,7 @@ impl Link {
         let (Some(after), Some(session)) = (self.config.timing.ephemeral, &self.session) else { return };
         let until = session.activity + after;
         if self.now < until || !session.pending.is_empty() || !session.serving.is_empty() {
+            // A call under way keeps the link: look again soon.
             self.timers.set(Timer::Ephemeral, until.max(self.now + after / 8));
         } else {
             self.drain(By::Local, Reason::Idle);

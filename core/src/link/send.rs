@@ -21,7 +21,10 @@ const AHEAD: usize = 64 << 10;
 const LAST_COUNTER: u64 = u64::MAX - 1;
 
 /// The bytes of a REKEY frame, which always finds room.
-const LAST_FRAME: usize = HEADER_LEN + 1;
+const REKEY_LEN: usize = HEADER_LEN + 1;
+
+/// The most plaintext of a record that ends a link, a refusing STATUS above all (docs/wire.md §4).
+const LAST_WORD: usize = 4080;
 
 impl Link {
     /// The bytes to write next; empty if there are none. They stay the same until [`transmitted`](Self::transmitted) takes
@@ -68,6 +71,9 @@ impl Link {
             self.stats.bytes_sent += count as u64;
             self.send.advance(count);
             self.timers.stop(Timer::Stall);
+            if !self.send.is_empty() {
+                self.arm_stall();
+            }
         }
     }
 
@@ -136,8 +142,9 @@ impl Session {
         let rekey = self.write_record(out, text, ending, config, context);
         let plaintext = out.get_mut(text..).unwrap_or_default();
         let length = plaintext.len();
-        let tag = match self.seal.seal(plaintext) {
-            Ok(tag) => tag,
+        let field = u16::try_from(length + TAG_LEN).map_err(|_| CryptoError::BadLength);
+        let (field, tag) = match field.and_then(|field| Ok((field, self.seal.seal(plaintext)?))) {
+            Ok(sealed) => sealed,
             Err(error) => {
                 // Nothing leaves in the clear.
                 out.truncate(start);
@@ -145,8 +152,8 @@ impl Session {
             }
         };
         out.extend_from_slice(&tag);
-        if let (Some(field), Ok(length)) = (out.get_mut(start..text), u16::try_from(length + TAG_LEN)) {
-            field.copy_from_slice(&length.to_be_bytes());
+        if let Some(place) = out.get_mut(start..text) {
+            place.copy_from_slice(&field.to_be_bytes());
         }
         self.key_age.records += 1;
         self.key_age.bytes += length as u64;
@@ -169,25 +176,29 @@ impl Session {
         context: &mut Context<'_>,
     ) -> bool {
         let record = usize::from(self.limits.max_record);
+        // Nothing but the last word: it keeps to what a peer takes before limits are agreed.
+        let record = if ending { record.min(LAST_WORD) } else { record };
         self.write_control(&mut FrameWriter::new(out), ending, context);
         let closing = self.control.close.take();
         let mut rekey = None;
         if closing.is_none() && !ending {
             // REKEY may have to follow in the same record.
-            self.write_messages(out, text, record - LAST_FRAME, context);
+            self.write_messages(out, text, record - REKEY_LEN, context);
             rekey = self.take_rekey(config, context.now);
         }
-        let last = if rekey.is_some() { LAST_FRAME } else { 0 };
-        let used = out.len() - text + last;
-        let mut writer = FrameWriter::new(out);
-        writer.pad(padded_len(config.padding, used).min(record).saturating_sub(used));
+        // REKEY and CLOSE stand last, behind the padding that hides their length too.
+        let mut last = Vec::new();
+        let mut writer = FrameWriter::new(&mut last);
         if let Some(request) = rekey {
             writer.rekey(request);
         }
-        if let Some(why) = closing {
-            writer.close(|out| reason::emit(&why, out));
+        if let Some(why) = &closing {
+            writer.close(|out| reason::emit(why, out));
             self.closed = true;
         }
+        let used = out.len() - text + last.len();
+        FrameWriter::new(out).pad(padded_len(config.padding, used).min(record).saturating_sub(used));
+        out.extend_from_slice(&last);
         rekey.is_some()
     }
 

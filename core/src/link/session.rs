@@ -62,6 +62,8 @@ pub(super) struct Session {
     pub(super) pending: CallTable<Pending>,
     pub(super) serving: CallTable<Serving>,
     pub(super) next_call: u64,
+    /// Failures of own calls that the owner has not taken.
+    pub(super) untaken_failures: usize,
     /// Calls of the peer's so far.
     served: u64,
     /// The peer has said goodbye: it begins nothing new.
@@ -135,6 +137,7 @@ impl Session {
             pending: CallTable::default(),
             serving: CallTable::default(),
             next_call: 1,
+            untaken_failures: 0,
             served: 0,
             peer_said_goodbye: false,
             closed: false,
@@ -382,13 +385,19 @@ impl Session {
         if !self.recv_credit[Budget::Replies as usize].charge(detail.len() + MESSAGE_OVERHEAD) {
             return Err(Reason::FlowControl);
         }
-        // An error is kept by value and small; its credit comes back at once.
-        self.release(Budget::Replies, detail.len());
         let error = parse_error(code, detail).map_err(|what| context.malformed(what))?;
         if self.answered(id, context) {
-            self.notices.push(Notice::Failed { call: id, error: CallError::Service(error) });
+            self.fail(id, CallError::Service(error), Some(detail.len()));
+        } else {
+            self.release(Budget::Replies, detail.len());
         }
         Ok(())
+    }
+
+    /// Queues word of an own call's failure.
+    pub(super) fn fail(&mut self, call: u64, error: CallError, charged: Option<usize>) {
+        self.untaken_failures += 1;
+        self.notices.push(Notice::Failed { call, error, charged });
     }
 
     fn on_cancel(&mut self, id: u64) {
@@ -425,7 +434,7 @@ impl Session {
             let executed = call.executed();
             self.withdraw(&call);
             let error = CallError::DeadlineExceeded { executed };
-            self.notices.push(Notice::Failed { call: call.id, error });
+            self.fail(call.id, error, None);
         }
         while let Some(call) = self.serving.take_due(context.now) {
             if call.dispatched {

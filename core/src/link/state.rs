@@ -22,7 +22,7 @@ use core::fmt;
 
 use super::Link;
 use super::calls::{Pending, Sealed};
-use super::inbox::Notice;
+use super::inbox::{Inbox, Notice};
 use super::session::Session;
 use super::timers::Timer;
 use crate::error::{By, CallError, Closed, Executed, Reason, Violation};
@@ -82,6 +82,11 @@ impl fmt::Display for Phase {
     }
 }
 
+/// Whether a reason is the end of a drain.
+fn is_orderly(why: &Reason) -> bool {
+    matches!(why, Reason::Goodbye { .. } | Reason::Idle)
+}
+
 /// A goodbye under way.
 #[derive(Debug)]
 pub(super) struct Drain {
@@ -97,8 +102,10 @@ pub(super) struct Drain {
 #[derive(Debug)]
 pub(super) struct Ending {
     pub(super) closed: Closed,
-    /// The stream takes nothing more, or has had its time: the event is due whatever is left to send.
-    pub(super) now: bool,
+    /// The stream takes nothing more, or has had its time: the event does not wait for what is left to send.
+    pub(super) flushed: bool,
+    /// Requests that came before the end have had their time: the event does not wait for them.
+    pub(super) waited: bool,
 }
 
 impl Link {
@@ -111,6 +118,7 @@ impl Link {
     pub(super) fn establish(&mut self) {
         self.phase = Phase::Established;
         self.announce.established = true;
+        self.config.note_established();
         self.handshake = None;
         self.timers.stop(Timer::Step);
         self.timers.stop(Timer::Handshake);
@@ -168,9 +176,8 @@ impl Link {
 
     /// The peer sent CLOSE.
     pub(super) fn close_received(&mut self, theirs: Reason) {
-        let orderly = matches!(theirs, Reason::Goodbye { .. } | Reason::Idle);
         match &mut self.drain {
-            Some(drain) if orderly => {
+            Some(drain) if is_orderly(&theirs) => {
                 drain.close_received = Some(theirs);
                 // The peer has nothing more to say, so whatever this side still waits for will not come.
                 if let Some(session) = &mut self.session {
@@ -202,9 +209,13 @@ impl Link {
         if let Some(session) = &mut self.session {
             while let Some(call) = session.pending.pop() {
                 let error = CallError::LinkClosed { reason: why.clone(), executed: call.executed() };
-                session.notices.push(Notice::Failed { call: call.id, error });
+                session.fail(call.id, error, None);
             }
             session.drop_inbound();
+            if by == By::Local && !is_orderly(&why) {
+                // The owner has no use for the peer any more, or has caught it at a breach.
+                session.requests = Inbox::default();
+            }
             unsent = session.lanes.unsent();
             if by == By::Transport || !phase.is_open() || !reason::is_sent(&why) {
                 session.closed = true;
@@ -217,8 +228,13 @@ impl Link {
         }
         self.drain = None;
         self.timers.set(Timer::Flush, self.now + self.config.timing.flush);
-        let closed = Closed { reason: why, by, phase, peer: self.proved, claimed: self.claimed, unsent };
-        self.ending = Some(Box::new(Ending { closed, now: by == By::Transport }));
+        self.timers.set(Timer::Drain, self.now + self.config.timing.drain);
+        if phase.is_handshake() {
+            self.config.note_failure();
+        }
+        let closed =
+            Closed { reason: why, by, phase, peer: self.proved, claimed: self.claimed, unsent, untaken: 0 };
+        self.ending = Some(Box::new(Ending { closed, flushed: by == By::Transport, waited: false }));
     }
 }
 
@@ -238,7 +254,7 @@ impl Session {
             self.lanes.cancel(call.lane, call.id);
             let reason = Reason::Goodbye { code: 0, detail: String::new() };
             let error = CallError::LinkClosed { reason, executed: call.executed() };
-            self.notices.push(Notice::Failed { call: call.id, error });
+            self.fail(call.id, error, None);
         }
     }
 }

@@ -123,13 +123,9 @@ impl Handshake {
                 NodeId::from_bytes(claim.id).map_err(|_| Reason::BadSignature)?
             }
         };
-        let peer_role = match self.role {
-            Role::Initiator => Role::Responder,
-            Role::Responder => Role::Initiator,
-        };
-        let hash = self.channel.as_ref().map(|channel| &channel.hash).ok_or(Reason::ProviderFailed)?;
-        let signed = Self::signed(peer_role, hash, &self.responder_auth, claim.hello_bytes, &claim.id);
-        config.provider.verify(&claim.id, &signed, &claim.signature).map_err(|_| Reason::BadSignature)?;
+        if !self.is_proved(config, claim) {
+            return Err(Reason::BadSignature);
+        }
         *proved = Some(id);
         let common = claim.hello.suites.intersection(config.suites);
         if common.strongest() > self.suite {
@@ -137,6 +133,18 @@ impl Handshake {
         }
         let outcome = negotiate(&self.hello, &claim.hello).map_err(Reason::Refused)?;
         Ok((id, outcome))
+    }
+
+    /// Whether the other side signed its AUTH with the id that it claims.
+    pub(super) fn is_proved(&self, config: &Config, claim: &Claim<'_>) -> bool {
+        let peer_role = match self.role {
+            Role::Initiator => Role::Responder,
+            Role::Responder => Role::Initiator,
+        };
+        let Some(channel) = &self.channel else { return false };
+        let signed =
+            Self::signed(peer_role, &channel.hash, &self.responder_auth, claim.hello_bytes, &claim.id);
+        config.provider.verify(&claim.id, &signed, &claim.signature).is_ok()
     }
 
     pub(super) fn keys(&self, config: &Config, initiator_auth: &[u8; 32]) -> Result<Keys, Reason> {

@@ -103,8 +103,9 @@ impl Link {
         let preamble = Preamble::new(suite, self.config.suites).emit();
         handshake.begin_noise(&self.config, preamble, suite);
         if let (Some(noise), Some(psk)) = (&mut handshake.noise, self.config.psks.first()) {
-            // Cannot fail: the suite has a psk exactly if there is one, and no message was sent.
-            let _ = noise.set_psk(psk.clone());
+            if noise.set_psk(psk.clone()).is_err() {
+                return self.end(Reason::ProviderFailed, By::Local);
+            }
         }
         self.send.out().extend_from_slice(&preamble);
         self.write_key_exchange();
@@ -265,13 +266,21 @@ impl Link {
             },
         };
         let checked = handshake.check(&self.config, &claim, &mut self.proved);
-        let limits = checked.as_ref().map_or(handshake.hello.limits, |(_, outcome)| outcome.limits);
+        let limits = handshake.hello.limits.smaller_of(claim.hello.limits);
         let first_ping = handshake.first_ping;
         let suite = handshake.suite.unwrap_or(Suite::NnChaChaPoly);
         let prepared = match (&checked, keys) {
             (_, Some(keys)) => Ok(keys),
             (Ok(_), None) => handshake.prepare_initiator(&self.config),
-            (Err(why), None) => return self.refuse_with(why.clone()),
+            (Err(why), None) => {
+                // The peer has proved nothing yet. Which id this side has or dials is told only to the owner of the id that it
+                // stumbled over.
+                let tells =
+                    matches!(why, Reason::Refused(Refusal::SelfConnection) | Reason::WrongPeer { .. });
+                let proved = !tells || handshake.is_proved(&self.config, &claim);
+                let told = if proved { why.clone() } else { Reason::BadSignature };
+                return self.refuse_with(why.clone(), &told);
+            }
         };
         let keys = match prepared {
             Ok(keys) => keys,
@@ -284,7 +293,7 @@ impl Link {
         }
         let (id, outcome) = match checked {
             Ok(checked) => checked,
-            Err(why) => return self.refuse_with(why),
+            Err(why) => return self.refuse_with(why.clone(), &why),
         };
         let (channel_binding, exporter) = (keys.binding, keys.exporter);
         self.peer =
@@ -350,15 +359,16 @@ impl Link {
     }
 
     /// Ends the handshake and says why, as far as the other side may know.
-    pub(super) fn refuse_with(&mut self, why: Reason) {
+    pub(super) fn refuse_with(&mut self, why: Reason, told: &Reason) {
         // Whether an id is trusted is not told to somebody who cannot prove it.
-        let told = if why == Reason::BadSignature { Reason::Refused(Refusal::Denied) } else { why.clone() };
+        let denied = Reason::Refused(Refusal::Denied);
+        let told = if *told == Reason::BadSignature { &denied } else { told };
         let sayable = matches!(told, Reason::Refused(_) | Reason::WrongPeer { .. } | Reason::Downgrade);
         let role = self.handshake.as_ref().map(|handshake| handshake.role);
         if sayable && role == Some(Role::Initiator) {
             let mut text = Vec::new();
             text.push(REFUSE);
-            wire::reason::emit(&told, &mut text);
+            wire::reason::emit(told, &mut text);
             if let Some(handshake) = &mut self.handshake {
                 // If it cannot be sealed it is not said; the link ends all the same.
                 let _ = handshake.seal(text, self.send.out());
@@ -367,7 +377,7 @@ impl Link {
         self.end(why, By::Local);
         if let (Some(session), Some(Role::Responder), true) = (&mut self.session, role, sayable) {
             let mut status = Vec::new();
-            FrameWriter::new(&mut status).status_refuse(|out| wire::reason::emit(&told, out));
+            FrameWriter::new(&mut status).status_refuse(|out| wire::reason::emit(told, out));
             session.control.status = Some(status);
             session.closed = false;
         }
