@@ -5,9 +5,7 @@ use handclasp_sim::raw::credit;
 use handclasp_sim::{Owned, Pair, Side};
 use proptest::prelude::*;
 
-use crate::support::{
-    SIDES, asked, clear_pair_with, ended, next_call, pair_with, raw_with, secs, smallest, take_events,
-};
+use crate::support::{SIDES, asked, ended, next_call, pair_with, raw_with, secs, smallest, take_events};
 
 #[test]
 fn m8_a_receiver_that_takes_no_events_bounds_what_comes() {
@@ -224,7 +222,7 @@ proptest! {
         chunk in 1..4000_usize,
         max_calls in 1..5_u32,
     ) {
-        let mut pair = clear_pair_with(|builder| builder.limits(smallest(max_calls)));
+        let mut pair = pair_with(|builder| builder.limits(smallest(max_calls)));
         pair.chunk = chunk;
         let now = pair.now;
         let mut work = work.into_iter().peekable();

@@ -7,7 +7,7 @@ use handclasp::{Limits, Message, Priority, Unsent};
 use handclasp_sim::{Owned, Pair, Side};
 use proptest::prelude::*;
 
-use crate::support::{SIDES, clear_pair_with, smallest, take_events};
+use crate::support::{SIDES, pair_with, smallest, take_events};
 
 /// A body that says which message it is of.
 fn body(number: usize, length: usize) -> Vec<u8> {
@@ -34,7 +34,7 @@ const fn side(initiator: bool) -> Side {
 }
 
 fn test_order(mix: &[(bool, usize, usize)], chunk: usize, limits: Limits, steps: bool) {
-    let mut pair = clear_pair_with(|builder| builder.limits(limits).send_buffer(1 << 24));
+    let mut pair = pair_with(|builder| builder.limits(limits).send_buffer(1 << 24));
     pair.chunk = chunk;
     let mut sent: BTreeMap<(bool, Priority), Vec<usize>> = BTreeMap::new();
     for (number, (from, priority, length)) in mix.iter().enumerate() {
@@ -83,7 +83,7 @@ proptest! {
     /// lane that was half sent.
     #[test]
     fn m6_what_was_never_begun_is_given_back_in_order(mix in mixes(), steps in 0..12_usize, chunk in 500..30_000_usize) {
-        let mut pair = clear_pair_with(|builder| builder.send_buffer(1 << 24));
+        let mut pair = pair_with(|builder| builder.send_buffer(1 << 24));
         pair.chunk = chunk;
         let mut sent: BTreeMap<Priority, Vec<usize>> = BTreeMap::new();
         for (number, (_, priority, length)) in mix.iter().enumerate() {

@@ -8,11 +8,10 @@ use handclasp::{
     CallError, CallId, Executed, Limits, Message, Payload, Priority, Ready, Reason, RekeyPolicy, ReplyToken,
     ServiceError, Timing, Why,
 };
-use handclasp_sim::watched::Watched;
 use handclasp_sim::{Owned, Pair, Side};
 use proptest::prelude::*;
 
-use crate::support::{Clear, SIDES, secs, seeded_pair, smallest, take_events};
+use crate::support::{SIDES, secs, seeded_pair, smallest, take_events};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -102,16 +101,14 @@ const fn index(side: Side) -> usize {
 }
 
 impl Storm {
-    fn new(run: u64, small: bool, clear: bool) -> Self {
+    fn new(run: u64, small: bool) -> Self {
         let limits = if small { smallest(3) } else { Limits { max_calls: 8, ..Limits::default() } };
         // Nobody is given up for being slow here.
         let limits = Limits { idle: secs(3600), ..limits };
         let timing = Timing { stall: secs(3600), ..Timing::default() };
         let rekey = RekeyPolicy { records: 7, bytes: 50_000, age: secs(2) };
         let change = |builder: handclasp::ConfigBuilder| {
-            let builder =
-                builder.limits(limits).timing(timing.clone()).rekey(rekey.clone()).send_buffer(100_000);
-            if clear { builder.provider(Watched::new(Clear)) } else { builder }
+            builder.limits(limits).timing(timing.clone()).rekey(rekey.clone()).send_buffer(100_000)
         };
         Self { pair: seeded_pair(change, run), models: Default::default(), next: 1, limits }
     }
@@ -299,8 +296,8 @@ impl Storm {
     }
 }
 
-fn play(steps: &[(bool, Step)], run: u64, small: bool, clear: bool, both: bool) -> [Vec<u8>; 2] {
-    let mut storm = Storm::new(run, small, clear);
+fn play(steps: &[(bool, Step)], run: u64, small: bool, both: bool) -> [Vec<u8>; 2] {
+    let mut storm = Storm::new(run, small);
     for (initiator, step) in steps {
         storm.apply(if *initiator { Side::Initiator } else { Side::Responder }, step);
     }
@@ -313,7 +310,7 @@ proptest! {
 
     #[test]
     fn m6_a_storm_loses_nothing_doubles_nothing_and_ends(steps in steps(), run in 0..100_u64, small: bool, both: bool) {
-        play(&steps, run, small, true, both);
+        play(&steps, run, small, both);
     }
 }
 
@@ -322,15 +319,15 @@ proptest! {
 
     #[test]
     fn o4_the_same_seed_and_inputs_give_the_same_bytes(steps in steps(), run in 0..100_u64, small: bool) {
-        let first = play(&steps, run, small, false, false);
-        prop_assert_eq!(&first, &play(&steps, run, small, false, false));
-        prop_assert_ne!(&first, &play(&steps, run + 1, small, false, false));
+        let first = play(&steps, run, small, false);
+        prop_assert_eq!(&first, &play(&steps, run, small, false));
+        prop_assert_ne!(&first, &play(&steps, run + 1, small, false));
     }
 
     /// A goodbye in the middle of it: both ends close within the drain time, and nothing comes twice or is made up.
     #[test]
     fn l3_a_goodbye_in_the_storm_closes_both_ends_in_time(steps in steps(), at in 0..100_usize, run in 0..100_u64, small: bool) {
-        let mut storm = Storm::new(run, small, false);
+        let mut storm = Storm::new(run, small);
         let at = at.min(steps.len());
         for (initiator, step) in &steps[..at] {
             storm.apply(if *initiator { Side::Initiator } else { Side::Responder }, step);

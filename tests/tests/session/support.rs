@@ -3,39 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use handclasp::crypto::{CryptoError, CryptoProvider, RustCrypto};
 use handclasp::{CallId, Config, ConfigBuilder, Limits, Message, Reason, ReplyToken};
 use handclasp_sim::raw::{RAW, Raw};
-use handclasp_sim::watched::{At, Key, Tag, Watch, Watched};
 use handclasp_sim::{Owned, Pair, Side, builder, id};
-
-/// Seals without hiding: the tag is a digest of key, nonce, associated data and text. For tests that move much and are not about the
-/// cipher, which costs most of their time where it is not optimised. What opens is still only what was sealed with this
-/// key under this nonce.
-#[derive(Debug, Default)]
-pub(crate) struct Clear;
-
-impl Clear {
-    fn tag(key: &Key, at: At, text: &[u8]) -> Tag {
-        let length = (at.associated.len() as u64).to_be_bytes();
-        let digest = RustCrypto.sha256(&[key.secret.expose(), at.nonce, &length, at.associated, text]);
-        *digest.first_chunk().expect("a digest is longer than a tag")
-    }
-}
-
-impl Watch for Clear {
-    fn seal(&self, key: &Key, at: At, text: &mut [u8]) -> Result<Tag, CryptoError> {
-        // Noise takes its next key from what 32 zeros are sealed to (§11.3): it must not be zeros again.
-        if at.nonce[4..] == [0xff; 8] {
-            return key.seal(at, text);
-        }
-        Ok(Self::tag(key, at, text))
-    }
-
-    fn open(&self, key: &Key, at: At, text: &mut [u8], tag: &Tag) -> Result<(), CryptoError> {
-        if Self::tag(key, at, text) == *tag { Ok(()) } else { Err(CryptoError::BadTag) }
-    }
-}
 
 /// Both sides of a pair.
 pub(crate) const SIDES: [Side; 2] = [Side::Initiator, Side::Responder];
@@ -48,11 +18,6 @@ pub(crate) fn smallest(max_calls: u32) -> Limits {
 /// A pair whose configurations `change` has had its way with; established, its events taken.
 pub(crate) fn pair_with(change: impl Fn(ConfigBuilder) -> ConfigBuilder) -> Pair {
     seeded_pair(change, 0)
-}
-
-/// A pair like that whose cipher is [`Clear`].
-pub(crate) fn clear_pair_with(change: impl Fn(ConfigBuilder) -> ConfigBuilder) -> Pair {
-    pair_with(|builder| change(builder).provider(Watched::new(Clear)))
 }
 
 /// [`pair_with`] with other randomness for each `run`.
