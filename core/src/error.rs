@@ -356,7 +356,6 @@ impl core::error::Error for ServiceError {}
 
 /// How a call ended without an answer, on the caller's side.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum CallError {
     /// The service side answered with an error.
     Service(ServiceError),
