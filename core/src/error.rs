@@ -269,6 +269,13 @@ pub struct Closed {
     pub unsent: usize,
 }
 
+impl Closed {
+    /// The end of a link that an adapter has to tell by itself: its machine is gone before it could.
+    pub const fn new(reason: Reason, by: By, phase: Phase, peer: Option<NodeId>) -> Self {
+        Self { reason, by, phase, peer, claimed: None, untaken: 0, unsent: 0 }
+    }
+}
+
 impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (by {}, in phase {})", self.reason, self.by, self.phase)
