@@ -46,7 +46,7 @@ use self::credit::Budget;
 use self::handshake::Handshake;
 use self::inbox::Notice;
 use self::session::Session;
-use self::state::{Drain, Ending};
+use self::state::{Drain, Ending, Outbound};
 use self::timers::{Timer, Timers};
 use crate::config::Config;
 use crate::crypto::noise::Role;
@@ -243,7 +243,7 @@ impl Link {
                 let ending = self.ending.as_mut()?;
                 if let Some(session) = &mut self.session {
                     // What is left of the last words would follow a torn record.
-                    session.closed = true;
+                    session.outbound = Outbound::Over;
                     ending.closed.untaken = session.requests.len();
                     session.requests = inbox::Inbox::default();
                 }

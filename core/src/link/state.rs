@@ -18,6 +18,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 use super::Link;
@@ -98,6 +99,37 @@ pub(super) struct Drain {
     pub(super) close_received: Option<Reason>,
 }
 
+/// What may still be sealed in the sending direction. It only moves forward.
+#[derive(Debug, Default)]
+pub(super) enum Outbound {
+    /// Anything.
+    #[default]
+    Open,
+    /// CLOSE with this reason, and nothing else.
+    Close(Reason),
+    /// A STATUS that refuses, written out, and nothing else.
+    Refusal(Vec<u8>),
+    /// Nothing.
+    Over,
+}
+
+impl Outbound {
+    /// Chooses the last word, unless it has been said. A later reason is the better one.
+    pub(super) fn close(&mut self, why: &Reason) {
+        if let Self::Open | Self::Close(_) = self {
+            *self = Self::Close(why.clone());
+        }
+    }
+
+    pub(super) const fn is_open(&self) -> bool {
+        matches!(self, Self::Open)
+    }
+
+    pub(super) const fn is_over(&self) -> bool {
+        matches!(self, Self::Over)
+    }
+}
+
 /// The end, while the last bytes go out.
 #[derive(Debug)]
 pub(super) struct Ending {
@@ -160,10 +192,10 @@ impl Link {
         let (Some(drain), Some(session)) = (&self.drain, &mut self.session) else { return };
         // The other side may have begun work before it heard the goodbye: its own says that it has begun all it will.
         let all_begun = session.peer_said_goodbye || drain.close_received.is_some();
-        if all_begun && session.is_drained() && session.control.close.is_none() && !session.closed {
-            session.control.close = Some(drain.reason.clone());
+        if all_begun && session.outbound.is_open() && session.is_drained() {
+            session.outbound.close(&drain.reason);
         }
-        if session.closed {
+        if session.outbound.is_over() {
             if let Some(theirs) = &drain.close_received {
                 let (by, reason) = match drain.by {
                     By::Local => (By::Local, drain.reason.clone()),
@@ -218,9 +250,9 @@ impl Link {
             }
             unsent = session.lanes.unsent();
             if by == By::Transport || !phase.is_open() || !reason::is_sent(&why) {
-                session.closed = true;
-            } else if !session.closed {
-                session.control.close = Some(why.clone());
+                session.outbound = Outbound::Over;
+            } else {
+                session.outbound.close(&why);
             }
         }
         if by == By::Transport {

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use self::auth::{AUTH, Claim, REFUSE};
 use super::peer::Peer;
 use super::session::Session;
+use super::state::Outbound;
 use super::{Link, Phase};
 use crate::config::{Config, Trust};
 use crate::crypto::noise::{HandshakeState, Protocol, Role, Split};
@@ -378,8 +379,7 @@ impl Link {
         if let (Some(session), Some(Role::Responder), true) = (&mut self.session, role, sayable) {
             let mut status = Vec::new();
             FrameWriter::new(&mut status).status_refuse(|out| wire::reason::emit(told, out));
-            session.control.status = Some(status);
-            session.closed = false;
+            session.outbound = Outbound::Refusal(status);
         }
     }
 
