@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::crypto::SuiteSet;
 use crate::identity::{ClaimedId, NodeId};
-use crate::link::Phase;
+use crate::phase::Phase;
 use crate::refusal::{Refusal, Retry};
 use crate::wire::Malformed;
 

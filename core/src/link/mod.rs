@@ -34,7 +34,6 @@ pub use message::{
 };
 pub use peer::Peer;
 pub use queue::Unsent;
-pub use state::Phase;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -53,6 +52,7 @@ use crate::crypto::noise::Role;
 use crate::crypto::{Secret, Seed};
 use crate::error::{By, Closed, Reason};
 use crate::identity::{ClaimedId, NodeId};
+use crate::phase::Phase;
 use crate::time::Instant;
 
 /// Whom an initiator dials.

@@ -10,7 +10,7 @@ use super::timers::Timer;
 use crate::config::{Config, Padding};
 use crate::crypto::{CryptoError, TAG_LEN};
 use crate::error::{By, Reason};
-use crate::link::Phase;
+use crate::phase::Phase;
 use crate::time::Instant;
 use crate::wire::frame::{FrameWriter, HEADER_LEN};
 use crate::wire::reason;

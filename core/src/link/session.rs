@@ -15,7 +15,7 @@ use super::timers::{Timer, Timers};
 use crate::crypto::cipher::{OpenKey, SealKey};
 use crate::error::{CallError, Reason, ServiceError, Violation};
 use crate::hello::Limits;
-use crate::link::Phase;
+use crate::phase::Phase;
 use crate::time::Instant;
 use crate::wire::Malformed;
 use crate::wire::frame::{Begin, Frame, Lane};

@@ -19,7 +19,6 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 
 use super::Link;
 use super::calls::{Pending, Sealed};
@@ -27,61 +26,9 @@ use super::inbox::{Inbox, Notice};
 use super::session::Session;
 use super::timers::Timer;
 use crate::error::{By, CallError, Closed, Executed, Reason, Violation};
+use crate::phase::Phase;
 use crate::wire::Malformed;
 use crate::wire::reason;
-
-/// Where a link stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// A responder waits for the initiator's first bytes.
-    Preamble,
-    /// It waits for the other side's part of the key exchange.
-    KeyExchange,
-    /// It waits for the other side's proof of its id.
-    Authentication,
-    /// The peer is authenticated and this side's application decides about it.
-    Admission,
-    /// An initiator waits for the responder's word.
-    Status,
-    /// Messages flow.
-    Established,
-    /// A goodbye was said.
-    Draining,
-    /// The link has ended.
-    Closed,
-}
-
-impl Phase {
-    /// The stable name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Preamble => "preamble",
-            Self::KeyExchange => "key_exchange",
-            Self::Authentication => "authentication",
-            Self::Admission => "admission",
-            Self::Status => "status",
-            Self::Established => "established",
-            Self::Draining => "draining",
-            Self::Closed => "closed",
-        }
-    }
-
-    /// Whether the handshake is still under way.
-    pub fn is_handshake(self) -> bool {
-        self < Self::Established
-    }
-
-    /// Whether frames can be exchanged.
-    pub const fn is_open(self) -> bool {
-        matches!(self, Self::Established | Self::Draining)
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// Whether a reason is the end of a drain.
 fn is_orderly(why: &Reason) -> bool {

@@ -10,16 +10,17 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use self::auth::{AUTH, Claim, REFUSE};
+use super::Link;
 use super::peer::Peer;
 use super::session::Session;
 use super::state::Outbound;
-use super::{Link, Phase};
 use crate::config::{Config, Trust};
 use crate::crypto::noise::{HandshakeState, Protocol, Role, Split};
 use crate::crypto::{CryptoError, Secret, Suite, TAG_LEN};
 use crate::error::{By, Reason};
 use crate::hello::Hello;
 use crate::identity::{ClaimedId, NodeId};
+use crate::phase::Phase;
 use crate::refusal::Refusal;
 use crate::wire::frame::FrameWriter;
 use crate::wire::preamble::{CleartextRefusal, PREAMBLE_LEN, Preamble, PreambleError};
