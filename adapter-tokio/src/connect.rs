@@ -155,14 +155,7 @@ where
             outcome.map_err(|closed| ClosedBox(Box::new(closed)))
         }
         // The runtime is going down, and the task with it.
-        Err(_) => Err(ClosedBox(Box::new(Closed {
-            reason: Reason::Dropped,
-            by: By::Local,
-            phase: Phase::Closed,
-            peer: None,
-            claimed: None,
-            unsent: 0,
-        }))),
+        Err(_) => Err(ClosedBox(Box::new(Closed::new(Reason::Dropped, By::Local, Phase::Closed, None)))),
     }
 }
 

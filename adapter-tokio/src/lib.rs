@@ -59,3 +59,8 @@ pub use link::{CALL_TIMEOUT, Link};
 pub use listener::Listener;
 pub use peer::{Direction, PeerInfo};
 pub use services::{Cancelled, Handler, Request, Services};
+
+/// The README's code is compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -13,7 +13,6 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::{trace, warn};
 
 use crate::services::{BoxFuture, Caught, Entry, Kind, Request};
-use crate::shared::SMALL;
 
 type Answer = Result<Bytes, ServiceError>;
 
@@ -203,33 +202,19 @@ impl Server {
     }
 
     fn answer(&mut self, link: &mut Core, token: ReplyToken, answer: Option<Answer>) {
-        let body = match answer.unwrap_or(Err(ServiceError::HandlerFailed)) {
-            Ok(body) => body,
-            Err(error) => {
-                if let Err(rejected) = link.reply(token, Err(error)) {
-                    if let Some(token) = rejected.token {
-                        trace!(why = %rejected.why, "error of a handler not taken");
-                        let _ = link.reply(token, Err(ServiceError::HandlerFailed));
-                    }
-                }
-                return;
+        let answer = answer.unwrap_or(Err(ServiceError::HandlerFailed)).map(Payload::Owned);
+        let Err(rejected) = link.reply(token, answer) else { return };
+        // Without a token nobody waits any more.
+        let Some(token) = rejected.token else { return };
+        let instead = match (rejected.why, rejected.answer) {
+            (Why::Full, Ok(body)) => return self.waiting.push_back((token, body.into_bytes())),
+            (Why::TooLarge { limit }, Ok(_)) => ServiceError::TooLarge { limit },
+            (why, _) => {
+                trace!(%why, "answer of a handler not taken");
+                ServiceError::HandlerFailed
             }
         };
-        // The link copies small bodies in any case; a clone would cost an allocation.
-        let payload =
-            if body.len() <= SMALL { Payload::Borrowed(&body) } else { Payload::Owned(body.clone()) };
-        let Err(rejected) = link.reply(token, Ok(payload)) else { return };
-        match (rejected.why, rejected.token) {
-            (Why::Full, Some(token)) => self.waiting.push_back((token, body)),
-            (Why::TooLarge { limit }, Some(token)) => {
-                let _ = link.reply(token, Err(ServiceError::TooLarge { limit }));
-            }
-            (_, Some(token)) => {
-                let _ = link.reply(token, Err(ServiceError::HandlerFailed));
-            }
-            // Nobody waits any more.
-            (_, None) => {}
-        }
+        let _ = link.reply(token, Err(instead));
     }
 
     /// The caller gave up, or its time is over: drops the handler's future.

@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::crypto::SuiteSet;
 use crate::identity::{ClaimedId, NodeId};
-use crate::link::Phase;
+use crate::phase::Phase;
 use crate::refusal::{Refusal, Retry};
 use crate::wire::Malformed;
 
@@ -267,6 +267,13 @@ pub struct Closed {
     pub untaken: usize,
     /// One-way messages that were queued and never sealed; [`Link::take_unsent`](crate::Link::take_unsent) gives them back.
     pub unsent: usize,
+}
+
+impl Closed {
+    /// The end of a link that an adapter has to tell by itself: its machine is gone before it could.
+    pub const fn new(reason: Reason, by: By, phase: Phase, peer: Option<NodeId>) -> Self {
+        Self { reason, by, phase, peer, claimed: None, untaken: 0, unsent: 0 }
+    }
 }
 
 impl fmt::Display for Closed {

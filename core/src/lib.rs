@@ -123,6 +123,7 @@ pub mod hello;
 pub mod identity;
 mod link;
 pub mod negotiation;
+mod phase;
 mod refusal;
 pub mod services;
 mod time;
@@ -139,9 +140,10 @@ pub use identity::{NodeId, SecretKey, Signer};
 pub use link::KeyLog;
 pub use link::{
     Action, Body, CallId, Dial, Event, Incoming, Link, MAX_ERROR_DETAIL, MAX_SERVICE, Message, Payload, Peer,
-    Phase, Priority, Ready, Rejected, ReplyRejected, ReplyToken, Stats, Unsent, Why,
+    Priority, Ready, Rejected, ReplyRejected, ReplyToken, Stats, Unsent, Why,
 };
 pub use negotiation::Outcome;
+pub use phase::Phase;
 pub use refusal::{Refusal, Retry};
 pub use time::Instant;
 

@@ -42,7 +42,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 while let Some((message, job)) = batch.front(priority) {
                     if matches!(job, Job::Send) {
                         let (service, body) = (message.service.to_owned(), message.body.into_bytes());
-                        unsent.push(Unsent { service, body, priority: priority as u8 });
+                        unsent.push(Unsent::new(service, body, priority as u8));
                     }
                     if let Some((Job::Call { answer, .. }, _)) = batch.pop() {
                         let (reason, executed) = (why.clone(), Executed::No);
@@ -62,14 +62,8 @@ impl<S> Drop for Driver<S> {
         if self.shared.end().is_some() {
             return;
         }
-        let closed = Closed {
-            reason: Reason::Dropped,
-            by: By::Local,
-            phase: self.link.phase(),
-            peer: self.link.peer().map(|peer| peer.id),
-            claimed: None,
-            unsent: 0,
-        };
+        let peer = self.link.peer().map(|peer| peer.id);
+        let closed = Closed::new(Reason::Dropped, By::Local, self.link.phase(), peer);
         self.shared.enter(State::Closed);
         let (stats, error) = (self.link.stats(), self.error.take());
         self.shared.finish(End { closed, stats, error, unsent: Mutex::default() });

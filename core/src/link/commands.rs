@@ -7,10 +7,10 @@ use super::message::{
     CallId, MAX_ERROR_DETAIL, MAX_SERVICE, Message, Payload, Rejected, ReplyRejected, ReplyToken, Why,
 };
 use super::queue::{Kind, Unsent};
-use super::state::Phase;
 use super::timers::Timer;
 use crate::crypto::CryptoError;
 use crate::error::{By, Reason, ServiceError};
+use crate::phase::Phase;
 use crate::refusal::Refusal;
 use crate::time::Instant;
 use crate::wire::frame::{Begin, Lane, begin_len};

@@ -34,7 +34,6 @@ pub use message::{
 };
 pub use peer::Peer;
 pub use queue::Unsent;
-pub use state::Phase;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -46,13 +45,14 @@ use self::credit::Budget;
 use self::handshake::Handshake;
 use self::inbox::Notice;
 use self::session::Session;
-use self::state::{Drain, Ending};
+use self::state::{Drain, Ending, Outbound};
 use self::timers::{Timer, Timers};
 use crate::config::Config;
 use crate::crypto::noise::Role;
 use crate::crypto::{Secret, Seed};
 use crate::error::{By, Closed, Reason};
 use crate::identity::{ClaimedId, NodeId};
+use crate::phase::Phase;
 use crate::time::Instant;
 
 /// Whom an initiator dials.
@@ -243,7 +243,7 @@ impl Link {
                 let ending = self.ending.as_mut()?;
                 if let Some(session) = &mut self.session {
                     // What is left of the last words would follow a torn record.
-                    session.closed = true;
+                    session.outbound = Outbound::Over;
                     ending.closed.untaken = session.requests.len();
                     session.requests = inbox::Inbox::default();
                 }

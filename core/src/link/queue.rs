@@ -114,6 +114,13 @@ pub struct Unsent {
     pub priority: u8,
 }
 
+impl Unsent {
+    /// A message that an adapter held back before the link had it.
+    pub const fn new(service: String, body: Bytes, priority: u8) -> Self {
+        Self { service, body, priority }
+    }
+}
+
 impl fmt::Debug for Unsent {
     /// The length of the body only: bodies do not belong in logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

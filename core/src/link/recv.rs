@@ -2,11 +2,12 @@
 
 use core::time::Duration;
 
+use super::Link;
 use super::session::{Context, Signal};
 use super::timers::Timer;
-use super::{Link, Phase};
 use crate::crypto::TAG_LEN;
 use crate::error::{By, Reason};
+use crate::phase::Phase;
 use crate::refusal::Refusal;
 use crate::time::Instant;
 use crate::wire::Malformed;

@@ -5,11 +5,12 @@ use alloc::vec::Vec;
 use super::Link;
 use super::calls::Sealed;
 use super::session::{Context, KeyAge, Session};
+use super::state::Outbound;
 use super::timers::Timer;
 use crate::config::{Config, Padding};
 use crate::crypto::{CryptoError, TAG_LEN};
 use crate::error::{By, Reason};
-use crate::link::Phase;
+use crate::phase::Phase;
 use crate::time::Instant;
 use crate::wire::frame::{FrameWriter, HEADER_LEN};
 use crate::wire::reason;
@@ -46,7 +47,7 @@ impl Link {
                 };
                 // There is no key to say it under.
                 if let Some(session) = &mut self.session {
-                    session.closed = true;
+                    session.outbound = Outbound::Over;
                 }
                 self.end(why, By::Local);
             }
@@ -88,14 +89,14 @@ impl Link {
     }
 
     fn wants_seal(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| session.wants_seal(self.ending.is_some()))
+        self.session.as_ref().is_some_and(|session| session.wants_seal())
     }
 
     fn seal_record(&mut self) -> Result<(), CryptoError> {
         let Some(session) = &mut self.session else { return Ok(()) };
         let mut context =
             Context { now: self.now, phase: self.phase, timers: &mut self.timers, stats: &mut self.stats };
-        session.seal_record(self.send.out(), self.ending.is_some(), &self.config, &mut context)?;
+        session.seal_record(self.send.out(), &self.config, &mut context)?;
         if self.phase == Phase::Draining {
             self.advance_drain();
         }
@@ -104,23 +105,23 @@ impl Link {
 }
 
 impl Session {
-    /// Whether there is anything to seal. `ending` leaves only the last word.
-    fn wants_seal(&self, ending: bool) -> bool {
-        if self.closed {
-            return false;
-        }
+    /// Whether there is anything to seal.
+    fn wants_seal(&self) -> bool {
         let control = &self.control;
-        if control.status.is_some() || control.close.is_some() {
-            return true;
+        match self.outbound {
+            Outbound::Over => false,
+            Outbound::Close(_) | Outbound::Refusal(_) => true,
+            Outbound::Open => {
+                control.status.is_some()
+                    || control.ping.is_some()
+                    || control.pong.is_some()
+                    || control.rekey.is_some()
+                    || !control.cancels.is_empty()
+                    || self.goodbye_is_due()
+                    || self.recv_credit.iter().any(|credit| credit.is_due())
+                    || self.lanes.is_ready(&self.send_credit)
+            }
         }
-        !ending
-            && (control.ping.is_some()
-                || control.pong.is_some()
-                || control.rekey.is_some()
-                || !control.cancels.is_empty()
-                || self.goodbye_is_due()
-                || self.recv_credit.iter().any(|credit| credit.is_due())
-                || self.lanes.is_ready(&self.send_credit))
     }
 
     /// A goodbye follows the work that was queued before it, unless that work may not go any more.
@@ -132,14 +133,13 @@ impl Session {
     fn seal_record(
         &mut self,
         out: &mut Vec<u8>,
-        ending: bool,
         config: &Config,
         context: &mut Context<'_>,
     ) -> Result<(), CryptoError> {
         let start = out.len();
         let text = start + 2;
         out.extend_from_slice(&[0, 0]);
-        let rekey = self.write_record(out, text, ending, config, context);
+        let rekey = self.write_record(out, text, config, context);
         let plaintext = out.get_mut(text..).unwrap_or_default();
         let length = plaintext.len();
         let field = u16::try_from(length + TAG_LEN).map_err(|_| CryptoError::BadLength);
@@ -171,45 +171,45 @@ impl Session {
         &mut self,
         out: &mut Vec<u8>,
         text: usize,
-        ending: bool,
         config: &Config,
         context: &mut Context<'_>,
     ) -> bool {
-        let record = usize::from(self.limits.max_record);
-        // Nothing but the last word: it keeps to what a peer takes before limits are agreed.
-        let record = if ending { record.min(LAST_WORD) } else { record };
-        self.write_control(&mut FrameWriter::new(out), ending, context);
-        let closing = self.control.close.take();
-        let mut rekey = None;
-        if closing.is_none() && !ending {
-            // REKEY may have to follow in the same record.
-            self.write_messages(out, text, record - REKEY_LEN, context);
-            rekey = self.take_rekey(config, context.now);
+        let mut record = usize::from(self.limits.max_record);
+        if let Some(status) = self.control.status.take() {
+            FrameWriter::new(out).raw(&status);
         }
-        // REKEY and CLOSE stand last, behind the padding that hides their length too.
+        // What has to stand last goes behind the padding, which hides its length too.
         let mut last = Vec::new();
         let mut writer = FrameWriter::new(&mut last);
-        if let Some(request) = rekey {
-            writer.rekey(request);
-        }
-        if let Some(why) = &closing {
-            writer.close(|out| reason::emit(why, out));
-            self.closed = true;
+        let mut rekeys = false;
+        match core::mem::take(&mut self.outbound) {
+            Outbound::Open => {
+                self.write_control(&mut FrameWriter::new(out), context);
+                self.write_messages(out, text, record - REKEY_LEN, context);
+                if let Some(request) = self.take_rekey(config, context.now) {
+                    writer.rekey(request);
+                    rekeys = true;
+                }
+            }
+            end => {
+                match &end {
+                    Outbound::Close(why) => writer.close(|out| reason::emit(why, out)),
+                    Outbound::Refusal(status) => writer.raw(status),
+                    Outbound::Open | Outbound::Over => {}
+                }
+                // It keeps to what a peer takes before limits are agreed.
+                record = record.min(LAST_WORD);
+                self.outbound = Outbound::Over;
+            }
         }
         let used = out.len() - text + last.len();
         FrameWriter::new(out).pad(padded_len(config.padding, used).min(record).saturating_sub(used));
         out.extend_from_slice(&last);
-        rekey.is_some()
+        rekeys
     }
 
     /// Everything that goes before messages.
-    fn write_control(&mut self, writer: &mut FrameWriter<'_>, ending: bool, context: &mut Context<'_>) {
-        if let Some(status) = self.control.status.take() {
-            writer.raw(&status);
-        }
-        if ending {
-            return;
-        }
+    fn write_control(&mut self, writer: &mut FrameWriter<'_>, context: &mut Context<'_>) {
         if let Some(nonce) = self.control.pong.take() {
             writer.pong(nonce);
         }

@@ -10,11 +10,12 @@ use super::calls::{CallTable, Pending, Serving};
 use super::credit::{Budget, MESSAGE_OVERHEAD, RecvCredit, SendCredit};
 use super::inbox::{Begun, Inbox, Notice, Partial, Request, RequestedCall, Stored};
 use super::queue::{Body, Kind, Lanes};
+use super::state::Outbound;
 use super::timers::{Timer, Timers};
 use crate::crypto::cipher::{OpenKey, SealKey};
 use crate::error::{CallError, Reason, ServiceError, Violation};
 use crate::hello::Limits;
-use crate::link::Phase;
+use crate::phase::Phase;
 use crate::time::Instant;
 use crate::wire::Malformed;
 use crate::wire::frame::{Begin, Frame, Lane};
@@ -23,7 +24,7 @@ use crate::wire::reader::Reader;
 /// What is queued beside messages. Each kind has one place, or is bounded by the calls in flight, so that no peer can make it grow.
 #[derive(Debug, Default)]
 pub(super) struct Control {
-    /// STATUS, written out.
+    /// STATUS that accepts, written out.
     pub(super) status: Option<Vec<u8>>,
     pub(super) ping: Option<u64>,
     pub(super) pong: Option<u64>,
@@ -32,8 +33,6 @@ pub(super) struct Control {
     pub(super) rekey: Option<bool>,
     /// The goodbye of this side, sent once no new work is left before it.
     pub(super) goodbye: Option<(u32, Box<str>)>,
-    /// The end of this direction.
-    pub(super) close: Option<Reason>,
 }
 
 /// When the key of the sending direction changes next.
@@ -68,8 +67,7 @@ pub(super) struct Session {
     served: u64,
     /// The peer has said goodbye: it begins nothing new.
     pub(super) peer_said_goodbye: bool,
-    /// CLOSE has been sealed: this direction is over.
-    pub(super) closed: bool,
+    pub(super) outbound: Outbound,
     /// The last authenticated record.
     pub(super) life: Instant,
     /// Pings since then.
@@ -140,7 +138,7 @@ impl Session {
             untaken_failures: 0,
             served: 0,
             peer_said_goodbye: false,
-            closed: false,
+            outbound: Outbound::Open,
             life: now,
             unanswered: 0,
             ping: None,

@@ -18,7 +18,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
-use core::fmt;
+use alloc::vec::Vec;
 
 use super::Link;
 use super::calls::{Pending, Sealed};
@@ -26,61 +26,9 @@ use super::inbox::{Inbox, Notice};
 use super::session::Session;
 use super::timers::Timer;
 use crate::error::{By, CallError, Closed, Executed, Reason, Violation};
+use crate::phase::Phase;
 use crate::wire::Malformed;
 use crate::wire::reason;
-
-/// Where a link stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// A responder waits for the initiator's first bytes.
-    Preamble,
-    /// It waits for the other side's part of the key exchange.
-    KeyExchange,
-    /// It waits for the other side's proof of its id.
-    Authentication,
-    /// The peer is authenticated and this side's application decides about it.
-    Admission,
-    /// An initiator waits for the responder's word.
-    Status,
-    /// Messages flow.
-    Established,
-    /// A goodbye was said.
-    Draining,
-    /// The link has ended.
-    Closed,
-}
-
-impl Phase {
-    /// The stable name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Preamble => "preamble",
-            Self::KeyExchange => "key_exchange",
-            Self::Authentication => "authentication",
-            Self::Admission => "admission",
-            Self::Status => "status",
-            Self::Established => "established",
-            Self::Draining => "draining",
-            Self::Closed => "closed",
-        }
-    }
-
-    /// Whether the handshake is still under way.
-    pub fn is_handshake(self) -> bool {
-        self < Self::Established
-    }
-
-    /// Whether frames can be exchanged.
-    pub const fn is_open(self) -> bool {
-        matches!(self, Self::Established | Self::Draining)
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// Whether a reason is the end of a drain.
 fn is_orderly(why: &Reason) -> bool {
@@ -96,6 +44,37 @@ pub(super) struct Drain {
     pub(super) reason: Reason,
     /// CLOSE has come from the peer.
     pub(super) close_received: Option<Reason>,
+}
+
+/// What may still be sealed in the sending direction. It only moves forward.
+#[derive(Debug, Default)]
+pub(super) enum Outbound {
+    /// Anything.
+    #[default]
+    Open,
+    /// CLOSE with this reason, and nothing else.
+    Close(Reason),
+    /// A STATUS that refuses, written out, and nothing else.
+    Refusal(Vec<u8>),
+    /// Nothing.
+    Over,
+}
+
+impl Outbound {
+    /// Chooses the last word, unless it has been said. A later reason is the better one.
+    pub(super) fn close(&mut self, why: &Reason) {
+        if let Self::Open | Self::Close(_) = self {
+            *self = Self::Close(why.clone());
+        }
+    }
+
+    pub(super) const fn is_open(&self) -> bool {
+        matches!(self, Self::Open)
+    }
+
+    pub(super) const fn is_over(&self) -> bool {
+        matches!(self, Self::Over)
+    }
 }
 
 /// The end, while the last bytes go out.
@@ -160,10 +139,10 @@ impl Link {
         let (Some(drain), Some(session)) = (&self.drain, &mut self.session) else { return };
         // The other side may have begun work before it heard the goodbye: its own says that it has begun all it will.
         let all_begun = session.peer_said_goodbye || drain.close_received.is_some();
-        if all_begun && session.is_drained() && session.control.close.is_none() && !session.closed {
-            session.control.close = Some(drain.reason.clone());
+        if all_begun && session.outbound.is_open() && session.is_drained() {
+            session.outbound.close(&drain.reason);
         }
-        if session.closed {
+        if session.outbound.is_over() {
             if let Some(theirs) = &drain.close_received {
                 let (by, reason) = match drain.by {
                     By::Local => (By::Local, drain.reason.clone()),
@@ -218,9 +197,9 @@ impl Link {
             }
             unsent = session.lanes.unsent();
             if by == By::Transport || !phase.is_open() || !reason::is_sent(&why) {
-                session.closed = true;
-            } else if !session.closed {
-                session.control.close = Some(why.clone());
+                session.outbound = Outbound::Over;
+            } else {
+                session.outbound.close(&why);
             }
         }
         if by == By::Transport {

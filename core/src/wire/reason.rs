@@ -7,7 +7,7 @@ use super::reader::{Malformed, Reader};
 use super::refusal;
 use crate::error::{Reason, Violation};
 use crate::identity::NodeId;
-use crate::link::Phase;
+use crate::phase::Phase;
 
 /// The longest text of a goodbye in bytes.
 pub(crate) const MAX_DETAIL: usize = 255;

@@ -67,7 +67,7 @@ fn h2_a_forged_refusal_in_the_clear_ends_one_attempt_and_no_more() {
         (1, 9, Reason::UnsupportedWire { theirs: 9 }),
         (2, 1, Reason::UnsupportedSuite { theirs: SuiteSet::from_bits(1) }),
         // Whatever it says, a minute is the most that anybody can keep a dialler away.
-        (3, 61, Reason::Refused(Refusal::OverCapacity { retry_after: Duration::from_secs(60) })),
+        (3, 61, Reason::Refused(Refusal::OverCapacity { retry_after: Duration::from_mins(1) })),
         (4, 0, Reason::KeyExchangeFailed),
     ];
     for (code, aux, reason) in forged {

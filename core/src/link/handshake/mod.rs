@@ -10,15 +10,17 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use self::auth::{AUTH, Claim, REFUSE};
+use super::Link;
 use super::peer::Peer;
 use super::session::Session;
-use super::{Link, Phase};
+use super::state::Outbound;
 use crate::config::{Config, Trust};
 use crate::crypto::noise::{HandshakeState, Protocol, Role, Split};
 use crate::crypto::{CryptoError, Secret, Suite, TAG_LEN};
 use crate::error::{By, Reason};
 use crate::hello::Hello;
 use crate::identity::{ClaimedId, NodeId};
+use crate::phase::Phase;
 use crate::refusal::Refusal;
 use crate::wire::frame::FrameWriter;
 use crate::wire::preamble::{CleartextRefusal, PREAMBLE_LEN, Preamble, PreambleError};
@@ -378,8 +380,7 @@ impl Link {
         if let (Some(session), Some(Role::Responder), true) = (&mut self.session, role, sayable) {
             let mut status = Vec::new();
             FrameWriter::new(&mut status).status_refuse(|out| wire::reason::emit(told, out));
-            session.control.status = Some(status);
-            session.closed = false;
+            session.outbound = Outbound::Refusal(status);
         }
     }
 
