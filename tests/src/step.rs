@@ -8,7 +8,7 @@ use crate::Owned;
 /// to be woken at.
 ///
 /// # Panics
-/// If the link breaks a promise: an event behind `Closed`, a deadline in the past, `Send` without bytes or bytes without `Send`.
+/// If the link breaks a promise: an event or bytes behind `Closed`, a deadline in the past, `Send` without bytes or bytes without `Send`.
 pub(crate) fn act(
     link: &mut Link,
     now: Instant,
@@ -19,13 +19,15 @@ pub(crate) fn act(
 ) -> (bool, Option<Instant>) {
     let mut moved = false;
     loop {
+        let finished = link.is_finished();
         match link.poll(now, ready) {
             Action::Event(event) => {
                 let event = Owned::from(event);
-                assert!(!matches!(events.last(), Some(Owned::Closed(_))), "{event:?} behind Closed");
+                assert!(!finished, "{event:?} behind Closed");
                 events.push(event);
             }
             Action::Send => {
+                assert!(!finished, "bytes to send behind Closed");
                 let bytes = link.transmit(now);
                 assert!(!bytes.is_empty(), "Send was offered, but there is nothing to write");
                 let count = bytes.len().min(chunk);

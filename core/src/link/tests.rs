@@ -135,3 +135,109 @@ fn an_idle_link_gives_its_buffers_back() {
     }
     assert!(size_of::<Link>() <= 1024, "{}", size_of::<Link>());
 }
+
+/// Roughly how many bytes the queues of a link hold, in use or not: their `Debug` text shows each.
+fn held(link: &Link) -> usize {
+    alloc::format!("{:?}", link.session.as_ref().unwrap().lanes).len()
+}
+
+/// Writes as much as credit allows, to nobody.
+fn write_all(link: &mut Link, now: Instant) {
+    loop {
+        let count = link.transmit(now).len();
+        link.transmitted(count, now);
+        if count == 0 {
+            return;
+        }
+    }
+}
+
+/// A link whose window is used up, so that a message of 5000 bytes waits, and what it is given behind it; and the time.
+fn waiting() -> (Link, Instant) {
+    let (mut a, _, now) = pair();
+    for length in [1 << 20; 3].into_iter().chain([5000; 1000]) {
+        a.send(Message::new("s", alloc::vec![7; length])).unwrap();
+        write_all(&mut a, now);
+        if a.queued() > 0 {
+            assert_eq!(a.queued(), 5000 + 1 + 64);
+            return (a, now);
+        }
+    }
+    unreachable!("a window without an end");
+}
+
+#[test]
+fn m8_calls_that_are_over_keep_no_bytes_behind_a_message_that_waits() {
+    let body = alloc::vec![7; 100_000];
+    for cancels in [true, false] {
+        let (mut a, mut now) = waiting();
+        let (queued, before) = (a.queued(), held(&a));
+        for round in 0..30 {
+            let call = a.call(Message::new("c", &body[..]), Duration::from_millis(10), now).unwrap();
+            assert!(held(&a) > body.len(), "the measure does measure");
+            if cancels {
+                a.cancel(call, now);
+            } else {
+                now = now + Duration::from_millis(20);
+            }
+            while let Action::Event(_) = a.poll(now, Ready::EVENTS) {}
+            assert_eq!((a.queued(), a.calls_in_flight()), (queued, (0, 0)), "round {round}");
+            assert!(held(&a) <= before + 100, "{} bytes are held, {before} before", held(&a));
+        }
+    }
+}
+
+#[test]
+fn m8_calls_given_up_in_any_order_leave_the_others_as_they_were() {
+    let (mut a, now) = waiting();
+    let queued = a.queued();
+    let mut calls = alloc::vec::Vec::new();
+    for number in 0..40_u8 {
+        a.send(Message::new("left", &[number; 100][..])).unwrap();
+        let body = alloc::vec![0xaa; 50 * usize::from(number)];
+        let message = match number % 2 {
+            0 => Message::new("call", &body[..]),
+            _ => Message::new("call", body.clone()),
+        };
+        calls.push(a.call(message, Duration::from_secs(5), now).unwrap());
+    }
+    // Every third, then every third from behind, then the rest.
+    for start in [0, 2, 1] {
+        for at in (start..40).step_by(3) {
+            a.cancel(calls[at], now);
+        }
+    }
+    assert_eq!(a.queued(), queued + 40 * (100 + 4 + 64));
+    a.close(now);
+    let mut unsent = alloc::vec::Vec::new();
+    while let Some(message) = a.take_unsent() {
+        unsent.push(message);
+    }
+    let (first, rest) = unsent.split_first().unwrap();
+    assert_eq!((first.service.as_str(), first.body.len(), rest.len()), ("s", 5000, 40));
+    for (number, message) in rest.iter().enumerate() {
+        assert_eq!(message.service, "left");
+        assert!(message.body.len() == 100 && message.body.iter().all(|byte| usize::from(*byte) == number));
+    }
+}
+
+#[test]
+fn m8_nothing_is_held_of_what_was_sent_once_the_rest_is_given_up() {
+    let (mut a, _, now) = pair();
+    let empty = held(&a);
+    for _ in 0..3 {
+        a.send(Message::new("s", alloc::vec![7; 1 << 20])).unwrap();
+        write_all(&mut a, now);
+    }
+    // These still have credit, the call behind them has not.
+    let body = alloc::vec![7; 500_000];
+    for _ in 0..4 {
+        a.send(Message::new("s", &body[..100_000])).unwrap();
+    }
+    let call = a.call(Message::new("c", &body[..]), Duration::from_secs(5), now).unwrap();
+    write_all(&mut a, now);
+    assert_eq!(a.queued(), 500_000 + 1 + 64);
+    a.cancel(call, now);
+    assert_eq!(a.queued(), 0);
+    assert!(held(&a) <= empty + 100, "{} where {empty} is nothing", held(&a));
+}

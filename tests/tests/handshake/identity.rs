@@ -1,4 +1,4 @@
-//! I1, I2, I6, I7, I12: who is at the other end, and what is done for whom.
+//! I1, I2, I6, I7, I12, K1: who is at the other end, and what is done for whom.
 
 use handclasp::hello::Hello;
 use handclasp::{By, Config, Phase, Reason, Refusal, Retry, Signer, Trust};
@@ -126,6 +126,64 @@ fn i7_a_listener_says_the_same_to_an_untrusted_id_and_to_a_bad_proof_whatever_th
     }
     // STATUS, refuse, denied.
     assert_eq!(answer_to_a_claim(1, None), [0x01, 0, 0, 3, 2, 0, 22]);
+}
+
+/// What node 1 says to a listener that claims the id of node `number`, with a proof or without one: the record's length and its text.
+fn word_to_a_claim(
+    trust: &Trust,
+    expected: Option<u8>,
+    number: u8,
+    proves: bool,
+) -> (usize, Vec<u8>, Reason) {
+    let own = builder(1, &[]).trust(trust.clone()).build().unwrap();
+    let mut solo = Solo::initiator(&own, expected.map(id), 0);
+    let (mut peer, second) = Hostile::answer_to(&mut solo);
+    let hello = hello(|_| {});
+    let auth = if proves {
+        peer.auth(&key(number), &hello)
+    } else {
+        hostile::auth(&hello, &id_bytes(number), &[0; 64])
+    };
+    solo.feed(&[second, peer.seal(&auth)].concat());
+    let record = solo.written();
+    (record.len(), peer.open(&record), solo.closed().reason)
+}
+
+#[test]
+fn k1_a_dialler_says_the_same_to_whoever_proves_nothing_whichever_id_it_claims() {
+    let listed = Trust::listed([id(2), id(3)]);
+    for trust in [listed, Trust::Anyone, Trust::Ask] {
+        for expected in [Some(2), None] {
+            // The dialler's own id, the dialled one, one that is trusted, and one that is not.
+            for number in [1, 2, 3, 7] {
+                let (length, text, _) = word_to_a_claim(&trust, expected, number, false);
+                assert_eq!(
+                    (length, text),
+                    (SHORT_REFUSE, vec![2, 0, 22]),
+                    "to {number} while {expected:?} is dialled: who the dialler is or dials shows through"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn i6_the_owner_of_a_wrong_id_is_told_which_way_it_is_wrong() {
+    let denied = Reason::Refused(Refusal::Denied);
+    let own = Reason::Refused(Refusal::SelfConnection);
+    for (number, code, reason) in [(1, 26, Some(own)), (3, 40, None), (7, 40, None)] {
+        for proves in [true, false] {
+            let (length, text, why) = word_to_a_claim(&Trust::Anyone, Some(2), number, proves);
+            assert_eq!((length, text), (SHORT_REFUSE, vec![2, 0, if proves { code } else { 22 }]));
+            // This side's own application hears the truth in any case.
+            match &reason {
+                Some(reason) => assert_eq!(&why, reason),
+                None => assert!(matches!(why, Reason::WrongPeer { .. }), "{why:?}"),
+            }
+        }
+    }
+    let (_, text, why) = word_to_a_claim(&Trust::listed([id(2)]), None, 7, true);
+    assert_eq!((text, why), (vec![2, 0, 22], denied));
 }
 
 #[test]

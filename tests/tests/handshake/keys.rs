@@ -1,13 +1,16 @@
-//! K7: what both sides of a link can derive and nobody else.
+//! K2, K7, K8: what both sides of a link can derive and nobody else, and what becomes of a link that cannot.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use handclasp::crypto::CryptoError;
-use handclasp::{Phase, Trust};
+use handclasp::crypto::{CryptoError, CryptoProvider, RustCrypto};
+use handclasp::{By, Config, HandshakeStats, Phase, Reason, Trust};
 use handclasp_sim::hostile::{Hostile, hello};
-use handclasp_sim::{Pair, Side, Solo, builder, config, id, key};
+use handclasp_sim::watched::{Watch, Watched};
+use handclasp_sim::{Owned, Pair, Side, Solo, builder, config, id, key};
 
-use crate::{SIDES, settle};
+use crate::{SIDES, failures, settle};
 
 fn export(pair: &mut Pair, side: Side, label: &[u8], context: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
@@ -117,4 +120,127 @@ fn k7_the_binding_is_never_zeros_while_the_application_decides() {
         let [i, r] = settle(&mut pair);
         assert_eq!((i.view().binding, r.view().binding), (asked, asked));
     }
+}
+
+/// Only while messages flow: not while the application decides, and not of a link that is over.
+#[test]
+fn k7_exports_are_for_links_that_are_established() {
+    let mut pair = Pair::established();
+    let now = pair.now;
+    let mut out = [0xee; 32];
+    for side in SIDES {
+        let asks = |number, wanted| {
+            let trust = if side == wanted { Trust::Ask } else { Trust::Anyone };
+            builder(number, &[]).trust(trust).build().unwrap()
+        };
+        let mut asked = Pair::of(&asks(1, Side::Initiator), &asks(2, Side::Responder), None);
+        asked.run();
+        assert_eq!(asked.link(side).phase(), Phase::Admission);
+        assert_eq!(asked.link(side).export(b"l", b"c", &mut out), Err(CryptoError::OutOfTurn), "{side:?}");
+        pair.link(side).close(now);
+        assert_eq!(pair.link(side).export(b"l", b"c", &mut out), Err(CryptoError::OutOfTurn), "{side:?}");
+    }
+    assert_eq!(out, [0xee; 32]);
+}
+
+/// Derives so many times, and fails from then on.
+#[derive(Debug)]
+struct Failing {
+    left: AtomicUsize,
+}
+
+impl Watch for Failing {
+    fn hkdf_sha256(
+        &self,
+        salt: &[u8],
+        key_material: &[u8],
+        info: &[&[u8]],
+        out: &mut [u8],
+    ) -> Result<(), CryptoError> {
+        let left = self.left.load(Relaxed);
+        self.left.store(left.saturating_sub(1), Relaxed);
+        if left == 0 {
+            return Err(CryptoError::BadLength);
+        }
+        RustCrypto.hkdf_sha256(salt, key_material, info, out)
+    }
+}
+
+fn failing(number: u8, peer: u8, after: usize) -> Arc<Config> {
+    let provider = Watched::new(Failing { left: AtomicUsize::new(after) });
+    builder(number, &[peer]).provider(provider).build().unwrap()
+}
+
+#[test]
+fn k2_a_link_whose_seed_cannot_be_drawn_from_ends_without_a_byte() {
+    for (which, mut solo) in [
+        (Side::Initiator, Solo::initiator(&failing(1, 2, 0), Some(id(2)), 0)),
+        (Side::Responder, Solo::responder(&failing(2, 1, 0), 0)),
+    ] {
+        assert_eq!(solo.written(), b"", "{which:?}");
+        let closed = solo.closed();
+        assert_eq!((closed.reason, closed.by), (Reason::ProviderFailed, By::Local), "{which:?}");
+        assert!(matches!(&solo.events[..], [Owned::Opened, Owned::Closed(_)]), "{:?}", solo.events);
+        // What comes in changes nothing.
+        solo.feed(&Pair::established().initiator.pipe.log);
+        assert_eq!((solo.written(), solo.events.len()), (vec![], 2));
+    }
+}
+
+#[test]
+fn k2_a_provider_that_fails_later_ends_the_handshake_as_well() {
+    for side in SIDES {
+        let mut failed = 0;
+        loop {
+            let (mut i, mut r) = (config(1, &[2]), config(2, &[1]));
+            match side {
+                Side::Initiator => i = failing(1, 2, failed),
+                Side::Responder => r = failing(2, 1, failed),
+            }
+            let mut pair = Pair::of(&i, &r, Some(id(2)));
+            pair.run();
+            if pair.link(side).phase() == Phase::Established {
+                break;
+            }
+            let closed = pair.closed(side);
+            // Within Noise a failure is one of the key exchange, whoever is to blame.
+            let expected = match closed.phase {
+                Phase::KeyExchange if failed > 0 => Reason::KeyExchangeFailed,
+                _ => Reason::ProviderFailed,
+            };
+            assert_eq!((closed.reason, closed.by), (expected, By::Local), "{failed}, {side:?}");
+            assert!(closed.phase.is_handshake() && pair.link(side).is_finished());
+            assert!(pair.link(side).peer().is_none(), "established with {failed} derivations");
+            failed += 1;
+        }
+        assert!(failed >= 2, "the {side:?} derives its draws and its traffic keys: {failed}");
+    }
+}
+
+#[test]
+fn k8_a_configuration_counts_its_handshakes() {
+    let count = |config: &Config| {
+        let HandshakeStats { started, completed, failed, .. } = config.handshakes();
+        (started, completed, failed)
+    };
+    let (i, r) = (config(1, &[2]), config(2, &[1]));
+    assert_eq!((count(&i), count(&r)), ((0, 0, 0), (0, 0, 0)));
+    let mut pair = Pair::of(&i, &r, Some(id(2)));
+    assert_eq!((count(&i), count(&r)), ((1, 0, 0), (1, 0, 0)), "under way");
+    pair.establish();
+    assert_eq!((count(&i), count(&r)), ((1, 1, 0), (1, 1, 0)));
+    // The end of an established link is no failed handshake.
+    let now = pair.now;
+    pair.initiator.link.close(now);
+    pair.run();
+    assert_eq!((count(&i), count(&r)), ((1, 1, 0), (1, 1, 0)));
+    failures(&mut Pair::of(&i, &r, Some(id(3))));
+    assert_eq!((count(&i), count(&r)), ((2, 1, 1), (2, 1, 1)));
+    let mut silent = Solo::responder(&r, 1);
+    silent.pass(crate::WHOLE);
+    assert_eq!(count(&r), (3, 1, 2));
+    // A link that cannot even begin has failed.
+    let broken = failing(2, 1, 0);
+    let _ = Solo::responder(&broken, 0);
+    assert_eq!(count(&broken), (1, 0, 1));
 }

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use handclasp::{By, Capability, Config, Phase, Reason, Refusal, Retry, Trust, VersionRange};
-use handclasp_sim::hostile::{Hostile, REFUSE};
+use handclasp::crypto::TAG_LEN;
+use handclasp::{
+    By, Capability, Config, Limits, Padding, Phase, Reason, Refusal, Retry, Trust, VersionRange,
+};
+use handclasp_sim::hostile::{Hostile, REFUSE, messages};
 use handclasp_sim::{Counting, Owned, Pair, Side, Solo, builder, config, id};
 
 use crate::{SIDES, failures, settle};
@@ -192,5 +195,21 @@ fn h6_a_refusal_record_is_a_refusal_or_a_violation() {
             None => assert!(matches!(closed.reason, Reason::Violation(_)), "{refusal:x?}: {closed}"),
         }
         assert_eq!((closed.phase, closed.peer, closed.claimed), (Phase::Authentication, None, None));
+    }
+}
+
+#[test]
+fn h6_a_padded_refusal_keeps_to_what_every_peer_takes() {
+    let limits = |max_record| Limits { max_record, ..Limits::default() };
+    for (dialler, listener) in [(4096, Limits::default().max_record), (65_519, 65_519)] {
+        let one = builder(1, &[2]).limits(limits(dialler)).build().unwrap();
+        let padded = builder(2, &[]).limits(limits(listener)).padding(Padding::Block(8192)).build().unwrap();
+        let mut pair = Pair::of(&one, &padded, Some(id(2)));
+        let [i, r] = failures(&mut pair);
+        let denied = Reason::Refused(Refusal::Denied);
+        assert_eq!((i.reason, i.by), (denied.clone(), By::Peer));
+        assert_eq!((r.reason, r.by), (denied, By::Local));
+        let said = messages(&pair.responder.pipe.log, false);
+        assert_eq!((said.len(), said[2].len()), (3, 2 + 4080 + TAG_LEN), "of at most {dialler}");
     }
 }

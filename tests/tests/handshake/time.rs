@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use handclasp::{By, Instant, Phase, Ready, Reason, Timing, Trust};
+use handclasp::{By, ConfigError, Instant, Phase, Ready, Reason, Timing, Trust};
 use handclasp_sim::hostile::messages;
 use handclasp_sim::{Owned, Pair, Side, Solo, builder, config, id};
 
@@ -236,5 +236,32 @@ fn h7_nothing_is_ever_sent_twice() {
         solo.written();
         solo.pass(WHOLE);
         assert!(solo.written().is_empty());
+    }
+}
+
+#[test]
+fn h7_deadlines_under_a_millisecond_are_refused_by_name() {
+    type Set = fn(&mut Timing, Duration);
+    let fields: [(&str, Set); 6] = [
+        ("step", |timing, time| timing.step = time),
+        ("handshake", |timing, time| timing.handshake = time),
+        ("stall", |timing, time| timing.stall = time),
+        ("drain", |timing, time| timing.drain = time),
+        ("flush", |timing, time| timing.flush = time),
+        ("ephemeral", |timing, time| timing.ephemeral = Some(time)),
+    ];
+    let least = Duration::from_millis(1);
+    for (name, set) in fields {
+        let build = |time| {
+            let mut timing = Timing::default();
+            set(&mut timing, time);
+            builder(1, &[2]).timing(timing).build()
+        };
+        for time in [Duration::ZERO, TICK, least - TICK] {
+            let error = build(time).unwrap_err();
+            assert_eq!(error, ConfigError::ShortTiming { field: name });
+            assert!(error.to_string().contains(name), "{error}");
+        }
+        assert!(build(least).is_ok(), "{name}");
     }
 }

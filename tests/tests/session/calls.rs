@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use handclasp::{
-    CallError, Limits, MAX_ERROR_DETAIL, Message, Payload, Priority, Ready, Reason, ServiceError, Why,
+    CallError, Limits, MAX_ERROR_DETAIL, Message, Payload, Priority, Ready, Reason, ReplyToken, ServiceError,
+    Why,
 };
 use handclasp_sim::raw::{frame, read_varint, reply, varint};
 use handclasp_sim::{Owned, Pair, Side};
@@ -289,6 +290,61 @@ fn m5_a_token_is_worth_nothing_at_another_link() {
     assert_eq!((rejected.why, rejected.token), (Why::NobodyWaits, None));
     other.run();
     assert!(other.event(Side::Initiator).is_none());
+}
+
+#[test]
+fn m2_a_call_id_of_one_link_means_nothing_to_another() {
+    let mut one = crate::support::seeded_pair(|builder| builder, 1);
+    let mut other = crate::support::seeded_pair(|builder| builder, 2);
+    let (here, _) = asked(&mut one, Side::Initiator, secs(5));
+    let (there, token) = asked(&mut other, Side::Initiator, secs(5));
+    assert_eq!(here.get(), there.get(), "the same number on the wire");
+    assert_ne!(here, there);
+    // Nor to the other end of its own link, which has a call of that number too.
+    let (back, _) = asked(&mut other, Side::Responder, secs(5));
+    assert_eq!(back.get(), there.get());
+    let now = other.now;
+    other.initiator.link.cancel(here, now);
+    other.initiator.link.cancel(back, now);
+    other.run();
+    assert_eq!(other.initiator.link.calls_in_flight(), (1, 1));
+    other.responder.link.reply(token, Ok(Payload::from(b"a"))).expect("still asked");
+    other.run();
+    let answer = other.event(Side::Initiator);
+    assert!(matches!(&answer, Some(Owned::Reply { call, .. }) if *call == there), "{answer:?}");
+    // Its own does cancel.
+    other.responder.link.cancel(back, now);
+    assert_eq!(other.responder.link.calls_in_flight(), (0, 0));
+}
+
+/// A refused answer: why, whether it may be tried again, and its bytes.
+fn refused(pair: &mut Pair, token: ReplyToken, body: &[u8]) -> (Why, Option<ReplyToken>, Vec<u8>) {
+    let rejected = pair.responder.link.reply(token, Ok(Payload::from(body))).unwrap_err();
+    (rejected.why, rejected.token, rejected.answer.expect("an answer").into_bytes().to_vec())
+}
+
+#[test]
+fn m1_a_refused_answer_is_given_back() {
+    let mut pair = pair_with(|builder| builder.limits(smallest(4)).send_buffer(500));
+    let (_, token) = asked(&mut pair, Side::Initiator, secs(5));
+    let (_, other) = asked(&mut pair, Side::Initiator, secs(5));
+    let long = vec![7; 1025];
+    let (why, token, body) = refused(&mut pair, token, &long);
+    assert_eq!((why, body), (Why::TooLarge { limit: 1024 }, long));
+    let detail = Bytes::from(vec![9; MAX_ERROR_DETAIL + 1]);
+    let error = ServiceError::Application { code: 1, detail };
+    let rejected = pair.responder.link.reply(token.expect("the token"), Err(error.clone())).unwrap_err();
+    assert_eq!(rejected.answer.unwrap_err(), error);
+    assert_eq!(pair.responder.link.reply_space(), 500);
+    pair.responder.link.reply(other, Ok(Payload::from(vec![0; 1000]))).expect("taken");
+    assert_eq!(pair.responder.link.reply_space(), 0);
+    let (why, token, body) = refused(&mut pair, rejected.token.expect("the token"), b"later");
+    assert_eq!((why, &body[..]), (Why::Full, &b"later"[..]));
+    let token = token.expect("the token");
+    let now = pair.now;
+    pair.responder.link.close(now);
+    let (why, token, body) = refused(&mut pair, token, b"late");
+    assert_eq!((why, token, &body[..]), (Why::NobodyWaits, None, &b"late"[..]));
 }
 
 #[test]

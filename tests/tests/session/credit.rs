@@ -1,7 +1,7 @@
 //! M8: credit bounds what waits at the receiver; nobody who follows the rules waits for ever.
 
 use handclasp::{Limits, Message, Payload, Priority, Ready, Why};
-use handclasp_sim::raw::credit;
+use handclasp_sim::raw::{Raw, credit, frame, read_varint, varint};
 use handclasp_sim::{Owned, Pair, Side};
 use proptest::prelude::*;
 
@@ -327,4 +327,54 @@ fn m7_bulk_leaves_credit_for_what_is_urgent() {
     pair.initiator.link.send(Message::new("", vec![0; 30_000]).priority(Priority::Bulk)).expect("taken");
     pair.run();
     assert_eq!(take_events(&mut pair, Side::Responder).len(), 1);
+}
+
+/// Neither errors that came nor deadlines that passed pile up without a bound at an owner that takes no events.
+#[test]
+fn m8_failures_that_nobody_takes_count_as_calls_in_flight() {
+    for expires in [false, true] {
+        let mut raw = raw_with(Limits { max_calls: 5, ..Limits::default() });
+        raw.ready = Ready::WRITE;
+        for round in 0..5 {
+            let now = raw.now;
+            let call = raw.link.call(Message::new("s", b""), secs(1), now).expect("taken");
+            raw.act();
+            if expires {
+                raw.pass(secs(1));
+            } else {
+                raw.send(&frame(0x13, 1, [&varint(call.get())[..], &[0, 3]].concat()));
+            }
+            assert_eq!(raw.link.calls_in_flight(), (0, 0), "{round}");
+        }
+        let now = raw.now;
+        let rejected = raw.link.call(Message::new("s", b""), secs(1), now).unwrap_err();
+        assert_eq!(rejected.why, Why::TooManyCalls { limit: 5 });
+        // Each one that is taken makes room.
+        raw.ready = Ready::ALL;
+        raw.act();
+        let failed = |event: &&Owned| matches!(event, Owned::CallFailed { .. });
+        assert_eq!(raw.events.iter().filter(failed).count(), 5);
+        raw.link.call(Message::new("s", b""), secs(1), now).expect("there is room again");
+    }
+}
+
+/// What the link has granted anew for answers.
+fn granted(raw: &mut Raw) -> u64 {
+    let grants = raw.frames().into_iter().filter(|frame| frame.kind == 0x20 && frame.body[0] == 1);
+    grants.map(|frame| read_varint(&frame.body[1..]).0).sum()
+}
+
+/// What an error was charged comes back when it is taken, and not before.
+#[test]
+fn m8_the_credit_of_an_error_comes_back_with_the_event() {
+    let mut raw = raw_with(smallest(4));
+    raw.ready = Ready::WRITE;
+    let call = raw.link.call(Message::new("s", b""), secs(5), raw.now).expect("taken");
+    raw.act();
+    let detail = [&varint(call.get())[..], &[0, 8, 0, 0, 0, 1], &[0; 896]].concat();
+    raw.send(&frame(0x13, 1, detail));
+    assert_eq!(granted(&mut raw), 0);
+    raw.ready = Ready::ALL;
+    raw.act();
+    assert_eq!(granted(&mut raw), 900 + 64);
 }

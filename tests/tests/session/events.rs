@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use handclasp::{Action, Message, Payload, Phase, Ready, Reason};
+use handclasp_sim::raw::{Raw, call, frame, send};
 use handclasp_sim::{Owned, Pair, Side, config, id};
 use proptest::prelude::*;
 
-use crate::support::{SIDES, asked, secs, take_events};
+use crate::support::{SIDES, asked, just_under, millis, raw, secs, take_events};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -193,4 +194,107 @@ fn l4_a_reply_after_the_end_is_refused_and_harmless() {
     pair.responder.link.close(now);
     let rejected = pair.responder.link.reply(token, Ok(Payload::from(b"y"))).unwrap_err();
     assert_eq!(rejected.token, None);
+}
+
+/// A record torn by a stream that is full, then the end: once its owner has been told, nothing more is offered.
+#[test]
+fn l4_nothing_is_sent_behind_closed() {
+    let endings: [fn(&mut Raw); 3] =
+        [|raw| raw.link.close(raw.now), |raw| raw.send(b"no frame"), |raw| raw.send(&frame(0x42, 0, [0, 4]))];
+    for end in endings {
+        for torn in [false, true] {
+            let mut raw = raw();
+            raw.link.send(Message::new("s", vec![1; 100_000])).expect("taken");
+            if torn {
+                assert!(raw.link.transmit(raw.now).len() > 1000);
+                raw.link.transmitted(100, raw.now);
+            }
+            raw.ready.write = false;
+            end(&mut raw);
+            raw.pass(millis(999));
+            assert!(!raw.link.is_finished(), "the last bytes have a second");
+            raw.pass(millis(1));
+            assert!(raw.link.is_finished());
+            let stats = raw.link.stats();
+            for ready in [Ready::EVENTS, Ready::ALL] {
+                let action = raw.link.poll(raw.now + secs(1), ready);
+                assert!(matches!(action, Action::Timeout(None)), "{action:?} behind Closed");
+            }
+            assert_eq!(raw.link.transmit(raw.now + secs(1)), b"", "torn: {torn}");
+            assert_eq!(raw.link.stats(), stats);
+        }
+    }
+}
+
+/// Whether this is a message of this body.
+fn is_message(event: &Owned, text: &[u8]) -> bool {
+    matches!(event, Owned::Message { body, .. } if body == text)
+}
+
+/// Services that are behind do not hold the end up for longer than a drain may take.
+#[test]
+fn l4_closed_waits_for_requests_to_be_taken_and_not_for_ever() {
+    for in_time in [true, false] {
+        let mut raw = raw();
+        raw.ready.requests = false;
+        raw.send(&[send("s", b"1"), send("s", b"2"), send("s", b"3")].concat());
+        raw.link.transport_failed(raw.now);
+        raw.pass(just_under(secs(5)));
+        assert!(!raw.link.is_finished() && raw.events.is_empty(), "{:?}", raw.events);
+        if in_time {
+            raw.ready.requests = true;
+            raw.act();
+        } else {
+            raw.pass(millis(1));
+            // Not a word of them behind the end.
+            raw.ready.requests = true;
+            raw.pass(secs(1));
+        }
+        let came = raw.events.len() - 1;
+        assert_eq!(came, if in_time { 3 } else { 0 });
+        let right = raw.events.iter().zip([b"1", b"2", b"3"]).take(came);
+        assert!(right.into_iter().all(|(event, text)| is_message(event, text)), "{:?}", raw.events);
+        match raw.events.last() {
+            Some(Owned::Closed(closed)) => {
+                assert_eq!((&closed.reason, closed.untaken), (&Reason::Transport, 3 - came));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The same at the end of a goodbye, where the stream is still there.
+#[test]
+fn l3_a_goodbye_ends_in_time_with_requests_untaken_and_counts_them() {
+    let mut pair = Pair::established();
+    pair.responder.ready.requests = false;
+    for _ in 0..4 {
+        pair.initiator.link.send(Message::new("s", b"x")).expect("taken");
+    }
+    let now = pair.now;
+    pair.initiator.link.goodbye(0, "", now);
+    pair.run();
+    assert_eq!(pair.closed(Side::Initiator).untaken, 0);
+    pair.pass(secs(5));
+    let events = take_events(&mut pair, Side::Responder);
+    match &events[..] {
+        [Owned::Draining { .. }, Owned::Closed(closed)] => {
+            assert_eq!((closed.reason.name(), closed.untaken), ("goodbye", 4));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn l3_once_its_owner_has_closed_it_a_link_gives_no_message_out_and_says_how_many_came() {
+    let mut raw = raw();
+    raw.ready = Ready::WRITE;
+    raw.send(&[send("s", b"1"), call(1, 5000, "s", b"2")].concat());
+    raw.link.close(raw.now);
+    raw.ready = Ready::ALL;
+    raw.act();
+    match &raw.events[..] {
+        [Owned::Closed(closed)] => assert_eq!((&closed.reason, closed.untaken), (&Reason::Dropped, 2)),
+        other => panic!("{other:?}"),
+    }
 }

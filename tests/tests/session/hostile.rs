@@ -1,10 +1,10 @@
 //! M9: whatever an authenticated peer sends, the link passes over it or ends for the right reason and says so.
 
-use handclasp::{By, Limits, Message, Payload, Phase, Ready, Reason, ServiceError};
-use handclasp_sim::Owned;
+use handclasp::{By, Limits, Message, Padding, Payload, Phase, Ready, Reason, ServiceError};
 use handclasp_sim::raw::{Raw, call, credit, frame, read_varint, reply, send, varint};
+use handclasp_sim::{Owned, Side};
 
-use crate::support::{ended, raw, raw_config, raw_with, secs, smallest};
+use crate::support::{SIDES, asked, ended, pair_with, raw, raw_config, raw_with, secs, smallest};
 
 /// Sends `records` to a fresh link; its end, and the reason that its CLOSE gave.
 fn end_of(mut raw: Raw, records: &[Vec<u8>]) -> (Option<Reason>, Option<u16>) {
@@ -402,4 +402,29 @@ fn m9_pings_are_answered_once_a_record_however_many_come() {
     let pongs: Vec<_> = raw.frames().into_iter().filter(|frame| frame.kind == 0x31).collect();
     assert_eq!(pongs.len(), 1);
     assert_eq!(pongs[0].body, 999_u64.to_be_bytes());
+}
+
+/// A call given up and the end of a drain in one record, under padding that fills it: the peer finds nothing to object to.
+#[test]
+fn m9_padding_with_cancel_and_close_keeps_to_a_record() {
+    for (record, block) in [(4096, 4096), (16_640, 16_640), (65_519, 65_519), (16_640, u16::MAX)] {
+        let limits = Limits { max_record: record, ..Limits::default() };
+        let mut pair = pair_with(|builder| builder.limits(limits).padding(Padding::Block(block)));
+        let (call, _token) = asked(&mut pair, Side::Initiator, secs(5));
+        let now = pair.now;
+        pair.responder.link.goodbye(0, &"bye".repeat(80), now);
+        pair.run();
+        let before = pair.initiator.link.stats().records_sealed;
+        pair.initiator.link.cancel(call, now);
+        pair.run();
+        assert_eq!(pair.initiator.link.stats().records_sealed, before + 1, "CANCEL and CLOSE go together");
+        for side in SIDES {
+            let closed = pair.closed(side);
+            assert_eq!(
+                (closed.reason.name(), closed.untaken),
+                ("goodbye", 0),
+                "{side:?}, records of {record}"
+            );
+        }
+    }
 }

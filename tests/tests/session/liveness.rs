@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use handclasp::{By, Limits, Message, Payload, Phase, Ready, Reason, Timing};
-use handclasp_sim::raw::{Raw, call, frame, send};
+use handclasp_sim::raw::{Raw, call, frame, reply, send};
 use handclasp_sim::{Owned, Pair, Side};
 
 use crate::support::{
@@ -230,6 +230,43 @@ fn l2_one_byte_is_progress() {
     assert!(!raw.link.transmit(raw.now).is_empty());
     raw.pass(secs(8));
     assert_eq!(ended(&raw), Some(&Reason::WriteStalled));
+}
+
+/// The owner asks the socket to wake it, and tries nothing meanwhile.
+#[test]
+fn l2_a_stall_needs_nobody_to_try_whatever_was_taken_before() {
+    let timing = Timing { stall: secs(8), ..Timing::default() };
+    for partly in [false, true] {
+        let mut raw = Raw::dialling(&raw_config(|builder| builder.timing(timing.clone())));
+        raw.ready.write = false;
+        raw.link.send(Message::new("s", vec![0; 100_000])).expect("taken");
+        if partly {
+            assert!(raw.link.transmit(raw.now).len() > 100);
+            raw.now = raw.now + secs(6);
+            raw.link.transmitted(100, raw.now);
+            // The time runs from the last bytes taken, not from when the link is next asked.
+            raw.now = raw.now + secs(5);
+            raw.pass(millis(2999));
+        } else {
+            raw.pass(millis(7999));
+        }
+        assert_eq!(ended(&raw), None);
+        raw.pass(millis(1));
+        assert_eq!(ended(&raw), Some(&Reason::WriteStalled), "partly taken: {partly}");
+        assert!(raw.link.is_finished());
+    }
+}
+
+#[test]
+fn l6_the_shortest_idle_time_with_a_call_under_way_comes_to_rest() {
+    let timing = Timing { ephemeral: Some(millis(1)), ..Timing::default() };
+    let mut raw = Raw::dialling(&raw_config(|builder| builder.timing(timing.clone())));
+    let call = raw.link.call(Message::new("s", b""), secs(5), raw.now).expect("taken");
+    raw.pass(millis(50));
+    assert_eq!((ended(&raw), raw.link.phase()), (None, Phase::Established));
+    raw.send(&reply(call.get(), b""));
+    raw.pass(millis(3));
+    assert_eq!(raw.link.phase(), Phase::Draining);
 }
 
 fn ephemeral(change: impl Fn(Timing) -> Timing) -> Pair {

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use handclasp::crypto::SuiteSet;
 use handclasp::wire::{Malformed, hello};
-use handclasp::{By, Message, Phase, Reason, Refusal, Retry, VersionRange, Violation};
+use handclasp::{
+    Action, By, CallError, Event, Message, Payload, Phase, Ready, Reason, Refusal, Retry, ServiceError,
+    VersionRange, Violation,
+};
 use handclasp_sim::raw::frame;
 use handclasp_sim::{Owned, Pair, Side, id};
 
-use crate::support::{ended, raw};
+use crate::support::{asked, ended, raw};
 
 const DOCUMENT: &str = include_str!("../../../docs/wire.md");
 
@@ -236,4 +240,45 @@ fn l5_the_end_of_the_stream_behind_close_is_clean_even_with_own_work_to_finish()
     raw.pass(Duration::from_secs(6));
     assert_eq!(ended(&raw), Some(&Reason::Goodbye { code: 0, detail: String::new() }));
     assert!(raw.link.is_finished());
+}
+
+/// Links, events and errors are logged with `Debug`: what people say to each other does not belong there.
+#[test]
+fn o2_no_debug_text_shows_a_body() {
+    const BODY: &[u8] = b"a body that nobody should read in a log";
+    let shows = |text: &dyn std::fmt::Debug| {
+        let text = format!("{text:?}");
+        let numbers = format!("{:?}", &BODY[2..12]);
+        text.contains("nobody") || text.contains(numbers.trim_matches(['[', ']']))
+    };
+    assert!(shows(&BODY) && shows(&Bytes::from_static(BODY)), "the check can fail");
+    let application = || ServiceError::Application { code: 3, detail: Bytes::from_static(BODY) };
+    for payload in [Payload::Borrowed(BODY), Payload::Owned(Bytes::from_static(BODY))] {
+        assert!(!shows(&payload) && !shows(&Message::new("s", payload.clone())), "{payload:?}");
+    }
+    assert!(!shows(&application()) && !shows(&CallError::Service(application())));
+    let mut pair = Pair::established();
+    let (_, token) = asked(&mut pair, Side::Initiator, Duration::from_secs(5));
+    pair.initiator.link.send(Message::new("s", BODY)).expect("taken");
+    assert!(!shows(&pair.initiator.link));
+    pair.act(Side::Initiator);
+    let bytes: Vec<u8> = pair.initiator.pipe.bytes.drain(..).collect();
+    let (link, now) = (&mut pair.responder.link, pair.now);
+    link.recv_space()[..bytes.len()].copy_from_slice(&bytes);
+    link.received(bytes.len(), now);
+    match link.poll(now, Ready::ALL) {
+        Action::Event(event @ Event::Message(_)) => assert!(!shows(&event), "{event:?}"),
+        other => panic!("{other:?}"),
+    }
+    link.close(now);
+    let rejected = link.reply(token, Err(application())).unwrap_err();
+    assert!(!shows(&rejected), "{rejected:?}");
+    let (link, now) = (&mut pair.initiator.link, pair.now);
+    link.send(Message::new("s", BODY)).expect("taken");
+    link.close(now);
+    let rejected = link.send(Message::new("s", BODY)).unwrap_err();
+    assert!(!shows(&rejected), "{rejected:?}");
+    let unsent = link.take_unsent().expect("given back");
+    assert_eq!(unsent.body, BODY);
+    assert!(!shows(&unsent), "{unsent:?}");
 }
