@@ -70,7 +70,7 @@ pub fn pump<E>(
     let mut budget = BUDGET;
     loop {
         let deadline = loop {
-            match link.poll(now, taking.ready(writable)) {
+            match link.poll(now, taking.ready(writable && budget > 0)) {
                 Action::Event(event) => taking = deliver(event),
                 Action::Send => match write(context, link.transmit(now)) {
                     Poll::Pending => writable = false,
@@ -89,20 +89,21 @@ pub fn pump<E>(
                 Action::Timeout(deadline) => break deadline,
             }
         };
-        let space = link.recv_space();
-        let more = readable && !space.is_empty() && budget > 0;
-        if let Some(error) = broken.take_if(|_| !more) {
-            link.transport_failed(now);
-            return Err(error);
-        }
         if link.is_finished() {
             return Ok(Pumped::Finished);
         }
         if budget == 0 {
+            // A stream that is broken says so again in the next step.
             return Ok(Pumped::Busy);
         }
-        if !more {
-            return Ok(Pumped::Idle { deadline });
+        if !readable || link.recv_space().is_empty() {
+            return match broken {
+                Some(error) => {
+                    link.transport_failed(now);
+                    Err(error)
+                }
+                None => Ok(Pumped::Idle { deadline }),
+            };
         }
         match read(context, link.recv_space()) {
             Poll::Pending => readable = false,

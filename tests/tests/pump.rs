@@ -84,7 +84,7 @@ fn raw() -> Raw {
 /// Steps until the link is over; the steps' errors, and the end. Fails if the link does not get there.
 fn end(raw: &mut Raw, stream: &mut Stream) -> (Vec<&'static str>, Reason, By) {
     let mut errors = Vec::new();
-    for _ in 0..10 {
+    for _ in 0..100 {
         match step(&mut raw.link, raw.now, stream, Taking::Everything, &mut raw.events) {
             Ok(Pumped::Finished) => match raw.events.last() {
                 Some(Owned::Closed(closed)) => return (errors, closed.reason.clone(), closed.by),

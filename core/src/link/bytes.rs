@@ -148,8 +148,10 @@ impl ByteQueue {
     pub(super) fn remove(&mut self, before: usize, count: usize) {
         let from = (self.head + before).min(self.bytes.len());
         self.bytes.drain(from..from.saturating_add(count).min(self.bytes.len()));
+        self.pop(0);
     }
 
+    /// Takes `count` bytes off the front; forgets those that are gone once none is left.
     pub(super) fn pop(&mut self, count: usize) {
         self.head += count;
         if self.head >= self.bytes.len() {

@@ -244,7 +244,7 @@ impl Link {
                 if let Some(session) = &mut self.session {
                     // What is left of the last words would follow a torn record.
                     session.outbound = Outbound::Over;
-                    ending.closed.untaken = session.requests.len();
+                    ending.closed.untaken += session.requests.len();
                     session.requests = inbox::Inbox::default();
                 }
                 Some(E::Closed(&ending.closed))

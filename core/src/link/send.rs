@@ -178,7 +178,7 @@ impl Session {
         if let Some(status) = self.control.status.take() {
             FrameWriter::new(out).raw(&status);
         }
-        // What has to stand last goes behind the padding, which hides its length too.
+        // What has to stand last goes behind the padding, which hides its length too; a STATUS stands first.
         let mut last = Vec::new();
         let mut writer = FrameWriter::new(&mut last);
         let mut rekeys = false;
@@ -194,7 +194,7 @@ impl Session {
             end => {
                 match &end {
                     Outbound::Close(why) => writer.close(|out| reason::emit(why, out)),
-                    Outbound::Refusal(status) => writer.raw(status),
+                    Outbound::Refusal(status) => FrameWriter::new(out).raw(status),
                     Outbound::Open | Outbound::Over => {}
                 }
                 // It keeps to what a peer takes before limits are agreed.

@@ -1,4 +1,4 @@
-//! The phases of a link, and every change of phase. What changes the phase also sets the phase's deadlines and queues its event.
+//! Every change of phase. What changes the phase also sets its deadlines and queues its event.
 //!
 //! ```text
 //!  initiator                                   responder
@@ -184,15 +184,16 @@ impl Link {
         self.timers.stop_all();
         self.recv.clear();
         self.handshake = None;
-        let mut unsent = 0;
+        let (mut unsent, mut untaken) = (0, 0);
         if let Some(session) = &mut self.session {
             while let Some(call) = session.pending.pop() {
                 let error = CallError::LinkClosed { reason: why.clone(), executed: call.executed() };
                 session.fail(call.id, error, None);
             }
             session.drop_inbound();
-            if by == By::Local && !is_orderly(&why) {
-                // The owner has no use for the peer any more, or has caught it at a breach.
+            if by == By::Local && matches!(why, Reason::Dropped | Reason::Revoked) {
+                // The owner has no use for the peer any more.
+                untaken = session.requests.len();
                 session.requests = Inbox::default();
             }
             unsent = session.lanes.unsent();
@@ -212,7 +213,7 @@ impl Link {
             self.config.note_failure();
         }
         let closed =
-            Closed { reason: why, by, phase, peer: self.proved, claimed: self.claimed, unsent, untaken: 0 };
+            Closed { reason: why, by, phase, peer: self.proved, claimed: self.claimed, unsent, untaken };
         self.ending = Some(Box::new(Ending { closed, flushed: by == By::Transport, waited: false }));
     }
 }
