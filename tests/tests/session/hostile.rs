@@ -417,7 +417,7 @@ fn m9_padding_with_cancel_and_close_keeps_to_a_record() {
         let before = pair.initiator.link.stats().records_sealed;
         pair.initiator.link.cancel(call, now);
         pair.run();
-        assert_eq!(pair.initiator.link.stats().records_sealed, before + 1, "CANCEL and CLOSE go together");
+        assert_eq!(pair.initiator.link.stats().records_sealed, before + 1, "one record says it all");
         for side in SIDES {
             let closed = pair.closed(side);
             assert_eq!(
