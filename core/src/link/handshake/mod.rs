@@ -129,7 +129,7 @@ impl Link {
                 out.extend_from_slice(&message);
             }
             Err(error) => {
-                self.refuse_in_clear(CleartextRefusal::KeyExchangeFailed, key_exchange_failure(error));
+                self.fail_key_exchange(error);
             }
         }
     }
@@ -188,7 +188,7 @@ impl Link {
             read = noise.read_message(provider, message, &mut payload);
         }
         if let Err(error) = read {
-            return self.refuse_in_clear(CleartextRefusal::KeyExchangeFailed, key_exchange_failure(error));
+            return self.fail_key_exchange(error);
         }
         if handshake.role == Role::Responder {
             self.write_key_exchange();
@@ -201,7 +201,7 @@ impl Link {
         let Some(noise) = handshake.noise.take() else { return };
         match noise.split(&*self.config.provider) {
             Ok(channel) => handshake.channel = Some(channel),
-            Err(error) => return self.end(key_exchange_failure(error), By::Local),
+            Err(error) => return self.fail_key_exchange(error),
         }
         self.enter_step(Phase::Authentication);
         if self.handshake.as_ref().is_some_and(|handshake| handshake.role == Role::Responder) {
@@ -384,6 +384,17 @@ impl Link {
         }
     }
 
+    /// Ends the handshake because a step of the key exchange failed. Messages have been checked for their length, so all but what a
+    /// peer can bring about is the own provider's fault.
+    fn fail_key_exchange(&mut self, error: CryptoError) {
+        match error {
+            CryptoError::BadTag | CryptoError::ZeroSharedSecret => {
+                self.refuse_in_clear(CleartextRefusal::KeyExchangeFailed, Reason::KeyExchangeFailed);
+            }
+            _ => self.end(Reason::ProviderFailed, By::Local),
+        }
+    }
+
     /// Ends the handshake with a hint in the clear.
     pub(super) fn refuse_in_clear(&mut self, refusal: CleartextRefusal, why: Reason) {
         self.send.out().extend_from_slice(&refusal.emit());
@@ -394,14 +405,4 @@ impl Link {
 /// A length on the wire. What it counts is far below 65 536: network ids, hellos and handshake messages have their limits.
 fn length_field(length: usize) -> [u8; 2] {
     u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes()
-}
-
-/// Why a step of the key exchange failed, as the link's reason.
-fn key_exchange_failure(error: CryptoError) -> Reason {
-    match error {
-        CryptoError::BadTag | CryptoError::ZeroSharedSecret | CryptoError::BadLength => {
-            Reason::KeyExchangeFailed
-        }
-        _ => Reason::ProviderFailed,
-    }
 }
