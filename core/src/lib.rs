@@ -12,17 +12,17 @@
 //! use std::io::{ErrorKind, Read, Write};
 //! use std::{error::Error, net::TcpStream, sync::Arc, time::Duration};
 //!
+//! const WAIT: Duration = Duration::from_secs(5);
+//!
 //! fn ask(address: &str, config: &Arc<Config>, peer: NodeId, seed: &Seed) -> Result<String, Box<dyn Error>> {
 //!     let (mut stream, start) = (TcpStream::connect(address)?, std::time::Instant::now());
-//!     stream.set_write_timeout(Some(Duration::from_secs(30)))?; // a peer that takes nothing is an error
+//!     stream.set_write_timeout(Some(WAIT))?; // a peer that takes nothing is an error
 //!     let now = || Instant::ZERO + start.elapsed();
 //!     let mut link = Link::initiator(config, Dial::to(peer), seed, now());
 //!     let mut answer = None;
 //!     loop {
 //!         match link.poll(now(), Ready::ALL) {
-//!             Action::Event(Event::Established(_)) => {
-//!                 link.call(Message::new("greet", "world"), Duration::from_secs(5), now()).map_err(|no| no.why)?;
-//!             }
+//!             Action::Event(Event::Established(_)) => drop(link.call(Message::new("greet", "world"), WAIT, now())?),
 //!             Action::Event(Event::Reply { body, .. }) => {
 //!                 answer = Some(String::from_utf8(body.to_vec())?);
 //!                 link.goodbye(0, "thank you", now());
