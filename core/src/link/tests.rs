@@ -241,3 +241,18 @@ fn m8_nothing_is_held_of_what_was_sent_once_the_rest_is_given_up() {
     assert_eq!(a.queued(), 0);
     assert!(held(&a) <= empty + 100, "{} where {empty} is nothing", held(&a));
 }
+
+#[cfg(feature = "key-log")]
+#[test]
+fn k7_the_key_log_is_the_same_on_both_sides_and_shows_nothing_by_itself() {
+    let (a, b, _) = pair();
+    let (a, b) = (a.key_log().unwrap(), b.key_log().unwrap());
+    assert_eq!(a.handshake_hash, b.handshake_hash);
+    for (ours, theirs) in a.traffic_keys.iter().zip(&b.traffic_keys) {
+        assert_eq!(ours.expose(), theirs.expose());
+    }
+    assert_ne!(a.traffic_keys[0].expose(), a.traffic_keys[1].expose());
+    let shown = alloc::format!("{a:?}");
+    let first = alloc::format!("{:?}", &a.traffic_keys[0].expose()[..4]);
+    assert!(!shown.contains(first.trim_matches(['[', ']'])), "{shown}");
+}
