@@ -12,7 +12,7 @@ use crate::stream::{LINGER, wind_down};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Tells everyone who waits, ends the handlers, and closes the stream so that the last bytes arrive.
-    pub(super) async fn finish(mut self, closed: Closed) {
+    pub(super) async fn finish(&mut self, closed: Closed) {
         let _ = self.shared.why.set(closed.reason.clone());
         self.shared.enter(State::Closed);
         let mut unsent = self.leftover(&closed.reason);

@@ -106,9 +106,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     /// Runs the link to its end.
-    pub(crate) async fn run(mut self) {
+    ///
+    /// In a box, and the end in one of its own: a future that held either would hold it twice, all the time that the link is idle.
+    pub(crate) async fn run(mut self: Box<Self>) {
         let closed = std::future::poll_fn(|context| self.poll(context)).await;
-        self.finish(closed).await;
+        Box::pin(self.finish(closed)).await;
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Closed> {

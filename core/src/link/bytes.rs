@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-/// What a receive buffer starts with.
-const FIRST: usize = 1024;
+/// What a receive buffer starts with: an idle link holds no more.
+const FIRST: usize = 256;
 
 /// Received bytes, opened in place. It grows only when bytes have filled it, never because a length field says so.
 #[derive(Debug, Default)]
