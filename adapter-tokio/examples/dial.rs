@@ -54,7 +54,9 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let mut builder = Config::builder(key, incarnation()).trust(Trust::listed([id])).name("dial@example");
     if let Some(path) = &arguments.secret_file {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        builder = builder.cluster_secret(ClusterSecret::new(text.trim())?);
+        let secret =
+            ClusterSecret::new(text.trim()).map_err(|error| format!("{}: {error}", path.display()))?;
+        builder = builder.cluster_secret(secret);
     }
     let config = builder.build()?;
 
@@ -67,7 +69,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     println!(
         "answered:    {} ({}), version {}, in {:.1?}",
         peer.id,
-        peer.name().unwrap_or("without a name"),
+        peer.name().unwrap_or("without a name").escape_debug(),
         peer.version(),
         start.elapsed()
     );

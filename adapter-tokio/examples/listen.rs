@@ -55,7 +55,9 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let mut secret_option = String::new();
     if let Some(path) = &arguments.secret_file {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        builder = builder.cluster_secret(ClusterSecret::new(text.trim())?);
+        let secret =
+            ClusterSecret::new(text.trim()).map_err(|error| format!("{}: {error}", path.display()))?;
+        builder = builder.cluster_secret(secret);
         secret_option = format!(" --secret-file {}", path.display());
     }
     let config = builder.build()?;
@@ -118,7 +120,7 @@ fn greet(link: &Link) {
         "{} is {} ({}), version {}",
         peer.id.fingerprint(),
         peer.id,
-        peer.name().unwrap_or("without a name"),
+        peer.name().unwrap_or("without a name").escape_debug(),
         peer.version()
     );
 }

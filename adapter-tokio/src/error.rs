@@ -49,6 +49,10 @@ impl fmt::Display for ConnectError {
             Self::Closed(closed) => {
                 write!(f, "no link: {closed}")?;
                 match closed.reason.retry() {
+                    // It came in the clear, so it is no proof; but most likely the two sides are set up differently.
+                    _ if matches!(closed.reason, Reason::KeyExchangeFailed | Reason::UnsupportedSuite { .. }) => {
+                        f.write_str("; compare the settings of both sides, then try again")
+                    }
                     Retry::Never => f.write_str("; trying again changes nothing"),
                     Retry::Later(Some(after)) => write!(f, "; try again after {after:?}"),
                     Retry::Later(None) => f.write_str("; try again later"),

@@ -57,6 +57,11 @@ fn begin<T>(call: impl FnOnce() -> BoxFuture<T>, context: &mut Context<'_>) -> R
 }
 
 impl Server {
+    /// Whether answers wait for room in the link.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Whether messages and calls may come.
     pub(crate) fn is_ready(&self) -> bool {
         self.behind.is_none()

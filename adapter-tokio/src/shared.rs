@@ -105,6 +105,19 @@ impl Batch {
         Some((entry.job, charge(entry.service_len, entry.body_len)))
     }
 
+    /// Takes over the messages of `later`, behind its own.
+    fn append(&mut self, later: &mut Self) {
+        if later.is_empty() {
+            return;
+        }
+        self.small.drain(..self.at);
+        self.at = 0;
+        self.small.extend_from_slice(later.small.get(later.at..).unwrap_or_default());
+        later.small.clear();
+        later.at = 0;
+        self.entries.append(&mut later.entries);
+    }
+
     /// When the first of its calls runs out of time.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let deadlines = self.entries.iter().filter_map(|entry| match entry.job {
@@ -285,12 +298,15 @@ impl Shared {
         Some(std::mem::take(&mut *lock(&self.control)))
     }
 
-    /// Exchanges the task's empty batches for what has been queued.
+    /// Moves what has been queued to the task's batches: all of it, so that the task knows every deadline. Both together keep to the room
+    /// that there is.
     pub(crate) fn take(&self, batches: &mut [Batch; LANES]) {
         let mut queue = lock(&self.queue);
         for (queued, batch) in queue.lanes.iter_mut().zip(batches) {
-            if batch.is_empty() && !queued.is_empty() {
+            if batch.is_empty() {
                 std::mem::swap(queued, batch);
+            } else {
+                batch.append(queued);
             }
         }
     }
@@ -300,11 +316,10 @@ impl Shared {
         self.space[priority as usize].add_permits(cost);
     }
 
-    /// Registers the task's waker, unless there is something to do that it could do now. `batches` are what it holds already.
-    pub(crate) fn sleep(&self, batches: &[Batch; LANES], waker: &Waker) -> bool {
+    /// Registers the task's waker, unless there is something for it to take.
+    pub(crate) fn sleep(&self, waker: &Waker) -> bool {
         let mut queue = lock(&self.queue);
-        let more =
-            queue.lanes.iter().zip(batches).any(|(queued, batch)| batch.is_empty() && !queued.is_empty());
+        let more = queue.lanes.iter().any(|queued| !queued.is_empty());
         if more || self.attention.load(Ordering::Acquire) {
             return false;
         }

@@ -176,7 +176,8 @@ impl fmt::Display for Reason {
         match self {
             Self::Goodbye { code: 0, detail } if detail.is_empty() => f.write_str("goodbye"),
             Self::Goodbye { code, detail } if detail.is_empty() => write!(f, "goodbye (code {code})"),
-            Self::Goodbye { code, detail } => write!(f, "goodbye (code {code}): {detail}"),
+            // The peer's words: what they hold must not act on a terminal.
+            Self::Goodbye { code, detail } => write!(f, "goodbye (code {code}): {}", detail.escape_debug()),
             Self::Idle => f.write_str("no application traffic for the link's idle time"),
             Self::Superseded => f.write_str("a newer link to the same peer took over"),
             Self::Revoked => f.write_str("trust in the peer was withdrawn"),
@@ -199,7 +200,7 @@ impl fmt::Display for Reason {
             }
             Self::UnsupportedSuite { theirs } => write!(
                 f,
-                "no common suite (the peer has {theirs:?}): is a cluster secret set on one side only?"
+                "no common suite (the peer has {theirs}): is a cluster secret set on one side only?"
             ),
             Self::KeyExchangeFailed => f.write_str(
                 "the key exchange failed: another cluster secret, another network id, or an edit on the way",
@@ -345,7 +346,7 @@ impl fmt::Display for ServiceError {
             Self::Overloaded => f.write_str("the peer serves as many calls as it can"),
             Self::DeadlineExceeded => f.write_str("the call's time was over"),
             Self::Cancelled => f.write_str("the peer gave the call up"),
-            Self::TooLarge { limit } => write!(f, "the answer was longer than {limit} bytes"),
+            Self::TooLarge { limit } => write!(f, "longer than the {limit} bytes that the other side takes"),
             Self::Application { code, .. } => write!(f, "application error {code}"),
             Self::Other { code } => write!(f, "error {code}, unknown to this version"),
         }

@@ -12,7 +12,11 @@ use crate::stream::{LINGER, wind_down};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Tells everyone who waits, ends the handlers, and closes the stream so that the last bytes arrive.
-    pub(super) async fn finish(&mut self, closed: Closed) {
+    pub(super) async fn finish(&mut self, mut closed: Closed) {
+        if let Some(report) = self.report.take() {
+            // A handshake that failed: what is left is between the task and the stream.
+            report(Err(closed.clone()));
+        }
         let _ = self.shared.why.set(closed.reason.clone());
         self.shared.enter(State::Closed);
         let mut unsent = self.leftover(&closed.reason);
@@ -25,14 +29,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let (name, code) = (reason.name(), reason.code());
         info!(reason = name, code, %by, %phase, claimed = closed.claimed.map(field::display), "closed");
         let stats = self.link.stats();
-        unsent.splice(0..0, self.link.take_unsent());
-        let (end, error) = (closed.clone(), self.error.take());
-        self.shared.finish(End { closed: end, stats, error, unsent: Mutex::new(unsent) });
-        if let Some(report) = self.report.take() {
-            report(Err(closed));
-        }
+        unsent.splice(0..0, std::iter::from_fn(|| self.link.take_unsent()));
+        // Order is kept within a priority: what the link had comes before what it was still to get.
+        unsent.sort_by_key(|message| message.priority);
+        closed.unsent = unsent.len();
+        let error = self.error.take();
+        self.shared.finish(End { closed, stats, error, unsent: Mutex::new(unsent) });
     }
+}
 
+impl<S> Driver<S> {
     /// What was queued and never reached the machine: calls fail, messages go back.
     fn leftover(&mut self, why: &Reason) -> Vec<Unsent> {
         let mut unsent = Vec::new();
@@ -65,7 +71,12 @@ impl<S> Drop for Driver<S> {
         let peer = self.link.peer().map(|peer| peer.id);
         let closed = Closed::new(Reason::Dropped, By::Local, self.link.phase(), peer);
         self.shared.enter(State::Closed);
+        drop(self.leftover(&Reason::Dropped));
         let (stats, error) = (self.link.stats(), self.error.take());
-        self.shared.finish(End { closed, stats, error, unsent: Mutex::default() });
+        let report = self.report.take();
+        self.shared.finish(End { closed: closed.clone(), stats, error, unsent: Mutex::default() });
+        if let Some(report) = report {
+            report(Err(closed));
+        }
     }
 }

@@ -124,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     return Poll::Ready(closed);
                 }
             }
-            if self.shared.sleep(&self.batches, context.waker()) && self.arm(now, context) {
+            if self.shared.sleep(context.waker()) && self.arm(now, context) {
                 return Poll::Pending;
             }
         }
@@ -167,7 +167,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         self.measure();
         again |= self.flush(context);
-        again || (self.link.send_space() > 0 && self.may_queue())
+        again
+            || (self.link.reply_space() > 0 && self.server.has_waiting())
+            || (self.link.send_space() > 0 && self.may_queue())
     }
 
     /// Deadlines of what this side holds itself.

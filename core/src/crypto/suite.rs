@@ -114,6 +114,17 @@ impl SuiteSet {
     }
 }
 
+impl fmt::Display for SuiteSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for suite in Suite::ALL.into_iter().filter(|suite| self.contains(*suite)) {
+            write!(f, "{separator}{suite}")?;
+            separator = ", ";
+        }
+        if separator.is_empty() { write!(f, "none that this side knows") } else { Ok(()) }
+    }
+}
+
 impl fmt::Debug for SuiteSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SuiteSet({:#06x})", self.0)

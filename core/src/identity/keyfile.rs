@@ -218,6 +218,9 @@ impl fmt::Display for KeyFileError {
             Self::NoKey => f.write_str("the key file holds no key"),
             Self::SeveralKeys => f.write_str("the key file holds more than one key"),
             Self::BadKey(error) => write!(f, "the key in the key file {error}"),
+            Self::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                f.write_str("the folder of the key file does not exist: make it first")
+            }
             Self::Io(error) => write!(f, "the key file cannot be used: {error}"),
         }
     }

@@ -33,7 +33,7 @@ impl fmt::Display for TextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WrongPrefix { expected } => write!(f, "does not begin with {expected}1"),
-            Self::BadCharacter => f.write_str("has a character that no key has"),
+            Self::BadCharacter => f.write_str("has a character that such a text never has"),
             Self::MixedCase => f.write_str("mixes capital and small letters"),
             Self::BadChecksum => f.write_str("is mistyped or cut off: the checksum does not match"),
             Self::WrongLength => f.write_str("does not hold exactly 32 bytes"),

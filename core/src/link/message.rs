@@ -117,6 +117,12 @@ impl From<Bytes> for Payload<'_> {
     }
 }
 
+impl From<alloc::string::String> for Payload<'_> {
+    fn from(text: alloc::string::String) -> Self {
+        Self::Owned(text.into())
+    }
+}
+
 impl From<alloc::vec::Vec<u8>> for Payload<'_> {
     fn from(bytes: alloc::vec::Vec<u8>) -> Self {
         Self::Owned(bytes.into())
