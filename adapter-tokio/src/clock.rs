@@ -37,7 +37,8 @@ pub fn random_seed() -> Seed {
     Seed::new(*bytes)
 }
 
-/// A random number for [`Config::builder`](handclasp::Config::builder): draw it once at the start of the process.
+/// A random number for [`Config::builder`](handclasp::Config::builder): draw it once at the start of the
+/// process.
 ///
 /// # Panics
 /// As [`random_seed`].
@@ -47,8 +48,8 @@ pub fn incarnation() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// The next link sequence of this process. Peers only compare numbers of one incarnation, so one counter for all nodes of
-/// a process serves: each node's links still get growing numbers.
+/// The next link sequence of this process. Peers only compare numbers of one incarnation, so one counter for
+/// all nodes of a process serves: each node's links still get growing numbers.
 pub(crate) fn next_sequence() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)

@@ -19,9 +19,9 @@ use crate::shared::Shared;
 
 /// Dials `address` over TCP and establishes a link with whom `dial` names.
 ///
-/// Connecting and the handshake together have the [handshake's time](handclasp::Timing::handshake), 30 s by default. Of several addresses that a
-/// name has, each is tried. A dial without a link sequence gets the next one of this process. Cancel-safe: dropping the future gives
-/// the dial up.
+/// Connecting and the handshake together have the [handshake's time](handclasp::Timing::handshake), 30 s by
+/// default. Of several addresses that a name has, each is tried. A dial without a link sequence gets the next
+/// one of this process. Cancel-safe: dropping the future gives the dial up.
 ///
 /// # Errors
 /// [`ConnectError`] says how far it came, why it ended, and whether trying again can help.
@@ -50,8 +50,8 @@ pub async fn connect(
     }
 }
 
-/// Establishes a link over `stream`, as the side that opened it. The stream must be reliable and ordered: a Unix socket,
-/// an in-memory pipe, TLS, a QUIC stream. Cancel-safe: dropping the future gives the stream up.
+/// Establishes a link over `stream`, as the side that opened it. The stream must be reliable and ordered: a
+/// Unix socket, an in-memory pipe, TLS, a QUIC stream. Cancel-safe: dropping the future gives the stream up.
 ///
 /// # Errors
 /// How the handshake ended.

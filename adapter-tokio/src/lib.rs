@@ -27,16 +27,19 @@
 //! # }
 //! ```
 //!
-//! - [`connect`] and [`Listener`] make links over TCP, [`connect_over`] and [`accept_over`] over any other stream.
+//! - [`connect`] and [`Listener`] make links over TCP, [`connect_over`] and [`accept_over`] over any other
+//!   stream.
 //! - [`Link`] is the handle: send, call, goodbye.
 //! - [`Services`] is what this side offers, to whom.
 //!
-//! The protocol is in the crate `handclasp`, which has no sockets, clock or randomness; this crate adds them, and nothing else.
+//! The protocol is in the crate `handclasp`, which has no sockets, clock or randomness; this crate adds them,
+//! and nothing else.
 //!
 //! # Tracing
-//! Each link has a span `link` with `peer` (the id, once proved), `direction` and `remote`. Events in it: `established` with `version`, `name` and `suite`;
-//! `closed` with `reason` (the stable name), `code` (the stable number), `by`, `phase` and `claimed` (the id that a refused peer claimed). There
-//! is no event for a message that goes well, and nothing secret in any.
+//! Each link has a span `link` with `peer` (the id, once proved), `direction` and `remote`. Events in it:
+//! `established` with `version`, `name` and `suite`; `closed` with `reason` (the stable name), `code` (the
+//! stable number), `by`, `phase` and `claimed` (the id that a refused peer claimed). There is no event for a
+//! message that goes well, and nothing secret in any.
 #![forbid(unsafe_code)]
 
 mod clock;

@@ -22,11 +22,12 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A handle to an established link. Clones are handles to the same link.
 ///
-/// The link is owned by a task of its own, which alone reads and writes the stream; handles give it commands through a bounded queue. So every
-/// future of a handle can be dropped at any time without harm to the link, and what that means for its own work is said with each.
+/// The link is owned by a task of its own, which alone reads and writes the stream; handles give it commands
+/// through a bounded queue. So every future of a handle can be dropped at any time without harm to the link,
+/// and what that means for its own work is said with each.
 ///
-/// **When the last handle is dropped, the link is closed at once** as by [`close`](Self::close), whatever is queued. Say
-/// [`goodbye`](Self::goodbye) to end a link in good order.
+/// **When the last handle is dropped, the link is closed at once** as by [`close`](Self::close), whatever is
+/// queued. Say [`goodbye`](Self::goodbye) to end a link in good order.
 pub struct Link {
     shared: Arc<Shared>,
     peer: Arc<PeerInfo>,
@@ -43,9 +44,11 @@ impl Link {
         &self.peer
     }
 
-    /// Sends a message one way, once there is room for it. Returns when the message is queued, which says nothing about its arrival.
+    /// Sends a message one way, once there is room for it. Returns when the message is queued, which says
+    /// nothing about its arrival.
     ///
-    /// Messages of one priority keep the order in which their `send`s returned. Cancel-safe: a dropped future has not sent its message.
+    /// Messages of one priority keep the order in which their `send`s returned. Cancel-safe: a dropped future
+    /// has not sent its message.
     ///
     /// # Errors
     /// [`Rejected`] gives the message back: too large, or the link takes none any more.
@@ -75,10 +78,12 @@ impl Link {
 
     /// Calls `service` of the peer and waits for the answer, at most [`CALL_TIMEOUT`].
     ///
-    /// Cancel-safe: dropping the future gives the call up, and tells the peer to stop if it has the request already.
+    /// Cancel-safe: dropping the future gives the call up, and tells the peer to stop if it has the request
+    /// already.
     ///
     /// # Errors
-    /// [`CallError`] says whether the service, the clock or the link failed it, and whether it may have been executed.
+    /// [`CallError`] says whether the service, the clock or the link failed it, and whether it may have been
+    /// executed.
     pub async fn call<'a>(&self, service: &'a str, body: impl Into<Payload<'a>>) -> Result<Bytes, CallError> {
         self.call_with(Message::new(service, body), CALL_TIMEOUT).await
     }
@@ -143,11 +148,13 @@ impl Link {
         CallError::LinkClosed { reason, executed }
     }
 
-    /// Ends the link in good order: no new work from here on; what was queued goes out, calls in flight finish, at most for the
-    /// [drain time](handclasp::Timing::drain). Returns how the link ended, which the other side may have decided before.
+    /// Ends the link in good order: no new work from here on; what was queued goes out, calls in flight
+    /// finish, at most for the [drain time](handclasp::Timing::drain). Returns how the link ended, which
+    /// the other side may have decided before.
     ///
-    /// `code` and `detail` (cut to 255 bytes) are for the peer's application. Cancel-safe: the goodbye is said as soon as the future is polled, and
-    /// takes its course when it is dropped. Of several goodbyes the first counts.
+    /// `code` and `detail` (cut to 255 bytes) are for the peer's application. Cancel-safe: the goodbye is
+    /// said as soon as the future is polled, and takes its course when it is dropped. Of several goodbyes
+    /// the first counts.
     pub async fn goodbye(&self, code: u32, detail: &str) -> Closed {
         self.shared.tell(|control| {
             if control.goodbye.is_none() {
@@ -162,7 +169,8 @@ impl Link {
         self.shared.tell(|control| control.close = true);
     }
 
-    /// Waits until the link has ended and says how. Its stream is closed by then and its handlers are gone. Cancel-safe.
+    /// Waits until the link has ended and says how. Its stream is closed by then and its handlers are gone.
+    /// Cancel-safe.
     pub async fn closed(&self) -> Closed {
         self.shared.ended().await.closed.clone()
     }
@@ -177,7 +185,8 @@ impl Link {
         self.shared.end().and_then(|end| end.error.clone())
     }
 
-    /// After the end, once: the one-way messages that were queued and of which nothing was sent, in the order of their priorities.
+    /// After the end, once: the one-way messages that were queued and of which nothing was sent, in the order
+    /// of their priorities.
     pub fn take_unsent(&self) -> Vec<Unsent> {
         let Some(end) = self.shared.end() else { return Vec::new() };
         std::mem::take(&mut *end.unsent.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
@@ -212,12 +221,12 @@ impl Link {
         self.shared.tell(|control| control.rekey = true);
     }
 
-    /// Fills `out` with keying material that only the two sides of this link share, the same on both for the same `label` and
-    /// `context`. Cancel-safe; `out` is only written at the end.
+    /// Fills `out` with keying material that only the two sides of this link share, the same on both for the
+    /// same `label` and `context`. Cancel-safe; `out` is only written at the end.
     ///
     /// # Errors
-    /// [`CryptoError::BadLength`] if `out` is longer than 8160 bytes, or `label` or `context` longer than 65 535;
-    /// [`CryptoError::OutOfTurn`] after the link has ended.
+    /// [`CryptoError::BadLength`] if `out` is longer than 8160 bytes, or `label` or `context` longer than 65
+    /// 535; [`CryptoError::OutOfTurn`] after the link has ended.
     pub async fn export(&self, label: &[u8], context: &[u8], out: &mut [u8]) -> Result<(), CryptoError> {
         const MOST: usize = 8160;
         if out.len() > MOST {

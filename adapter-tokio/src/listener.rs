@@ -39,8 +39,9 @@ type Outcome = (u64, SocketAddr, Result<Link, Closed>);
 
 /// Accepts links on a TCP address.
 ///
-/// Handshakes run side by side, each on the task of its link, so that a silent or slow peer delays nobody. They go on between calls of
-/// [`accept`](Self::accept), but new connections are only taken while it is awaited: keep it in a loop.
+/// Handshakes run side by side, each on the task of its link, so that a silent or slow peer delays nobody.
+/// They go on between calls of [`accept`](Self::accept), but new connections are only taken while it is
+/// awaited: keep it in a loop.
 ///
 /// Dropping the listener ends the handshakes under way; accepted links live on.
 #[derive(Debug)]
@@ -58,7 +59,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on `address`; on port 0 the system chooses one, see [`local_addr`](Self::local_addr). Its links serve `services`.
+    /// Listens on `address`; on port 0 the system chooses one, see [`local_addr`](Self::local_addr). Its
+    /// links serve `services`.
     ///
     /// # Errors
     /// The system's, for instance because the port is taken.
@@ -86,7 +88,8 @@ impl Listener {
         }
     }
 
-    /// Allows `handshakes` at a time instead of 1000, at least one. Set it before the first `accept`: handshakes under way end.
+    /// Allows `handshakes` at a time instead of 1000, at least one. Set it before the first `accept`:
+    /// handshakes under way end.
     #[must_use]
     pub fn capacity(mut self, handshakes: usize) -> Self {
         (self.places, self.outcomes) = mpsc::channel(handshakes.max(1));
@@ -102,7 +105,8 @@ impl Listener {
         self.tcp.local_addr()
     }
 
-    /// The next link that is established, or the next failure. A failure is about one connection: go on accepting.
+    /// The next link that is established, or the next failure. A failure is about one connection: go on
+    /// accepting.
     ///
     /// Cancel-safe: dropping the future loses no link and no handshake.
     ///

@@ -239,7 +239,8 @@ impl Server {
         }
     }
 
-    /// Ends every handler and waits until they are gone. One that blocks its thread is left behind after `patience`.
+    /// Ends every handler and waits until they are gone. One that blocks its thread is left behind after
+    /// `patience`.
     pub(crate) async fn shut_down(&mut self, patience: Duration) {
         self.abandon();
         self.running.clear();

@@ -50,8 +50,9 @@ impl Request {
         Link::new(&self.shared, &self.peer)
     }
 
-    /// A token for work that is not a part of the handler's future, such as a blocking thread: it says when nobody waits any
-    /// more, because the request was dropped: answered, cancelled by the caller, out of time, or because the link has ended.
+    /// A token for work that is not a part of the handler's future, such as a blocking thread: it says when
+    /// nobody waits any more, because the request was dropped: answered, cancelled by the caller, out of
+    /// time, or because the link has ended.
     ///
     /// The handler's own future needs none: it is dropped then.
     pub fn cancelled(&self) -> Cancelled {
@@ -111,8 +112,9 @@ impl Cancelled {
 
 /// What runs for each message or call of a service.
 ///
-/// A handler is an asynchronous function and must not block its thread: its first step runs on the link's own task, so that an answer that is
-/// ready at once costs no task of its own. The rest runs on a task that ends with the link.
+/// A handler is an asynchronous function and must not block its thread: its first step runs on the link's own
+/// task, so that an answer that is ready at once costs no task of its own. The rest runs on a task that ends
+/// with the link.
 pub struct Handler(pub(crate) Kind);
 
 pub(crate) enum Kind {
@@ -121,8 +123,8 @@ pub(crate) enum Kind {
 }
 
 impl Handler {
-    /// Answers calls. Many may run at a time, as many as the link's limits allow. Its future is dropped when the caller gives up
-    /// or its time is over. A panic is answered with [`ServiceError::HandlerFailed`].
+    /// Answers calls. Many may run at a time, as many as the link's limits allow. Its future is dropped when
+    /// the caller gives up or its time is over. A panic is answered with [`ServiceError::HandlerFailed`].
     pub fn call<F, R>(handler: F) -> Self
     where
         F: Fn(Request) -> R + Send + Sync + 'static,
@@ -131,8 +133,8 @@ impl Handler {
         Self(Kind::Call(Box::new(move |request| Box::pin(handler(request)))))
     }
 
-    /// Takes one-way messages, one after the other in the order they came on their link. While it is behind, the link takes no
-    /// further messages and calls, so that the sender feels it.
+    /// Takes one-way messages, one after the other in the order they came on their link. While it is behind,
+    /// the link takes no further messages and calls, so that the sender feels it.
     pub fn message<F, R>(handler: F) -> Self
     where
         F: Fn(Request) -> R + Send + Sync + 'static,
@@ -151,10 +153,11 @@ impl fmt::Debug for Handler {
     }
 }
 
-/// The services that a node offers on its links: by name, each with a rule over the authenticated peer. Nothing is offered by default.
+/// The services that a node offers on its links: by name, each with a rule over the authenticated peer.
+/// Nothing is offered by default.
 ///
-/// A clone is a handle to the same services: what is added or withdrawn holds at once for all links, also for those that live already. A
-/// call that has begun goes on when its service is withdrawn.
+/// A clone is a handle to the same services: what is added or withdrawn holds at once for all links, also for
+/// those that live already. A call that has begun goes on when its service is withdrawn.
 ///
 /// ```
 /// use handclasp_tokio::{Allow, Services};
@@ -169,7 +172,8 @@ pub struct Services(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// Links hold snapshots; a change makes a new one and moves `version`, which is all that they look at for a message.
+    /// Links hold snapshots; a change makes a new one and moves `version`, which is all that they look at
+    /// for a message.
     table: Mutex<Arc<ServiceTable<Handler>>>,
     version: AtomicU64,
     admission: Mutex<Option<Admission>>,
@@ -222,8 +226,8 @@ impl Services {
         self.change(|table| table.withdraw(name).is_some())
     }
 
-    /// Decides about peers that have proved their id, under [`Trust::Ask`](handclasp::Trust::Ask). Without this, such peers are
-    /// [denied](Refusal::Denied). The handshake's deadline runs on meanwhile.
+    /// Decides about peers that have proved their id, under [`Trust::Ask`](handclasp::Trust::Ask). Without
+    /// this, such peers are [denied](Refusal::Denied). The handshake's deadline runs on meanwhile.
     #[must_use]
     pub fn admit<F, R>(self, decide: F) -> Self
     where

@@ -1,8 +1,9 @@
 //! What a link's handles and its task have in common: the way of commands, and the end.
 //!
-//! Messages and calls wait in one queue a priority, bounded in bytes by a fair semaphore. A handle puts its message behind the others under a short
-//! lock and wakes the task if it sleeps; the task takes everything at once by exchanging the queue for an empty one. So a command costs no
-//! allocation of its own, and the task is woken once for as many commands as came while it slept.
+//! Messages and calls wait in one queue a priority, bounded in bytes by a fair semaphore. A handle puts its
+//! message behind the others under a short lock and wakes the task if it sleeps; the task takes everything at
+//! once by exchanging the queue for an empty one. So a command costs no allocation of its own, and the task
+//! is woken once for as many commands as came while it slept.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -298,8 +299,8 @@ impl Shared {
         Some(std::mem::take(&mut *lock(&self.control)))
     }
 
-    /// Moves what has been queued to the task's batches: all of it, so that the task knows every deadline. Both together keep to the room
-    /// that there is.
+    /// Moves what has been queued to the task's batches: all of it, so that the task knows every deadline.
+    /// Both together keep to the room that there is.
     pub(crate) fn take(&self, batches: &mut [Batch; LANES]) {
         let mut queue = lock(&self.queue);
         for (queued, batch) in queue.lanes.iter_mut().zip(batches) {

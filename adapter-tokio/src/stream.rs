@@ -10,9 +10,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// How long the end of a stream may take.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
-/// Ends a stream so that the last bytes written arrive: writes what is left, closes this direction, and takes in what the other side still sends
-/// until it closes its own. Dropping a TCP socket with unread bytes would make the system send a reset, which destroys what the peer has not
-/// read yet. Takes at most [`LINGER`].
+/// Ends a stream so that the last bytes written arrive: writes what is left, closes this direction, and takes
+/// in what the other side still sends until it closes its own. Dropping a TCP socket with unread bytes would
+/// make the system send a reset, which destroys what the peer has not read yet. Takes at most [`LINGER`].
 pub(crate) async fn wind_down<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, last: &[u8]) {
     let mut left = last;
     let orderly = async {

@@ -57,8 +57,8 @@ struct Counters {
 impl Config {
     /// Starts a configuration for the node that `signer` speaks for.
     ///
-    /// `incarnation` is a random number, fresh at each start of the process: peers tell by it that a node has been
-    /// restarted. Draw it from the operating system's randomness.
+    /// `incarnation` is a random number, fresh at each start of the process: peers tell by it that a node has
+    /// been restarted. Draw it from the operating system's randomness.
     pub fn builder(signer: impl Signer + 'static, incarnation: u64) -> ConfigBuilder {
         ConfigBuilder {
             signer: Arc::new(signer),
@@ -81,7 +81,8 @@ impl Config {
         self.signer.node_id()
     }
 
-    /// How many handshakes there were so far. The figures of a moment: handshakes under way are `started` only.
+    /// How many handshakes there were so far. The figures of a moment: handshakes under way are `started`
+    /// only.
     pub fn handshakes(&self) -> HandshakeStats {
         HandshakeStats {
             started: self.counters.started.load(Relaxed),
@@ -130,8 +131,9 @@ impl fmt::Debug for Config {
 /// Which peers a node links with. The default is an empty list: nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// Only these. An id off the list is refused before its signature is even checked. An initiator that names the peer it dials
-    /// ([`Dial::to`](crate::Dial::to)) trusts that one for that link, listed or not.
+    /// Only these. An id off the list is refused before its signature is even checked. An initiator that
+    /// names the peer it dials ([`Dial::to`](crate::Dial::to)) trusts that one for that link, listed or
+    /// not.
     Listed(BTreeSet<NodeId>),
     /// Everyone who proves an id.
     Anyone,
@@ -149,8 +151,8 @@ impl Trust {
 
 /// A secret that all nodes of a cluster share; without it no key exchange with them succeeds.
 ///
-/// It is mixed into the key exchange and never sent. Who records a handshake can try guesses against it offline, so it
-/// must not be guessable: at least 16 bytes, best 32 random ones; not a password.
+/// It is mixed into the key exchange and never sent. Who records a handshake can try guesses against it
+/// offline, so it must not be guessable: at least 16 bytes, best 32 random ones; not a password.
 #[derive(Clone)]
 pub struct ClusterSecret(Zeroizing<Vec<u8>>);
 
@@ -304,9 +306,9 @@ impl ConfigBuilder {
         self
     }
 
-    /// Adds a cluster secret. The first one added is the one that this node dials with; the others are accepted beside it,
-    /// so that a secret can be changed node by node: add the new one behind the old everywhere, then put it first everywhere,
-    /// then take the old one away.
+    /// Adds a cluster secret. The first one added is the one that this node dials with; the others are
+    /// accepted beside it, so that a secret can be changed node by node: add the new one behind the old
+    /// everywhere, then put it first everywhere, then take the old one away.
     pub fn cluster_secret(mut self, secret: ClusterSecret) -> Self {
         self.secrets.push(secret);
         self
@@ -372,8 +374,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// Bytes that may wait to be sealed in one link before `send` says that it is full. One message is always taken.
-    /// Default 1 MiB.
+    /// Bytes that may wait to be sealed in one link before `send` says that it is full. One message is always
+    /// taken. Default 1 MiB.
     pub fn send_buffer(mut self, bytes: usize) -> Self {
         self.send_buffer = bytes;
         self
@@ -441,7 +443,8 @@ pub enum ConfigError {
         /// Its length in bytes.
         length: usize,
     },
-    /// The provider has no suite that fits: with a cluster secret one with a psk, without one a suite without.
+    /// The provider has no suite that fits: with a cluster secret one with a psk, without one a suite
+    /// without.
     NoSuite,
     /// The provider failed to derive a key.
     Provider(CryptoError),

@@ -1,7 +1,8 @@
 //! One step of one link, for any poll-based runtime.
 //!
-//! [`pump`] is the loop that every asynchronous adapter needs, written with [`core::task`] and three closures. It knows no runtime: how a
-//! stream is read and written and where events go is the caller's, and so are the clock, the timer and the task.
+//! [`pump`] is the loop that every asynchronous adapter needs, written with [`core::task`] and three
+//! closures. It knows no runtime: how a stream is read and written and where events go is the caller's, and
+//! so are the clock, the timer and the task.
 
 use core::task::{Context, Poll};
 
@@ -32,8 +33,8 @@ impl Taking {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "it says when to step again"]
 pub enum Pumped {
-    /// Nothing more can be done now. Step again when the stream or the application wakes the task, after a command, and at `deadline`
-    /// if there is one.
+    /// Nothing more can be done now. Step again when the stream or the application wakes the task, after a
+    /// command, and at `deadline` if there is one.
     Idle {
         /// When to step again at the latest.
         deadline: Option<Instant>,
@@ -46,13 +47,14 @@ pub enum Pumped {
 
 /// Moves bytes and events of `link` as far as they go without waiting.
 ///
-/// - `read` and `write` are the stream's poll functions; `Ok(0)` from `read` is its end. They register the task's waker when they are
-///   pending, and are not called again in the same step. The slices they are given are not kept across a wait.
-/// - `deliver` takes an event and says which kinds it can take next; `taking` says the same of the first. Whatever it cannot take, bytes still go
-///   both ways: pings are answered, and credit bounds what piles up.
+/// - `read` and `write` are the stream's poll functions; `Ok(0)` from `read` is its end. They register the
+///   task's waker when they are pending, and are not called again in the same step. The slices they are given
+///   are not kept across a wait.
+/// - `deliver` takes an event and says which kinds it can take next; `taking` says the same of the first.
+///   Whatever it cannot take, bytes still go both ways: pings are answered, and credit bounds what piles up.
 ///
-/// An error of the stream ends the link with [`Reason::Transport`](crate::Reason::Transport) and is returned once; step on until
-/// [`Pumped::Finished`].
+/// An error of the stream ends the link with [`Reason::Transport`](crate::Reason::Transport) and is returned
+/// once; step on until [`Pumped::Finished`].
 ///
 /// # Errors
 /// The stream's own error.
@@ -81,7 +83,8 @@ pub fn pump<E>(
                         budget = budget.saturating_sub(1);
                     }
                     Poll::Ready(Err(error)) => {
-                        // The peer may have closed with a last word, which is here already: that is the reason to give.
+                        // The peer may have closed with a last word, which is here already: that is the
+                        // reason to give.
                         broken = Some(error);
                         writable = false;
                     }

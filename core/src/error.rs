@@ -11,8 +11,8 @@ use crate::wire::Malformed;
 
 /// Why a link ended.
 ///
-/// [`code`](Self::code) and [`name`](Self::name) are stable: the same number and word stand on the wire, in logs and in
-/// metric labels. `Display` is a sentence for people that says what to do.
+/// [`code`](Self::code) and [`name`](Self::name) are stable: the same number and word stand on the wire, in
+/// logs and in metric labels. `Display` is a sentence for people that says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// One side said goodbye and the link drained; code and detail are the application's.
@@ -61,7 +61,8 @@ pub enum Reason {
         /// The suites that it supports.
         theirs: SuiteSet,
     },
-    /// The first authenticated bytes did not open: another cluster secret, another network id, or an edit on the way.
+    /// The first authenticated bytes did not open: another cluster secret, another network id, or an edit on
+    /// the way.
     KeyExchangeFailed,
     /// An id could not prove itself.
     BadSignature,
@@ -266,7 +267,8 @@ pub struct Closed {
     pub claimed: Option<ClaimedId>,
     /// Requests of the peer's that had come and were not taken in time.
     pub untaken: usize,
-    /// One-way messages that were queued and never sealed; [`Link::take_unsent`](crate::Link::take_unsent) gives them back.
+    /// One-way messages that were queued and never sealed; [`Link::take_unsent`](crate::Link::take_unsent)
+    /// gives them back.
     pub unsent: usize,
 }
 

@@ -1,5 +1,5 @@
-//! What a side says of itself while a link comes up: its versions, its limits, and everything the other side may
-//! want to know before it admits the link. docs/wire.md §3.6 has the bytes.
+//! What a side says of itself while a link comes up: its versions, its limits, and everything the other side
+//! may want to know before it admits the link. docs/wire.md §3.6 has the bytes.
 
 mod error;
 
@@ -83,8 +83,8 @@ impl fmt::Display for VersionRange {
 pub struct Limits {
     /// The largest message body in bytes, at least 1024. Default: 1 MiB.
     pub max_message: u32,
-    /// The bytes of each credit budget granted at the start, at least `max_message` + 319 (64 of overhead and a service
-    /// name of 255), so that the largest message can always be begun. Default: 4 MiB.
+    /// The bytes of each credit budget granted at the start, at least `max_message` + 319 (64 of overhead
+    /// and a service name of 255), so that the largest message can always be begun. Default: 4 MiB.
     pub window: u32,
     /// The calls served at a time, at least 1. Default: 1024.
     pub max_calls: u32,
@@ -104,7 +104,8 @@ impl Limits {
     /// The largest `max_record`, in bytes: with its tag, it fits a two-byte length.
     pub const LARGEST_RECORD: u16 = 65_519;
 
-    /// The bytes that a window must hold beyond `max_message`: a message's overhead and the longest service name.
+    /// The bytes that a window must hold beyond `max_message`: a message's overhead and the longest service
+    /// name.
     pub const WINDOW_MARGIN: u32 = 64 + 255;
 
     /// The shortest `idle`.
@@ -189,7 +190,8 @@ impl Capability {
     /// A capability that is not required and has no metadata.
     ///
     /// # Errors
-    /// [`HelloError::Empty`] or [`HelloError::TooLong`] for the name, [`HelloError::EmptyRange`] for the versions.
+    /// [`HelloError::Empty`] or [`HelloError::TooLong`] for the name, [`HelloError::EmptyRange`] for the
+    /// versions.
     pub fn new(name: impl Into<String>, versions: RangeInclusive<u16>) -> Result<Self, HelloError> {
         let name = name.into();
         label(HelloPart::Capabilities, name.len())?;
@@ -239,8 +241,8 @@ pub struct UnknownExtension {
 
 /// What a side says of itself.
 ///
-/// One that was received has passed every check. One that is built here is checked by [`check`](Self::check), which
-/// [`wire::hello::emit`](crate::wire::hello::emit) calls.
+/// One that was received has passed every check. One that is built here is checked by [`check`](Self::check),
+/// which [`wire::hello::emit`](crate::wire::hello::emit) calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
     /// The versions of the conversation that the side takes.
@@ -269,8 +271,8 @@ pub struct Hello {
     pub destination: Option<[u8; 32]>,
     /// Extensions that this version does not know, strictly ascending by type.
     pub unknown: Vec<UnknownExtension>,
-    /// Which known extensions came marked critical, bit `type - 1`. The mark has no effect on an extension that is
-    /// known; it is kept so that what was received can be written again byte for byte.
+    /// Which known extensions came marked critical, bit `type - 1`. The mark has no effect on an extension
+    /// that is known; it is kept so that what was received can be written again byte for byte.
     pub(crate) critical: u8,
 }
 
@@ -323,7 +325,8 @@ impl Hello {
         Ok(self)
     }
 
-    /// Whether the hello can go out: every field in its range, every list in order, and all of it in one record.
+    /// Whether the hello can go out: every field in its range, every list in order, and all of it in one
+    /// record.
     ///
     /// # Errors
     /// The first thing that is wrong.

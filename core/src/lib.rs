@@ -1,11 +1,13 @@
-//! One authenticated, encrypted, framed link between two nodes: a state machine that owns no socket, no clock, no thread and no randomness.
+//! One authenticated, encrypted, framed link between two nodes: a state machine that owns no socket, no
+//! clock, no thread and no randomness.
 //!
-//! A node *is* its Ed25519 key ([`NodeId`]). Two nodes that know each other's ids connect over any reliable byte stream, prove who they
-//! are, and exchange messages, calls and answers. Whatever ends a link says why ([`Reason`]).
+//! A node *is* its Ed25519 key ([`NodeId`]). Two nodes that know each other's ids connect over any reliable
+//! byte stream, prove who they are, and exchange messages, calls and answers. Whatever ends a link says why
+//! ([`Reason`]).
 //!
 //! # The loop
-//! The owner of a [`Link`] gives it bytes and the time, asks what to do next, and gives it commands. This is a whole client over a
-//! blocking socket; it needs no runtime, and neither does anything else here:
+//! The owner of a [`Link`] gives it bytes and the time, asks what to do next, and gives it commands. This is
+//! a whole client over a blocking socket; it needs no runtime, and neither does anything else here:
 //!
 //! ```
 //! use handclasp::{Action, Config, Dial, Event, Instant, Link, Message, NodeId, Ready, Seed};
@@ -92,21 +94,25 @@
 //! # }
 //! ```
 //!
-//! The other end is the same loop around [`Link::responder`]. For tokio there is the crate `handclasp-tokio`, which is this loop in a
-//! task with handles around it.
+//! The other end is the same loop around [`Link::responder`]. For tokio there is the crate `handclasp-tokio`,
+//! which is this loop in a task with handles around it.
 //!
 //! # What the owner keeps to
 //! 1. `now` comes from one monotonic clock. A link takes the greater of `now` and what it was told before.
-//! 2. Each link has a [`Seed`] of its own: 32 unpredictable bytes, never used twice. The same seed and the same inputs give the same bytes on
-//!    the wire, which is what makes a run replayable.
-//! 3. Bytes from [`Link::transmit`] go to the stream in order, and [`Link::transmitted`] says how many it took.
-//! 4. Poll until the answer is [`Action::Timeout`], and again at that time, after bytes came, and after commands.
-//! 5. After [`Event::Closed`], shut the stream down for writing and read what still comes for a moment before dropping it: a
-//!    stream that is closed with bytes unread may take the last words with it (RFC 9293 §3.10.4).
+//! 2. Each link has a [`Seed`] of its own: 32 unpredictable bytes, never used twice. The same seed and the
+//!    same inputs give the same bytes on the wire, which is what makes a run replayable.
+//! 3. Bytes from [`Link::transmit`] go to the stream in order, and [`Link::transmitted`] says how many it
+//!    took.
+//! 4. Poll until the answer is [`Action::Timeout`], and again at that time, after bytes came, and after
+//!    commands.
+//! 5. After [`Event::Closed`], shut the stream down for writing and read what still comes for a moment before
+//!    dropping it: a stream that is closed with bytes unread may take the last words with it (RFC 9293
+//!    §3.10.4).
 //!
 //! # Where to look
-//! [`Config`] has what a node brings to its links, [`Event`] what a link tells, [`Reason`] how it ends. The wire format is in docs/wire.md of the
-//! repository, the way of a byte through the code in docs/architecture.md.
+//! [`Config`] has what a node brings to its links, [`Event`] what a link tells, [`Reason`] how it ends. The
+//! wire format is in docs/wire.md of the repository, the way of a byte through the code in
+//! docs/architecture.md.
 #![forbid(unsafe_code)]
 #![no_std]
 

@@ -1,5 +1,5 @@
-//! What two hellos agree on. Both sides compute it on their own, and the responder's STATUS carries a digest of it, so
-//! that a difference shows before the first message.
+//! What two hellos agree on. Both sides compute it on their own, and the responder's STATUS carries a digest
+//! of it, so that a difference shows before the first message.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -51,10 +51,12 @@ impl Outcome {
 /// What the two hellos agree on, by the rules of docs/wire.md §3.6.
 ///
 /// Both must have passed [`Hello::check`]. The result does not depend on which hello is whose, except that
-/// [`Refusal::Incompatible`] names the ranges from the side of `local`; [`Refusal::mirrored`] is the other side's view.
+/// [`Refusal::Incompatible`] names the ranges from the side of `local`; [`Refusal::mirrored`] is the other
+/// side's view.
 ///
 /// # Errors
-/// The first of [`Refusal::OtherProtocol`], [`Refusal::Incompatible`] and [`Refusal::MissingCapability`] that applies.
+/// The first of [`Refusal::OtherProtocol`], [`Refusal::Incompatible`] and [`Refusal::MissingCapability`] that
+/// applies.
 pub fn negotiate(local: &Hello, remote: &Hello) -> Result<Outcome, Refusal> {
     if let (Some(ours), Some(theirs)) = (&local.protocol, &remote.protocol) {
         if ours != theirs {
@@ -70,7 +72,8 @@ pub fn negotiate(local: &Hello, remote: &Hello) -> Result<Outcome, Refusal> {
     Ok(Outcome { version, limits: local.limits.smaller_of(remote.limits), capabilities })
 }
 
-/// The common capabilities, or the names of those that are required and missing; ascending by name in either case.
+/// The common capabilities, or the names of those that are required and missing; ascending by name in either
+/// case.
 fn common_capabilities(
     local: &[Capability],
     remote: &[Capability],

@@ -1,4 +1,5 @@
-//! Refusals: a side's reasoned "no" to a link, the same on the wire, in the API, in logs and as metric labels.
+//! Refusals: a side's reasoned "no" to a link, the same on the wire, in the API, in logs and as metric
+//! labels.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -24,7 +25,8 @@ pub enum Retry {
 pub enum Refusal {
     /// The refuser has as many links as it takes.
     OverCapacity {
-        /// The time after which to try again. It travels in whole milliseconds, rounded up, and at most `u32::MAX`.
+        /// The time after which to try again. It travels in whole milliseconds, rounded up, and at most
+        /// `u32::MAX`.
         retry_after: Duration,
     },
     /// The two sides share no version of the conversation.
@@ -38,7 +40,8 @@ pub enum Refusal {
     Denied,
     /// A capability that one side requires is not common to both.
     MissingCapability {
-        /// The names of the missing capabilities, ascending. A list too long for one refusal is cut at its end.
+        /// The names of the missing capabilities, ascending. A list too long for one refusal is cut at its
+        /// end.
         names: Vec<String>,
     },
     /// A link to the same peer is alive and stays.

@@ -1,7 +1,8 @@
-//! Which services a node offers, and to whom: a table from names to a rule over the verified peer and a handler.
+//! Which services a node offers, and to whom: a table from names to a rule over the verified peer and a
+//! handler.
 //!
-//! The table is pure: what a handler is (`H`) and how it is run is the adapter's. Nothing is offered by default, and a service without a rule
-//! that lets a peer in is forbidden to it.
+//! The table is pure: what a handler is (`H`) and how it is run is the adapter's. Nothing is offered by
+//! default, and a service without a rule that lets a peer in is forbidden to it.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,5 @@
-//! A crypto provider and a signer that count what is asked of them: for tests of the order of work, and of what an
-//! attacker can make a node compute.
+//! A crypto provider and a signer that count what is asked of them: for tests of the order of work, and of
+//! what an attacker can make a node compute.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,6 @@
-//! A peer that keeps to the handshake only as far as the test wants. It is written from docs/wire.md on the public parts of
-//! the crate (the Noise engine and the hello's layout), and shares no code with the link machine.
+//! A peer that keeps to the handshake only as far as the test wants. It is written from docs/wire.md on the
+//! public parts of the crate (the Noise engine and the hello's layout), and shares no code with the link
+//! machine.
 
 use handclasp::crypto::cipher::{OpenKey, SealKey};
 use handclasp::crypto::noise::{HandshakeState, Protocol, Role, Split};
@@ -28,8 +29,8 @@ pub fn framed(body: &[u8]) -> Vec<u8> {
     [&u16_field(body.len())[..], body].concat()
 }
 
-/// Splits one direction of a handshake into its messages: the preamble if `preamble`, then each length with its body. What is no
-/// whole message stays as the last part.
+/// Splits one direction of a handshake into its messages: the preamble if `preamble`, then each length with
+/// its body. What is no whole message stays as the last part.
 pub fn messages(mut bytes: &[u8], preamble: bool) -> Vec<Vec<u8>> {
     let mut parts = Vec::new();
     if preamble && bytes.len() >= 8 {
@@ -112,7 +113,8 @@ impl Hostile {
         Self { role, noise: Some(noise), channel: None, heard: Vec::new() }
     }
 
-    /// An initiator of suite 1, or of suite 2 with a psk: itself, the preamble, and the first message with its length.
+    /// An initiator of suite 1, or of suite 2 with a psk: itself, the preamble, and the first message with
+    /// its length.
     ///
     /// # Panics
     /// Never.

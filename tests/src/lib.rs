@@ -1,9 +1,10 @@
-//! A deterministic world for handclasp links: no socket, no clock, no thread. The same inputs give the same run.
+//! A deterministic world for handclasp links: no socket, no clock, no thread. The same inputs give the same
+//! run.
 //!
-//! [`Pair`] joins two links by two pipes of bytes that a test can look at, cut, delay and edit. [`Solo`] is one link whose other
-//! side is the test itself: [`hostile::Hostile`] speaks the handshake for it, [`raw::Raw`] has real traffic keys and seals
-//! what it is told. [`watched::Watched`] looks on at cryptography, or
-//! spoils it, and [`Counting`] counts what it costs.
+//! [`Pair`] joins two links by two pipes of bytes that a test can look at, cut, delay and edit. [`Solo`] is
+//! one link whose other side is the test itself: [`hostile::Hostile`] speaks the handshake for it,
+//! [`raw::Raw`] has real traffic keys and seals what it is told. [`watched::Watched`] looks on at
+//! cryptography, or spoils it, and [`Counting`] counts what it costs.
 
 #![forbid(unsafe_code)]
 

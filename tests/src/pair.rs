@@ -148,8 +148,9 @@ impl Pair {
         while self.step() {}
     }
 
-    /// Runs, and shows `edit` what each end has written before the other reads it: `pipe.log.len() - pipe.bytes.len()` is the place in
-    /// the stream of the first byte on its way, as long as no edit adds or takes bytes.
+    /// Runs, and shows `edit` what each end has written before the other reads it: `pipe.log.len() -
+    /// pipe.bytes.len()` is the place in the stream of the first byte on its way, as long as no edit adds
+    /// or takes bytes.
     pub fn run_with(&mut self, mut edit: impl FnMut(Side, &mut Pipe)) {
         loop {
             let mut moved = false;
@@ -174,10 +175,12 @@ impl Pair {
         moved
     }
 
-    /// Lets one end act: its events are taken and its bytes written into its pipe. False if it had nothing to do.
+    /// Lets one end act: its events are taken and its bytes written into its pipe. False if it had nothing to
+    /// do.
     ///
     /// # Panics
-    /// If the link breaks a promise: an event behind `Closed`, a deadline in the past, `Send` without bytes or bytes without `Send`.
+    /// If the link breaks a promise: an event behind `Closed`, a deadline in the past, `Send` without bytes
+    /// or bytes without `Send`.
     pub fn act(&mut self, side: Side) -> bool {
         let (now, chunk) = (self.now, self.chunk);
         let End { link, events, pipe, ready } = self.end(side);

@@ -7,8 +7,8 @@ use handclasp::{Closed, Config, Dial, Instant, Link, NodeId, Ready};
 
 use crate::{Owned, seed, step};
 
-/// One link, what it wrote, and the events that it gave. `Keys` is what the test holds at the other side: nothing, or for
-/// [`Raw`](crate::raw::Raw) the traffic keys.
+/// One link, what it wrote, and the events that it gave. `Keys` is what the test holds at the other side:
+/// nothing, or for [`Raw`](crate::raw::Raw) the traffic keys.
 #[derive(Debug)]
 pub struct Solo<Keys = ()> {
     /// The link.
@@ -55,8 +55,8 @@ impl<Keys> Solo<Keys> {
     /// Takes events and bytes until the link has no more; the time that it wants to be woken at.
     ///
     /// # Panics
-    /// If the link breaks a promise that every driver relies on: an event behind `Closed`, a deadline in the past, `Send` without
-    /// bytes or bytes without `Send`.
+    /// If the link breaks a promise that every driver relies on: an event behind `Closed`, a deadline in the
+    /// past, `Send` without bytes or bytes without `Send`.
     pub fn act(&mut self) -> Option<Instant> {
         let Self { link, events, now, ready, out, .. } = self;
         let (_, next) =

@@ -4,11 +4,12 @@ use handclasp::{Action, Instant, Link, Ready};
 
 use crate::Owned;
 
-/// Takes events, and bytes in writes of at most `chunk`, until the link has no more: whether it had any, and the time that it wants
-/// to be woken at.
+/// Takes events, and bytes in writes of at most `chunk`, until the link has no more: whether it had any, and
+/// the time that it wants to be woken at.
 ///
 /// # Panics
-/// If the link breaks a promise: an event or bytes behind `Closed`, a deadline in the past, `Send` without bytes or bytes without `Send`.
+/// If the link breaks a promise: an event or bytes behind `Closed`, a deadline in the past, `Send` without
+/// bytes or bytes without `Send`.
 pub(crate) fn act(
     link: &mut Link,
     now: Instant,

@@ -8,7 +8,8 @@ use handclasp::crypto::{
     Cipher, CipherKey, CryptoError, CryptoProvider, NONCE_LEN, RustCrypto, Secret, SuiteSet, TAG_LEN,
 };
 
-/// What is done in place of an operation of [`RustCrypto`], or besides it. Each method that is left out delegates.
+/// What is done in place of an operation of [`RustCrypto`], or besides it. Each method that is left out
+/// delegates.
 ///
 /// The methods are those of [`CryptoProvider`] and [`CipherKey`]; see there.
 #[allow(missing_docs, clippy::missing_errors_doc)]

@@ -63,7 +63,8 @@ impl<S> Driver<S> {
 }
 
 impl<S> Drop for Driver<S> {
-    /// A runtime that shuts down drops the task wherever it is: whoever waits for the link is told all the same.
+    /// A runtime that shuts down drops the task wherever it is: whoever waits for the link is told all the
+    /// same.
     fn drop(&mut self) {
         if self.shared.end().is_some() {
             return;

@@ -1,7 +1,8 @@
 //! The task of one link: it alone owns the protocol's machine and the stream.
 //!
-//! Each turn takes what handles have queued, gives it to the machine as far as it has room, moves bytes and events with
-//! [`pump`](handclasp::drive::pump), and runs handlers. Answers of handlers that are ready at once leave with the same write.
+//! Each turn takes what handles have queued, gives it to the machine as far as it has room, moves bytes and
+//! events with [`pump`](handclasp::drive::pump), and runs handlers. Answers of handlers that are ready at
+//! once leave with the same write.
 
 mod calls;
 mod end;
@@ -62,7 +63,8 @@ pub(crate) struct Driver<S> {
     unflushed: bool,
     /// What the machine waits for, and since when it has ended.
     deadline: Option<Instant>,
-    /// How long messages that came before the end have for their handlers, and half of it what was queued before a goodbye.
+    /// How long messages that came before the end have for their handlers, and half of it what was queued
+    /// before a goodbye.
     drain: Duration,
     ended: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -107,7 +109,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Runs the link to its end.
     ///
-    /// In a box, and the end in one of its own: a future that held either would hold it twice, all the time that the link is idle.
+    /// In a box, and the end in one of its own: a future that held either would hold it twice, all the time
+    /// that the link is idle.
     pub(crate) async fn run(mut self: Box<Self>) {
         let closed = std::future::poll_fn(|context| self.poll(context)).await;
         Box::pin(self.finish(closed)).await;

@@ -1,7 +1,7 @@
 //! One direction of a channel: a key and its counter (the `CipherState` of the Noise specification §5.1).
 //!
-//! A counter moves in this file and nowhere else. It starts at 0, moves by one, and only after the operation has
-//! succeeded. The value 2⁶⁴ − 1 is never used for a message: it is the nonce of [`SealKey::rekey`].
+//! A counter moves in this file and nowhere else. It starts at 0, moves by one, and only after the operation
+//! has succeeded. The value 2⁶⁴ − 1 is never used for a message: it is the nonce of [`SealKey::rekey`].
 
 use super::{Cipher, CipherKey, CryptoError, CryptoProvider, Secret, TAG_LEN};
 use alloc::boxed::Box;
@@ -48,8 +48,8 @@ impl Direction {
         counter.spend(|counter| key.open(&cipher.nonce(counter), associated, text, tag))
     }
 
-    /// The default `REKEY` of Noise §4.2: the first 32 bytes of a sealed block of zeros. The old key is wiped as it
-    /// is dropped, the counter stays.
+    /// The default `REKEY` of Noise §4.2: the first 32 bytes of a sealed block of zeros. The old key is wiped
+    /// as it is dropped, the counter stays.
     fn rekey(&mut self, provider: &dyn CryptoProvider) -> Result<(), CryptoError> {
         let mut next = Secret::<32>::default();
         self.key.seal(&self.cipher.nonce(RESERVED), &[], next.expose_mut())?;
@@ -69,7 +69,8 @@ impl Direction {
 pub struct SealKey(Direction);
 
 impl SealKey {
-    /// A direction that starts at counter 0. Give one key to one `SealKey` only: two would repeat their nonces.
+    /// A direction that starts at counter 0. Give one key to one `SealKey` only: two would repeat their
+    /// nonces.
     ///
     /// # Errors
     /// [`CryptoError::UnsupportedCipher`].
@@ -181,8 +182,8 @@ impl fmt::Debug for OpenKey {
     }
 }
 
-/// The key of a handshake in progress. It can be copied with the rest of the handshake's state, and expands its
-/// cipher at each use, since most such keys serve one message.
+/// The key of a handshake in progress. It can be copied with the rest of the handshake's state, and expands
+/// its cipher at each use, since most such keys serve one message.
 #[derive(Clone)]
 pub(super) struct HandshakeKey {
     key: Secret<32>,

@@ -1,7 +1,7 @@
 //! The cryptographic seam: what a link asks of a provider, and nothing more.
 //!
-//! A [`CryptoProvider`] is a value in the configuration; there is no process-wide default to install. The one that
-//! comes with the crate is [`RustCrypto`]. [`self_test`] checks a provider against published vectors.
+//! A [`CryptoProvider`] is a value in the configuration; there is no process-wide default to install. The one
+//! that comes with the crate is [`RustCrypto`]. [`self_test`] checks a provider against published vectors.
 
 pub mod cipher;
 pub mod noise;
@@ -83,7 +83,8 @@ pub trait CipherKey: Send + Sync {
     /// Encrypts `text` in place and returns the tag.
     ///
     /// # Errors
-    /// [`CryptoError::BadLength`] when `text` is longer than the AEAD allows; no message of a link comes near.
+    /// [`CryptoError::BadLength`] when `text` is longer than the AEAD allows; no message of a link comes
+    /// near.
     fn seal(
         &self,
         nonce: &[u8; NONCE_LEN],
@@ -120,10 +121,11 @@ pub enum CryptoError {
     BadLength,
     /// The provider does not have the cipher that was asked of it.
     UnsupportedCipher,
-    /// A step of the handshake was asked for when it is not its turn. A fault of the caller, never of the peer.
+    /// A step of the handshake was asked for when it is not its turn. A fault of the caller, never of the
+    /// peer.
     OutOfTurn,
-    /// A pre-shared key is missing where the pattern needs one, or was given to a pattern without. A fault of the
-    /// caller, never of the peer.
+    /// A pre-shared key is missing where the pattern needs one, or was given to a pattern without. A fault of
+    /// the caller, never of the peer.
     PskMismatch,
 }
 

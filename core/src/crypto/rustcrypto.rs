@@ -24,7 +24,8 @@ impl CryptoProvider for RustCrypto {
     }
 
     fn x25519_public(&self, secret: &Secret<32>) -> [u8; 32] {
-        // The base point has a precomputed table in Edwards form, which is several times faster than the ladder.
+        // The base point has a precomputed table in Edwards form, which is several times faster than the
+        // ladder.
         PublicKey::from(&StaticSecret::from(*secret.expose())).to_bytes()
     }
 
@@ -61,7 +62,8 @@ impl CryptoProvider for RustCrypto {
     }
 
     fn verify(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> Result<(), CryptoError> {
-        // `verify_strict` refuses small-order points and a non-canonical R or S, but takes a non-canonical key.
+        // `verify_strict` refuses small-order points and a non-canonical R or S, but takes a non-canonical
+        // key.
         if !is_canonical_point(public) {
             return Err(CryptoError::BadSignature);
         }
@@ -83,8 +85,8 @@ fn key_ref(key: &Secret<32>) -> &Key {
 
 /// Whether the y coordinate of an encoded Edwards point is below the field prime 2²⁵⁵ − 19 (RFC 8032 §5.1.3).
 ///
-/// The only other non-canonical encodings are those of the two points with x = 0 and a set sign bit; both have small
-/// order, which is refused apart.
+/// The only other non-canonical encodings are those of the two points with x = 0 and a set sign bit; both
+/// have small order, which is refused apart.
 pub(crate) fn is_canonical_point(encoded: &[u8; 32]) -> bool {
     let [low, middle @ .., high] = encoded;
     let above = *low >= 0xed && middle.iter().all(|byte| *byte == 0xff) && high & 0x7f == 0x7f;
@@ -127,8 +129,8 @@ mod tests {
 
     fn wipes<T: ZeroizeOnDrop>() {}
 
-    /// The types that hold key bytes inside this provider wipe them when dropped, by their own declaration; this
-    /// stops compiling when a `zeroize` feature is lost.
+    /// The types that hold key bytes inside this provider wipe them when dropped, by their own declaration;
+    /// this stops compiling when a `zeroize` feature is lost.
     #[test]
     fn k6_the_wrapped_types_wipe_themselves() {
         wipes::<ChaCha20Poly1305>();

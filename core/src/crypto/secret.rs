@@ -53,8 +53,9 @@ impl<const N: usize> fmt::Debug for Secret<N> {
 
 /// All the randomness that a machine ever uses: 32 unpredictable bytes, given at its construction.
 ///
-/// The same seed and the same inputs give the same bytes on the wire, which is what makes a run replayable. For the
-/// same reason a seed is used for one link only: two links from one seed would share their ephemeral key.
+/// The same seed and the same inputs give the same bytes on the wire, which is what makes a run replayable.
+/// For the same reason a seed is used for one link only: two links from one seed would share their ephemeral
+/// key.
 #[derive(Clone, Debug, Default)]
 pub struct Seed(Secret<32>);
 

@@ -46,8 +46,8 @@ impl fmt::Display for SelfTestFailure {
 
 impl core::error::Error for SelfTestFailure {}
 
-/// Checks `provider` against published vectors: right answers given, wrong inputs refused. It takes well under a
-/// millisecond; run it once at the start of a process.
+/// Checks `provider` against published vectors: right answers given, wrong inputs refused. It takes well
+/// under a millisecond; run it once at the start of a process.
 ///
 /// # Errors
 /// [`SelfTestFailure`] with the first primitive that is wrong.
@@ -106,8 +106,8 @@ fn x25519(provider: &dyn CryptoProvider) -> bool {
         && provider.x25519(&ALICE, &[0; 32]).err() == Some(CryptoError::ZeroSharedSecret)
 }
 
-/// RFC 8032 §7.1, test 2; then the same with another message, and under a key of small order, which "verifies" every
-/// message when it is let in.
+/// RFC 8032 §7.1, test 2; then the same with another message, and under a key of small order, which
+/// "verifies" every message when it is let in.
 fn ed25519(provider: &dyn CryptoProvider) -> bool {
     const KEY: [u8; 32] = hex("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
     const SIGNATURE: [u8; 64] = hex("92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da\

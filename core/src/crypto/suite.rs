@@ -12,8 +12,8 @@ pub enum Cipher {
 }
 
 impl Cipher {
-    /// The nonce for `counter`, as the Noise specification §12.3 lays it out for this cipher: four zero bytes, then
-    /// the counter in 64 bits little-endian.
+    /// The nonce for `counter`, as the Noise specification §12.3 lays it out for this cipher: four zero
+    /// bytes, then the counter in 64 bits little-endian.
     pub const fn nonce(self, counter: u64) -> [u8; NONCE_LEN] {
         match self {
             Self::ChaChaPoly => {
@@ -74,8 +74,8 @@ impl fmt::Display for Suite {
     }
 }
 
-/// A set of suites, as the bitmap that travels: bit `code - 1` stands for the suite of that number. Numbers above 16
-/// have no bit yet.
+/// A set of suites, as the bitmap that travels: bit `code - 1` stands for the suite of that number. Numbers
+/// above 16 have no bit yet.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct SuiteSet(u16);
 

@@ -1,8 +1,9 @@
 //! A secret key in a file of its own.
 //!
-//! The file is text: empty lines and lines that begin with `#` count for nothing, and exactly one line is the key in
-//! its text form. A new file has mode 0600. A file that its group or others can read, write or execute is refused, as
-//! its key may be known. (Where there are no Unix modes, nothing of the kind is checked: keep the folder private.)
+//! The file is text: empty lines and lines that begin with `#` count for nothing, and exactly one line is the
+//! key in its text form. A new file has mode 0600. A file that its group or others can read, write or execute
+//! is refused, as its key may be known. (Where there are no Unix modes, nothing of the kind is checked: keep
+//! the folder private.)
 
 use super::{SecretKey, Signer, TextError};
 use crate::crypto::Seed;
@@ -37,8 +38,8 @@ pub fn load(path: impl AsRef<Path>) -> Result<SecretKey, KeyFileError> {
 
 /// Creates `path` with the key derived from `seed` ([`SecretKey::from_seed`]).
 ///
-/// The key is written to a temporary file in the same folder, flushed to the disk, and moved to its name. A file that
-/// is there already is never replaced, even if it comes into being meanwhile.
+/// The key is written to a temporary file in the same folder, flushed to the disk, and moved to its name. A
+/// file that is there already is never replaced, even if it comes into being meanwhile.
 ///
 /// # Errors
 /// [`KeyFileError`], with [`KeyFileError::AlreadyExists`] when there is something at `path`.
@@ -58,11 +59,12 @@ pub fn create(path: impl AsRef<Path>, seed: &Seed) -> Result<SecretKey, KeyFileE
     Ok(key)
 }
 
-/// Loads the key in `path`, or creates it from `seed` where there is none. Of two processes that start at once, both
-/// get the key that is in the file in the end.
+/// Loads the key in `path`, or creates it from `seed` where there is none. Of two processes that start at
+/// once, both get the key that is in the file in the end.
 ///
 /// # Errors
-/// [`KeyFileError`]. A file that is refused or malformed stays as it is: a node doesn't change its identity by itself.
+/// [`KeyFileError`]. A file that is refused or malformed stays as it is: a node doesn't change its identity
+/// by itself.
 pub fn load_or_create(path: impl AsRef<Path>, seed: &Seed) -> Result<SecretKey, KeyFileError> {
     let path = path.as_ref();
     match load(path) {
@@ -141,8 +143,9 @@ impl Temporary {
         options.open(&self.0)
     }
 
-    /// Moves the file to `path` unless there is something. A plain rename would replace it, so the file first gets the
-    /// second name and then loses the first; only where a file system has no links, it is renamed.
+    /// Moves the file to `path` unless there is something. A plain rename would replace it, so the file first
+    /// gets the second name and then loses the first; only where a file system has no links, it is
+    /// renamed.
     fn publish(self, path: &Path) -> Result<(), KeyFileError> {
         match fs::hard_link(&self.0, path) {
             Ok(()) => {}

@@ -11,9 +11,9 @@ const PREFIX: &str = "hcl";
 
 /// A node's identity: its Ed25519 public key (RFC 8032).
 ///
-/// Every value is a canonical encoding of a point in the prime-order group, so that one key has one id and no two
-/// keys accept one signature. The text form, `hcl1` and 58 more characters, is bech32m (BIP-350): it is the same in
-/// logs, files and commands, and a mistyped one is refused.
+/// Every value is a canonical encoding of a point in the prime-order group, so that one key has one id and no
+/// two keys accept one signature. The text form, `hcl1` and 58 more characters, is bech32m (BIP-350): it is
+/// the same in logs, files and commands, and a mistyped one is refused.
 ///
 /// The order is that of the bytes. It decides which of two crossing connections survives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,7 +64,8 @@ impl core::borrow::Borrow<[u8; 32]> for NodeId {
     }
 }
 
-/// An id that somebody claimed and did not prove, or not yet: for logs, and for a person who decides whom to trust.
+/// An id that somebody claimed and did not prove, or not yet: for logs, and for a person who decides whom to
+/// trust.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClaimedId([u8; 32]);
 

@@ -15,16 +15,16 @@ const PREFIX: &str = "hclsec";
 /// Prefix, `1`, 52 characters for 32 bytes, 6 for the checksum.
 const TEXT_LEN: usize = PREFIX.len() + 1 + 52 + 6;
 
-/// Whoever can sign as this node: a key in memory, an agent, a hardware module. A link asks for one signature in
-/// each handshake.
+/// Whoever can sign as this node: a key in memory, an agent, a hardware module. A link asks for one signature
+/// in each handshake.
 pub trait Signer: fmt::Debug + Send + Sync {
     /// The identity whose secret half this is.
     fn node_id(&self) -> NodeId;
 
     /// The Ed25519 signature of `message` (RFC 8032 §5.1.6, without prehash or context).
     ///
-    /// It is called on the link's own thread; a signer that has to wait for long should keep the link from starting
-    /// instead.
+    /// It is called on the link's own thread; a signer that has to wait for long should keep the link from
+    /// starting instead.
     ///
     /// # Errors
     /// [`SignerError`], which ends the handshake.
@@ -55,15 +55,15 @@ impl core::error::Error for SignerError {}
 /// A node's secret key, held in memory and wiped when dropped.
 pub struct SecretKey {
     seed: Secret<32>,
-    /// Derived from the seed once, rather than at each signature. Always of the same seed as `public`: a mismatch
-    /// would give the secret away.
+    /// Derived from the seed once, rather than at each signature. Always of the same seed as `public`: a
+    /// mismatch would give the secret away.
     expanded: ExpandedSecretKey,
     public: VerifyingKey,
 }
 
 impl SecretKey {
-    /// A new key from fresh randomness. One seed always gives one key; it is not the key itself, so that a seed used
-    /// elsewhere by mistake doesn't give the key away.
+    /// A new key from fresh randomness. One seed always gives one key; it is not the key itself, so that a
+    /// seed used elsewhere by mistake doesn't give the key away.
     #[must_use]
     pub fn from_seed(seed: &Seed) -> Self {
         let derived = Sha256::new().chain_update("handclasp/1 identity").chain_update(seed.secret().expose());

@@ -24,8 +24,8 @@ pub enum TextError {
     MixedCase,
     /// The checksum doesn't match: a character is wrong, missing or too many.
     BadChecksum,
-    /// The checksum matches but the text doesn't hold exactly 32 bytes, or fills its last character with something
-    /// else than zeros.
+    /// The checksum matches but the text doesn't hold exactly 32 bytes, or fills its last character with
+    /// something else than zeros.
     WrongLength,
 }
 

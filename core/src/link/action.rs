@@ -42,8 +42,8 @@ pub enum Action<'a> {
     Event(Event<'a>),
     /// There are bytes to write: take them from `transmit`, tell with `transmitted`.
     Send,
-    /// Nothing else is queued of what the owner can take. Poll again at this time, if there is one, or when something comes before: bytes,
-    /// or a command.
+    /// Nothing else is queued of what the owner can take. Poll again at this time, if there is one, or when
+    /// something comes before: bytes, or a command.
     Timeout(Option<Instant>),
 }
 
@@ -53,8 +53,8 @@ pub enum Action<'a> {
 pub enum Event<'a> {
     /// The link began its handshake.
     Opened,
-    /// The peer has proved its id. Under [`Trust::Ask`](crate::Trust::Ask), and only then, this is a question:
-    /// answer with [`admit`](super::Link::admit) or [`refuse`](super::Link::refuse).
+    /// The peer has proved its id. Under [`Trust::Ask`](crate::Trust::Ask), and only then, this is a
+    /// question: answer with [`admit`](super::Link::admit) or [`refuse`](super::Link::refuse).
     Identified(&'a Peer),
     /// The handshake is done and messages can flow.
     Established(&'a Peer),
@@ -183,7 +183,8 @@ pub struct Stats {
     pub rtt: Option<Duration>,
 }
 
-/// What a protocol analyser needs to read a link; see [`Link::key_log`](super::Link::key_log). `Debug` shows none of it.
+/// What a protocol analyser needs to read a link; see [`Link::key_log`](super::Link::key_log). `Debug` shows
+/// none of it.
 #[cfg(feature = "key-log")]
 #[derive(Debug)]
 pub struct KeyLog {

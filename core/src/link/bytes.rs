@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 /// What a receive buffer starts with: an idle link holds no more.
 const FIRST: usize = 256;
 
-/// Received bytes, opened in place. It grows only when bytes have filled it, never because a length field says so.
+/// Received bytes, opened in place. It grows only when bytes have filled it, never because a length field
+/// says so.
 #[derive(Debug, Default)]
 pub(super) struct RecvBuffer {
     bytes: Vec<u8>,
@@ -43,7 +44,8 @@ impl RecvBuffer {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Takes `count` bytes off the front, to be read or opened in place. They stay valid until the next call of `space`.
+    /// Takes `count` bytes off the front, to be read or opened in place. They stay valid until the next call
+    /// of `space`.
     pub(super) fn take(&mut self, count: usize) -> Option<&mut [u8]> {
         let from = self.start;
         let to = from.checked_add(count).filter(|to| *to <= self.end)?;
@@ -51,7 +53,8 @@ impl RecvBuffer {
         self.bytes.get_mut(from..to)
     }
 
-    /// Takes a two-byte length field and the `count` bytes behind it off the front, if they are all there; gives the latter.
+    /// Takes a two-byte length field and the `count` bytes behind it off the front, if they are all there;
+    /// gives the latter.
     pub(super) fn take_framed(&mut self, count: usize) -> Option<&mut [u8]> {
         self.take(2 + count)?.get_mut(2..)
     }
@@ -89,7 +92,8 @@ impl SendBuffer {
         self.sent >= self.bytes.len()
     }
 
-    /// Whether none of what is here is under way: more may be put behind it without the sent bytes piling up in front.
+    /// Whether none of what is here is under way: more may be put behind it without the sent bytes piling up
+    /// in front.
     pub(super) fn is_fresh(&self) -> bool {
         self.sent == 0 || self.is_empty()
     }

@@ -1,7 +1,7 @@
 //! Calls in flight, in both directions.
 //!
-//! Both tables are sorted by request id. Ids grow, so that entries are added at the end and mostly leave at the front,
-//! which a deque does without moving the rest and, in the steady state, without allocating.
+//! Both tables are sorted by request id. Ids grow, so that entries are added at the end and mostly leave at
+//! the front, which a deque does without moving the rest and, in the steady state, without allocating.
 
 use alloc::collections::VecDeque;
 
@@ -29,7 +29,8 @@ pub(super) struct Pending {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Serving {
     pub(super) id: u64,
-    /// Counts the calls served. The caller may use an id again after a cancel; this tells the two calls apart.
+    /// Counts the calls served. The caller may use an id again after a cancel; this tells the two calls
+    /// apart.
     pub(super) serial: u64,
     pub(super) deadline: Instant,
     /// The lane that the call came in: a long answer goes back in it.

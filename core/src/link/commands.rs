@@ -1,4 +1,5 @@
-//! What the owner tells a link to do. A command is checked and queued at once, or refused with a reason and the message given back.
+//! What the owner tells a link to do. A command is checked and queued at once, or refused with a reason and
+//! the message given back.
 
 use super::Link;
 use super::calls::{Pending, Sealed};
@@ -22,7 +23,8 @@ impl Link {
     /// Sends a message one way. It is queued at once; its order among messages of the same priority is kept.
     ///
     /// # Errors
-    /// [`Rejected`] gives the message back with the reason: not established, draining, closed, full, too large.
+    /// [`Rejected`] gives the message back with the reason: not established, draining, closed, full, too
+    /// large.
     pub fn send<'a>(&mut self, message: Message<'a>) -> Result<(), Rejected<'a>> {
         if let Err(why) = self.may_queue(&message) {
             return Err(Rejected { why, message });
@@ -88,22 +90,22 @@ impl Link {
         Ok(())
     }
 
-    /// Bytes of messages that may still be queued before the send buffer is full; each message counts 64 more than its body and service
-    /// name. The last one may go over it.
+    /// Bytes of messages that may still be queued before the send buffer is full; each message counts 64 more
+    /// than its body and service name. The last one may go over it.
     pub fn send_space(&self) -> usize {
         let queued = self.session.as_ref().map_or(0, |session| session.lanes.bytes(Budget::Messages));
         self.config.send_buffer.max(1).saturating_sub(queued)
     }
 
-    /// Bytes of answers that may still be queued: they have a bound of their own, of the same size. Behind calls that wait for credit,
-    /// two busy sides would wait for each other.
+    /// Bytes of answers that may still be queued: they have a bound of their own, of the same size. Behind
+    /// calls that wait for credit, two busy sides would wait for each other.
     pub fn reply_space(&self) -> usize {
         let queued = self.session.as_ref().map_or(0, |session| session.lanes.bytes(Budget::Replies));
         self.config.send_buffer.max(1).saturating_sub(queued)
     }
 
-    /// Gives up a call and tells the peer to stop. No event of it follows, unless its answer has come already and waits to be
-    /// taken. Does nothing if the call is over.
+    /// Gives up a call and tells the peer to stop. No event of it follows, unless its answer has come already
+    /// and waits to be taken. Does nothing if the call is over.
     pub fn cancel(&mut self, call: CallId, now: Instant) {
         self.advance(now);
         if let Some(session) = self.session.as_mut().filter(|_| call.link == self.tag) {
@@ -117,8 +119,9 @@ impl Link {
     /// Answers a call.
     ///
     /// # Errors
-    /// [`ReplyRejected`] gives the answer back; with the token if another one can still be given: the body is longer than the caller
-    /// takes, or [`reply_space`](Self::reply_space) is used up. Without the token if nobody waits any more, which is no fault.
+    /// [`ReplyRejected`] gives the answer back; with the token if another one can still be given: the body is
+    /// longer than the caller takes, or [`reply_space`](Self::reply_space) is used up. Without the token
+    /// if nobody waits any more, which is no fault.
     pub fn reply<'a>(
         &mut self,
         token: ReplyToken,
@@ -150,7 +153,8 @@ impl Link {
             Ok(body) => {
                 let begin = Begin::Reply { id: token.id };
                 let fits = begin_len(&begin, None) + body.len() <= usize::from(session.limits.max_record) / 2;
-                // A long answer goes back the way its call came: in the reply lane it would hold up short ones.
+                // A long answer goes back the way its call came: in the reply lane it would hold up short
+                // ones.
                 let lane = if fits { Lane::REPLY } else { call.lane };
                 session.lanes.push(lane, Kind::Reply { id: token.id }, "", body.queued());
             }
@@ -159,7 +163,8 @@ impl Link {
         Ok(())
     }
 
-    /// Takes the peer that [`Event::Identified`](super::Event::Identified) asked about. Does nothing in another phase.
+    /// Takes the peer that [`Event::Identified`](super::Event::Identified) asked about. Does nothing in
+    /// another phase.
     pub fn admit(&mut self, now: Instant) {
         self.advance(now);
         if self.phase == Phase::Admission {
@@ -168,8 +173,9 @@ impl Link {
         }
     }
 
-    /// Refuses the peer that [`Event::Identified`](super::Event::Identified) asked about, and tells it why. In an earlier phase of a
-    /// responder, [`Refusal::OverCapacity`] goes out in the clear; in any other case the link just ends.
+    /// Refuses the peer that [`Event::Identified`](super::Event::Identified) asked about, and tells it why.
+    /// In an earlier phase of a responder, [`Refusal::OverCapacity`] goes out in the clear; in any other
+    /// case the link just ends.
     pub fn refuse(&mut self, refusal: Refusal, now: Instant) {
         use crate::wire::preamble::CleartextRefusal;
         self.advance(now);
@@ -189,8 +195,9 @@ impl Link {
         }
     }
 
-    /// Says goodbye: no new sends or calls from here on; what was queued before goes out, calls in flight finish, then the link closes, at the
-    /// latest after the drain time. Saying it again changes nothing. Before the link is established it just ends.
+    /// Says goodbye: no new sends or calls from here on; what was queued before goes out, calls in flight
+    /// finish, then the link closes, at the latest after the drain time. Saying it again changes nothing.
+    /// Before the link is established it just ends.
     ///
     /// `detail` is cut to 255 bytes.
     pub fn goodbye(&mut self, code: u32, detail: &str, now: Instant) {
@@ -203,14 +210,15 @@ impl Link {
         }
     }
 
-    /// Ends the link at once, without a goodbye; the peer is told `dropped`, as far as the stream takes it. Requests that have not been taken
-    /// are dropped.
+    /// Ends the link at once, without a goodbye; the peer is told `dropped`, as far as the stream takes it.
+    /// Requests that have not been taken are dropped.
     pub fn close(&mut self, now: Instant) {
         self.advance(now);
         self.end(Reason::Dropped, By::Local);
     }
 
-    /// Changes the key of this direction with the next record, and asks the peer to change its own. Requests do not pile up.
+    /// Changes the key of this direction with the next record, and asks the peer to change its own. Requests
+    /// do not pile up.
     pub fn rekey(&mut self, now: Instant) {
         self.advance(now);
         if let Some(session) = self.session.as_mut().filter(|_| self.phase.is_open()) {
@@ -226,12 +234,12 @@ impl Link {
         }
     }
 
-    /// Fills `out` with keying material that only the two sides of this link share, for the application's own use. Different labels give
-    /// independent bytes.
+    /// Fills `out` with keying material that only the two sides of this link share, for the application's own
+    /// use. Different labels give independent bytes.
     ///
     /// # Errors
-    /// [`CryptoError::BadLength`] if `out` is longer than 8160 bytes, or `label` or `context` longer than 65 535;
-    /// [`CryptoError::OutOfTurn`] unless the link is established.
+    /// [`CryptoError::BadLength`] if `out` is longer than 8160 bytes, or `label` or `context` longer than 65
+    /// 535; [`CryptoError::OutOfTurn`] unless the link is established.
     pub fn export(&self, label: &[u8], context: &[u8], out: &mut [u8]) -> Result<(), CryptoError> {
         match &self.peer {
             Some(peer) if self.phase.is_open() => peer.export(&*self.config.provider, label, context, out),
@@ -239,7 +247,8 @@ impl Link {
         }
     }
 
-    /// After the end: the one-way messages that were queued and never begun, in order. Nothing of them was sent.
+    /// After the end: the one-way messages that were queued and never begun, in order. Nothing of them was
+    /// sent.
     pub fn take_unsent(&mut self) -> Option<Unsent> {
         self.session.as_mut().filter(|_| self.phase == Phase::Closed)?.lanes.take_unsent()
     }

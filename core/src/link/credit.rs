@@ -1,7 +1,7 @@
 //! Credit: what each side may have under way towards the other (docs/wire.md §6).
 //!
-//! A message is charged whole, with its first frame. A charge by pieces would let half-sent messages of several lanes
-//! hold the window while none of them can be completed.
+//! A message is charged whole, with its first frame. A charge by pieces would let half-sent messages of
+//! several lanes hold the window while none of them can be completed.
 
 /// Bytes added to each message's charge, so that empty messages are not free.
 pub(crate) const MESSAGE_OVERHEAD: usize = 64;
@@ -72,8 +72,8 @@ pub(super) struct RecvCredit {
     available: u64,
     /// Taken by the application and not yet given back.
     owed: u64,
-    /// Give back once more than this is owed. At most what the window holds beyond the largest message: a peer that
-    /// waits to begin one then never waits for a credit that is never sent.
+    /// Give back once more than this is owed. At most what the window holds beyond the largest message: a
+    /// peer that waits to begin one then never waits for a credit that is never sent.
     threshold: u64,
 }
 

@@ -1,6 +1,7 @@
 //! What has come in and waits for the application, and messages that have come in part.
 //!
-//! The peer's credit bounds both: what is in here was charged to it, and is given back when the application takes it.
+//! The peer's credit bounds both: what is in here was charged to it, and is given back when the application
+//! takes it.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -117,7 +118,8 @@ impl Queued for Notice {
     }
 }
 
-/// Things that wait, in order. Requests and notices have one each: an owner that is behind with the one still takes the other.
+/// Things that wait, in order. Requests and notices have one each: an owner that is behind with the one still
+/// takes the other.
 #[derive(Debug)]
 pub(super) struct Inbox<T> {
     items: VecDeque<T>,

@@ -245,7 +245,8 @@ pub struct ReplyToken {
 }
 
 impl ReplyToken {
-    /// The number that [`Event::Cancelled`](super::Event::Cancelled) speaks of: it counts the calls that the link has served.
+    /// The number that [`Event::Cancelled`](super::Event::Cancelled) speaks of: it counts the calls that the
+    /// link has served.
     pub const fn call(&self) -> u64 {
         self.serial
     }

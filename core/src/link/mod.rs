@@ -1,11 +1,12 @@
 //! One link: the state machine from the first byte to the last.
 //!
-//! [`Link`] owns no socket, clock or randomness. Its owner does four things in a loop: gives it bytes that came
-//! (`recv_space`, `received`), tells it the time and asks what to do (`poll`), and gives commands (`send`, `call`,
-//! `reply`, …).
+//! [`Link`] owns no socket, clock or randomness. Its owner does four things in a loop: gives it bytes that
+//! came (`recv_space`, `received`), tells it the time and asks what to do (`poll`), and gives commands
+//! (`send`, `call`, `reply`, …).
 //!
-//! Where to look: `state` has every change of phase, `handshake` the way to the traffic keys, `recv` and `send` the way of bytes in and out,
-//! `session` what each frame does, `queue` and `inbox` what waits, `calls` and `credit` the accounts.
+//! Where to look: `state` has every change of phase, `handshake` the way to the traffic keys, `recv` and
+//! `send` the way of bytes in and out, `session` what each frame does, `queue` and `inbox` what waits,
+//! `calls` and `credit` the accounts.
 
 mod action;
 mod bytes;
@@ -60,8 +61,8 @@ use crate::time::Instant;
 pub struct Dial {
     /// The peer that has to answer. `None` takes whoever answers and is trusted.
     pub expected: Option<NodeId>,
-    /// The link's number among those that this process started; it must grow from link to link. Peers use it to tell a
-    /// late dial from a new one.
+    /// The link's number among those that this process started; it must grow from link to link. Peers use it
+    /// to tell a late dial from a new one.
     pub sequence: u64,
 }
 
@@ -130,14 +131,16 @@ struct Announce {
 }
 
 impl Link {
-    /// The side that opened the stream. `seed` is all the randomness that the link uses: 32 fresh bytes for each link.
+    /// The side that opened the stream. `seed` is all the randomness that the link uses: 32 fresh bytes for
+    /// each link.
     pub fn initiator(config: &Arc<Config>, dial: Dial, seed: &Seed, now: Instant) -> Self {
         let mut link = Self::new(config, Role::Initiator, dial, seed, now);
         link.start_initiator();
         link
     }
 
-    /// The side that accepted the stream. `sequence` is as in [`Dial::sequence`], `seed` as in [`initiator`](Self::initiator).
+    /// The side that accepted the stream. `sequence` is as in [`Dial::sequence`], `seed` as in
+    /// [`initiator`](Self::initiator).
     pub fn responder(config: &Arc<Config>, sequence: u64, seed: &Seed, now: Instant) -> Self {
         let mut link = Self::new(config, Role::Responder, Dial::anyone().sequence(sequence), seed, now);
         if link.ending.is_none() {
@@ -198,11 +201,13 @@ impl Link {
         self.now = self.now.max(now);
     }
 
-    /// Acts on what is due by `now`, and says what to do next, out of what the owner is `ready` for: an event to take, bytes to write,
-    /// or neither, with the time by which to poll again. Poll until the answer is `Timeout`.
+    /// Acts on what is due by `now`, and says what to do next, out of what the owner is `ready` for: an event
+    /// to take, bytes to write, or neither, with the time by which to poll again. Poll until the answer
+    /// is `Timeout`.
     ///
-    /// The owner says what it can take because the one must not wait for the other: events come while the stream takes no bytes, bytes
-    /// go while the application takes no events, and answers come while its services are behind with requests.
+    /// The owner says what it can take because the one must not wait for the other: events come while the
+    /// stream takes no bytes, bytes go while the application takes no events, and answers come while its
+    /// services are behind with requests.
     pub fn poll(&mut self, now: Instant, ready: Ready) -> Action<'_> {
         self.advance(now);
         self.handle_due();
@@ -210,7 +215,8 @@ impl Link {
             Some(source) => self.take(source).map_or(Action::Timeout(None), Action::Event),
             None if ready.write && self.wants_write() => Action::Send,
             None => {
-                // An owner that waits for the stream to take bytes is stalled by it as much as one that tries in vain.
+                // An owner that waits for the stream to take bytes is stalled by it as much as one that tries
+                // in vain.
                 if !ready.write && self.wants_write() {
                     self.arm_stall();
                 }
@@ -320,8 +326,8 @@ impl Link {
         self.stats
     }
 
-    /// The link's first traffic keys, for a protocol analyser. Only with the feature `key-log`, which is for debugging: who has
-    /// these keys reads everything up to the first rekey, and after it too.
+    /// The link's first traffic keys, for a protocol analyser. Only with the feature `key-log`, which is for
+    /// debugging: who has these keys reads everything up to the first rekey, and after it too.
     #[cfg(feature = "key-log")]
     pub fn key_log(&self) -> Option<&KeyLog> {
         self.key_log.as_deref()

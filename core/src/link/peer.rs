@@ -17,17 +17,19 @@ pub struct Peer {
     pub outcome: Outcome,
     /// The suite in use.
     pub suite: Suite,
-    /// 32 bytes that are the same on both sides of this link and differ from every other link's: for binding an application's own
-    /// authentication to it. They are not secret.
+    /// 32 bytes that are the same on both sides of this link and differ from every other link's: for binding
+    /// an application's own authentication to it. They are not secret.
     pub channel_binding: [u8; 32],
     pub(super) exporter: Secret<32>,
 }
 
 impl Peer {
-    /// Fills `out` with bytes that only the two sides of this link can compute, the same on both (docs/wire.md §3.5).
+    /// Fills `out` with bytes that only the two sides of this link can compute, the same on both
+    /// (docs/wire.md §3.5).
     ///
     /// # Errors
-    /// [`CryptoError::BadLength`] if `out` is longer than 8160 bytes, or `label` or `context` longer than 65 535.
+    /// [`CryptoError::BadLength`] if `out` is longer than 8160 bytes, or `label` or `context` longer than 65
+    /// 535.
     pub(super) fn export(
         &self,
         provider: &dyn CryptoProvider,

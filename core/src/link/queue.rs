@@ -1,8 +1,9 @@
 //! Messages that wait to be sealed: one queue a lane, and the choice among them.
 //!
-//! Lanes share the stream by deficit round robin: a lane may write while its account is positive, what it writes is taken off, and
-//! when no lane that could write has anything left, each is given its share again. A long piece leaves a debt that the lane pays
-//! by waiting, so that pieces are as long as the record allows and the shares hold all the same.
+//! Lanes share the stream by deficit round robin: a lane may write while its account is positive, what it
+//! writes is taken off, and when no lane that could write has anything left, each is given its share again. A
+//! long piece leaves a debt that the lane pays by waiting, so that pieces are as long as the record allows
+//! and the shares hold all the same.
 
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
@@ -132,7 +133,8 @@ impl fmt::Debug for Unsent {
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     queues: [Queue; Lane::COUNT],
-    /// What is queued and not sealed for each budget: body and service bytes, and an overhead for each message.
+    /// What is queued and not sealed for each budget: body and service bytes, and an overhead for each
+    /// message.
     bytes: [usize; 2],
     /// Messages queued and not begun for each budget.
     waiting: [usize; 2],
@@ -187,8 +189,9 @@ impl Lanes {
 
     /// Which lanes can write `room` bytes or fewer, where an empty record has `record`.
     ///
-    /// A message that waits for credit lets others of its budget pass, but not more than a window of them: then what comes back is
-    /// kept for it. Else a long message would wait for ever while short ones use up every little that comes back.
+    /// A message that waits for credit lets others of its budget pass, but not more than a window of them:
+    /// then what comes back is kept for it. Else a long message would wait for ever while short ones use
+    /// up every little that comes back.
     fn writable(&self, credit: &[SendCredit; 2], room: usize, record: usize) -> [bool; Lane::COUNT] {
         let kept = self.kept_credit(credit);
         let mut writable = [false; Lane::COUNT];
@@ -416,8 +419,9 @@ impl Lanes {
     }
 }
 
-/// Whether lane `at` may begin `entry` with the credit there is. Lanes leave a part of the window to those above them: else
-/// bulk would have it all under way, and what is urgent would wait for it to be taken at the other side.
+/// Whether lane `at` may begin `entry` with the credit there is. Lanes leave a part of the window to those
+/// above them: else bulk would have it all under way, and what is urgent would wait for it to be taken at the
+/// other side.
 fn affords(at: usize, entry: &Entry, credit: &[SendCredit; 2]) -> bool {
     let credit = credit[entry.kind.budget() as usize];
     let kept = credit.window() / 8 * KEPT_EIGHTHS[at];
@@ -425,7 +429,8 @@ fn affords(at: usize, entry: &Entry, credit: &[SendCredit; 2]) -> bool {
 }
 
 impl Entry {
-    /// The bytes of the first frame beside the body, at their longest: with a total, and the timeout as it may be.
+    /// The bytes of the first frame beside the body, at their longest: with a total, and the timeout as it
+    /// may be.
     fn header_len(&self) -> usize {
         let service = usize::from(self.service_len);
         match self.kind {

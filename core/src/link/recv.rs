@@ -26,8 +26,8 @@ const LONGEST_HINT: Duration = Duration::from_secs(60);
 const READ_AHEAD: usize = 64 << 10;
 
 impl Link {
-    /// Room for the bytes of the next read. An empty slice means that the link takes none at the moment: it has ended, or it holds
-    /// as much as it may before its peer is authenticated.
+    /// Room for the bytes of the next read. An empty slice means that the link takes none at the moment: it
+    /// has ended, or it holds as much as it may before its peer is authenticated.
     pub fn recv_space(&mut self) -> &mut [u8] {
         let limit = match (self.phase, &self.session) {
             (Phase::Closed, _) => 0,
@@ -268,8 +268,8 @@ impl Link {
         self.advance_drain();
     }
 
-    /// The idle time may be over: sends a ping, or gives the peer up. The timer is set once an idle time and looks at what has
-    /// happened since, so that records need not touch it.
+    /// The idle time may be over: sends a ping, or gives the peer up. The timer is set once an idle time and
+    /// looks at what has happened since, so that records need not touch it.
     fn on_silence(&mut self) {
         let Some(session) = &mut self.session else { return };
         let idle = session.limits.idle;

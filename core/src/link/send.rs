@@ -28,11 +28,12 @@ const REKEY_LEN: usize = HEADER_LEN + 1;
 const LAST_WORD: usize = 4080;
 
 impl Link {
-    /// The bytes to write next; empty if there are none. They stay the same until [`transmitted`](Self::transmitted) takes
-    /// some of them off, so a write that moves only part of them, or none, can be repeated.
+    /// The bytes to write next; empty if there are none. They stay the same until
+    /// [`transmitted`](Self::transmitted) takes some of them off, so a write that moves only part of
+    /// them, or none, can be repeated.
     ///
-    /// This is where queued messages are sealed. Nothing is sealed earlier, so a message that was never taken here can still be
-    /// cancelled, expire, or be given back when the link ends.
+    /// This is where queued messages are sealed. Nothing is sealed earlier, so a message that was never taken
+    /// here can still be cancelled, expire, or be given back when the link ends.
     pub fn transmit(&mut self, now: Instant) -> &[u8] {
         self.advance(now);
         while self.send.pending().len() < AHEAD && self.seals_more() {
@@ -83,7 +84,8 @@ impl Link {
         !self.send.is_empty() || self.wants_seal()
     }
 
-    /// Whether a record beyond the first of a batch is worth sealing: only behind bytes that are not under way yet.
+    /// Whether a record beyond the first of a batch is worth sealing: only behind bytes that are not under
+    /// way yet.
     fn seals_more(&self) -> bool {
         self.send.is_fresh() && self.wants_seal()
     }
@@ -217,7 +219,8 @@ impl Session {
             writer.ping(nonce);
             self.ping = Some((nonce, context.now));
         }
-        // As many as fit a record of the smallest size with all else that is here; the rest follows in the next.
+        // As many as fit a record of the smallest size with all else that is here; the rest follows in the
+        // next.
         for _ in 0..128 {
             let Some(id) = self.control.cancels.pop_front() else { break };
             writer.cancel(id);

@@ -21,7 +21,8 @@ use crate::wire::Malformed;
 use crate::wire::frame::{Begin, Frame, Lane};
 use crate::wire::reader::Reader;
 
-/// What is queued beside messages. Each kind has one place, or is bounded by the calls in flight, so that no peer can make it grow.
+/// What is queued beside messages. Each kind has one place, or is bounded by the calls in flight, so that no
+/// peer can make it grow.
 #[derive(Debug, Default)]
 pub(super) struct Control {
     /// STATUS that accepts, written out.
@@ -307,8 +308,8 @@ impl Session {
             .ok_or_else(|| context.violation("DATA: no message is under way in its lane"))
     }
 
-    /// Whether a whole message goes to the application, and as which call if it is one. A call over the limit is answered at
-    /// once, one without time left is dropped, and an id in use ends the link.
+    /// Whether a whole message goes to the application, and as which call if it is one. A call over the limit
+    /// is answered at once, one without time left is dropped, and an id in use ends the link.
     fn accepts(
         &mut self,
         lane: Lane,
@@ -322,7 +323,8 @@ impl Session {
         if self.serving.contains(id) {
             return Err(context.violation("CALL: its request id is in flight"));
         }
-        // Answers wait for the peer to take them, and it has no reason to let more of them pile up than it may have calls.
+        // Answers wait for the peer to take them, and it has no reason to let more of them pile up than it
+        // may have calls.
         let most = self.limits.max_calls as usize;
         if self.lanes.answers() >= most.saturating_mul(2) {
             return Err(Reason::Flood);

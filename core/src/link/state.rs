@@ -137,7 +137,8 @@ impl Link {
     /// Queues CLOSE once nothing is left to do, and ends the link once CLOSE has gone both ways.
     pub(super) fn advance_drain(&mut self) {
         let (Some(drain), Some(session)) = (&self.drain, &mut self.session) else { return };
-        // The other side may have begun work before it heard the goodbye: its own says that it has begun all it will.
+        // The other side may have begun work before it heard the goodbye: its own says that it has begun all
+        // it will.
         let all_begun = session.peer_said_goodbye || drain.close_received.is_some();
         if all_begun && session.outbound.is_open() && session.is_drained() {
             session.outbound.close(&drain.reason);

@@ -152,7 +152,8 @@ fn write_all(link: &mut Link, now: Instant) {
     }
 }
 
-/// A link whose window is used up, so that a message of 5000 bytes waits, and what it is given behind it; and the time.
+/// A link whose window is used up, so that a message of 5000 bytes waits, and what it is given behind it; and
+/// the time.
 fn waiting() -> (Link, Instant) {
     let (mut a, _, now) = pair();
     for length in [1 << 20; 3].into_iter().chain([5000; 1000]) {

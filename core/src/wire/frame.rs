@@ -228,7 +228,8 @@ impl<'a> FrameWriter<'a> {
         Self { out }
     }
 
-    /// Writes a frame whose body `fill` appends: at most 65 535 bytes, as every caller keeps by the record's size.
+    /// Writes a frame whose body `fill` appends: at most 65 535 bytes, as every caller keeps by the record's
+    /// size.
     fn frame(&mut self, kind: u8, flags: u8, fill: impl FnOnce(&mut Vec<u8>)) {
         let header = self.out.len();
         self.out.extend_from_slice(&[kind, flags, 0, 0]);

@@ -13,7 +13,8 @@ use crate::hello::{
     UnknownExtension, VersionRange,
 };
 
-/// The most bytes of a hello: a handshake record's 4096 less its tag (16), AUTH's kind (1), id (32) and signature (64).
+/// The most bytes of a hello: a handshake record's 4096 less its tag (16), AUTH's kind (1), id (32) and
+/// signature (64).
 pub const MAX_HELLO: usize = 4096 - 16 - 1 - 32 - 64;
 
 /// The bytes before the first extension.
@@ -143,7 +144,8 @@ pub(super) fn put_prefixed_u8(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(bytes.iter().take(usize::from(len)));
 }
 
-/// Bytes behind a two-byte length. Callers hold far fewer than it can say; more are cut, so that the form stays whole.
+/// Bytes behind a two-byte length. Callers hold far fewer than it can say; more are cut, so that the form
+/// stays whole.
 fn put_prefixed_u16(out: &mut Vec<u8>, bytes: &[u8]) {
     let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&len.to_be_bytes());

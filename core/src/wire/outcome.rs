@@ -1,4 +1,5 @@
-//! The outcome's bytes, which never travel: both sides hash them, and STATUS carries the hash (docs/wire.md §3.6).
+//! The outcome's bytes, which never travel: both sides hash them, and STATUS carries the hash (docs/wire.md
+//! §3.6).
 
 use alloc::vec::Vec;
 

@@ -1,4 +1,5 @@
-//! Reading and writing of the wire's primitive forms. Every read is checked; nothing here can panic or allocate.
+//! Reading and writing of the wire's primitive forms. Every read is checked; nothing here can panic or
+//! allocate.
 
 use alloc::vec::Vec;
 use core::fmt;

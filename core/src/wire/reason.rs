@@ -1,4 +1,5 @@
-//! A close reason's bytes, `code ‖ detail`, as they stand in CLOSE and in an initiator's REFUSE (docs/wire.md §10).
+//! A close reason's bytes, `code ‖ detail`, as they stand in CLOSE and in an initiator's REFUSE (docs/wire.md
+//! §10).
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -12,7 +13,8 @@ use crate::phase::Phase;
 /// The longest text of a goodbye in bytes.
 pub(crate) const MAX_DETAIL: usize = 255;
 
-/// Whether a reason is told to the peer at all. The others either blame the stream, or would tell a forger something.
+/// Whether a reason is told to the peer at all. The others either blame the stream, or would tell a forger
+/// something.
 pub(crate) const fn is_sent(reason: &Reason) -> bool {
     !matches!(
         reason,

@@ -10,11 +10,12 @@ use super::reader::Reader;
 use crate::hello::{MAX_LABEL, VersionRange};
 use crate::refusal::Refusal;
 
-/// The most bytes of a refusal that [`emit`] writes: with what stands around it, it fits a record of the handshake.
+/// The most bytes of a refusal that [`emit`] writes: with what stands around it, it fits a record of the
+/// handshake.
 pub const MAX_REFUSAL: usize = 4000;
 
-/// Reads a refusal, as its sender sees it: [`Refusal::mirrored`] is the receiver's view. Bytes behind the detail are
-/// ignored.
+/// Reads a refusal, as its sender sees it: [`Refusal::mirrored`] is the receiver's view. Bytes behind the
+/// detail are ignored.
 ///
 /// # Errors
 /// [`Malformed`] for an unknown code, or a detail that ends early or breaks its form.
@@ -40,9 +41,9 @@ pub fn parse(bytes: &[u8]) -> Result<Refusal, Malformed> {
 
 /// Appends `refusal` to `out`, in at most [`MAX_REFUSAL`] bytes.
 ///
-/// What a detail cannot say is left out rather than refused, since a refusal must always be sayable: a time is rounded
-/// up to a millisecond and is at most `u32::MAX` of them, a list of names is cut at its end, and names that no
-/// capability can have (empty, or over 255 bytes) are skipped.
+/// What a detail cannot say is left out rather than refused, since a refusal must always be sayable: a time
+/// is rounded up to a millisecond and is at most `u32::MAX` of them, a list of names is cut at its end, and
+/// names that no capability can have (empty, or over 255 bytes) are skipped.
 pub fn emit(refusal: &Refusal, out: &mut Vec<u8>) {
     out.extend_from_slice(&refusal.code().to_be_bytes());
     match refusal {

@@ -1,5 +1,5 @@
-//! The part of the Noise protocol framework (revision 34) that links use: the tokens `e`, `ee` and `psk`, run from a
-//! table.
+//! The part of the Noise protocol framework (revision 34) that links use: the tokens `e`, `ee` and `psk`, run
+//! from a table.
 //!
 //! ```
 //! use handclasp::crypto::noise::{HandshakeState, Protocol, Role};
@@ -111,8 +111,8 @@ pub enum Role {
 
 /// A handshake in progress (§5.3).
 ///
-/// A call that fails leaves the state as it was. So a responder with several candidate keys tries them in turn on the
-/// same first message, at the cost of one tag check each:
+/// A call that fails leaves the state as it was. So a responder with several candidate keys tries them in
+/// turn on the same first message, at the cost of one tag check each:
 ///
 /// ```
 /// # use handclasp::crypto::noise::{HandshakeState, Protocol, Role};
@@ -177,7 +177,8 @@ impl HandshakeState {
     /// Sets the pre-shared key, or replaces it as long as it has not been used.
     ///
     /// # Errors
-    /// [`CryptoError::PskMismatch`] when the pattern has none, [`CryptoError::OutOfTurn`] when it has been used.
+    /// [`CryptoError::PskMismatch`] when the pattern has none, [`CryptoError::OutOfTurn`] when it has been
+    /// used.
     pub fn set_psk(&mut self, psk: Secret<32>) -> Result<(), CryptoError> {
         if !self.protocol.has_psk() {
             return Err(CryptoError::PskMismatch);
@@ -195,8 +196,8 @@ impl HandshakeState {
     /// # Errors
     /// [`CryptoError::OutOfTurn`] when the next message is the peer's; [`CryptoError::PskMismatch`] when a
     /// pre-shared key is missing; [`CryptoError::ZeroSharedSecret`] when the peer's key was of small order;
-    /// [`CryptoError::BadLength`] when the message would exceed [`MAX_MESSAGE`]. `out` and the state are then as
-    /// they were.
+    /// [`CryptoError::BadLength`] when the message would exceed [`MAX_MESSAGE`]. `out` and the state are then
+    /// as they were.
     pub fn write_message(
         &mut self,
         provider: &dyn CryptoProvider,
@@ -245,10 +246,10 @@ impl HandshakeState {
     /// Reads the peer's message, which is the whole of `message`, and appends its payload to `payload`.
     ///
     /// # Errors
-    /// [`CryptoError::BadTag`] when it was not made for this handshake (prologue, pre-shared key and all messages so
-    /// far), [`CryptoError::BadLength`], [`CryptoError::ZeroSharedSecret`]; [`CryptoError::OutOfTurn`] when the
-    /// next message is our own; [`CryptoError::PskMismatch`] when a pre-shared key is missing. `payload` and the
-    /// state are then as they were.
+    /// [`CryptoError::BadTag`] when it was not made for this handshake (prologue, pre-shared key and all
+    /// messages so far), [`CryptoError::BadLength`], [`CryptoError::ZeroSharedSecret`];
+    /// [`CryptoError::OutOfTurn`] when the next message is our own; [`CryptoError::PskMismatch`] when a
+    /// pre-shared key is missing. `payload` and the state are then as they were.
     pub fn read_message(
         &mut self,
         provider: &dyn CryptoProvider,
@@ -297,8 +298,8 @@ impl HandshakeState {
         Ok((symmetric, remote))
     }
 
-    /// The part of `e` that both sides share. With a pre-shared key in the pattern the public key enters the chaining
-    /// key too (§9.2), so that no two handshakes under one such key repeat a nonce.
+    /// The part of `e` that both sides share. With a pre-shared key in the pattern the public key enters the
+    /// chaining key too (§9.2), so that no two handshakes under one such key repeat a nonce.
     fn mix_public(
         &self,
         provider: &dyn CryptoProvider,
@@ -401,7 +402,7 @@ pub struct Split {
     pub open: OpenKey,
     /// The handshake hash `h`, which names this handshake (§11.2). It is no secret.
     pub hash: [u8; 32],
-    /// The third output of the last HKDF. As HKDF's outputs are independent, it stays secret even if both transport
-    /// keys leak.
+    /// The third output of the last HKDF. As HKDF's outputs are independent, it stays secret even if both
+    /// transport keys leak.
     pub master: Secret<32>,
 }

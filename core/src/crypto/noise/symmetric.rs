@@ -25,7 +25,8 @@ impl SymmetricState {
         Self { chaining_key: Secret::new(hash), hash, key: None, cipher }
     }
 
-    /// Noise's `HKDF` with `N` outputs, at most three (§4.3): RFC 5869 with the chaining key as salt and no info.
+    /// Noise's `HKDF` with `N` outputs, at most three (§4.3): RFC 5869 with the chaining key as salt and no
+    /// info.
     pub(super) fn hkdf<const N: usize>(
         &self,
         provider: &dyn CryptoProvider,

@@ -1,4 +1,5 @@
-//! AUTH: each side's proof of its id, and the traffic keys that both proofs are part of (docs/wire.md §3.3, §3.5).
+//! AUTH: each side's proof of its id, and the traffic keys that both proofs are part of (docs/wire.md §3.3,
+//! §3.5).
 
 #[cfg(feature = "key-log")]
 use alloc::boxed::Box;
@@ -88,7 +89,8 @@ impl Handshake {
         Ok(auth)
     }
 
-    /// Makes the initiator's AUTH, which is sent once the application takes the peer, and the keys that follow from it.
+    /// Makes the initiator's AUTH, which is sent once the application takes the peer, and the keys that
+    /// follow from it.
     pub(super) fn prepare_initiator(&mut self, config: &Config) -> Result<Keys, Reason> {
         self.own_auth = self.auth(config)?;
         self.keys(config, &config.provider.sha256(&[&self.own_auth]))

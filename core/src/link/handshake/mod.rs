@@ -1,8 +1,8 @@
 //! The handshake, both sides of it: SIGMA-I on Noise (docs/wire.md §3).
 //!
-//! The order of checks is cheap first, and nothing is revealed before it must be: an initiator sends its own id only to a peer that
-//! has proved to be the one it wants; a responder computes no key exchange for a preamble that it cannot serve, and no
-//! signature for a peer that it does not trust.
+//! The order of checks is cheap first, and nothing is revealed before it must be: an initiator sends its own
+//! id only to a peer that has proved to be the one it wants; a responder computes no key exchange for a
+//! preamble that it cannot serve, and no signature for a peer that it does not trust.
 
 mod auth;
 
@@ -255,8 +255,8 @@ impl Link {
         let Some(handshake) = &mut self.handshake else { return };
         self.claimed = Some(ClaimedId::new(claim.id));
         let theirs = self.config.provider.sha256(&[auth]);
-        // Both sides' AUTH are part of the traffic keys. A responder has both now, and its answer, a refusal too, goes
-        // under them; an initiator makes its own first, if the other's is good.
+        // Both sides' AUTH are part of the traffic keys. A responder has both now, and its answer, a refusal
+        // too, goes under them; an initiator makes its own first, if the other's is good.
         let keys = match handshake.role {
             Role::Initiator => {
                 handshake.responder_auth = theirs;
@@ -275,8 +275,8 @@ impl Link {
             (_, Some(keys)) => Ok(keys),
             (Ok(_), None) => handshake.prepare_initiator(&self.config),
             (Err(why), None) => {
-                // The peer has proved nothing yet. Which id this side has or dials is told only to the owner of the id that it
-                // stumbled over.
+                // The peer has proved nothing yet. Which id this side has or dials is told only to the owner
+                // of the id that it stumbled over.
                 let tells =
                     matches!(why, Reason::Refused(Refusal::SelfConnection) | Reason::WrongPeer { .. });
                 let proved = !tells || handshake.is_proved(&self.config, &claim);
@@ -384,8 +384,8 @@ impl Link {
         }
     }
 
-    /// Ends the handshake because a step of the key exchange failed. Messages have been checked for their length, so all but what a
-    /// peer can bring about is the own provider's fault.
+    /// Ends the handshake because a step of the key exchange failed. Messages have been checked for their
+    /// length, so all but what a peer can bring about is the own provider's fault.
     fn fail_key_exchange(&mut self, error: CryptoError) {
         match error {
             CryptoError::BadTag | CryptoError::ZeroSharedSecret => {
@@ -402,7 +402,8 @@ impl Link {
     }
 }
 
-/// A length on the wire. What it counts is far below 65 536: network ids, hellos and handshake messages have their limits.
+/// A length on the wire. What it counts is far below 65 536: network ids, hellos and handshake messages have
+/// their limits.
 fn length_field(length: usize) -> [u8; 2] {
     u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes()
 }
