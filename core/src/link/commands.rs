@@ -186,10 +186,7 @@ impl Link {
                 let seconds = u16::try_from(retry_after.as_millis().div_ceil(1000)).unwrap_or(u16::MAX);
                 self.refuse_in_clear(CleartextRefusal::OverCapacity { seconds }, Reason::Refused(refusal));
             }
-            (Phase::Admission, _) => {
-                let why = Reason::Refused(refusal);
-                self.refuse_with(why.clone(), &why);
-            }
+            (Phase::Admission, _) => self.refuse_with(Reason::Refused(refusal), true),
             (phase, _) if phase.is_handshake() => self.end(Reason::Refused(refusal), By::Local),
             _ => {}
         }

@@ -157,13 +157,15 @@ impl<T: Queued> Inbox<T> {
         u8::try_from(service.len()).unwrap_or(u8::MAX)
     }
 
-    /// Keeps a body out of a record: small ones in the queue, larger ones apart.
-    pub(super) fn store(&mut self, body: &[u8]) -> Stored {
-        if body.len() > SMALL_BODY {
-            return Stored::Large(Bytes::copy_from_slice(body));
+    /// Keeps a body: a small one out of a record in the queue, others apart.
+    pub(super) fn store(&mut self, body: Body<'_>) -> Stored {
+        match body {
+            Body::Lent(bytes) if bytes.len() <= SMALL_BODY => {
+                self.small.push(bytes);
+                Stored::Small(bytes.len())
+            }
+            body => Stored::Large(body.into_bytes()),
         }
-        self.small.push(body);
-        Stored::Small(body.len())
     }
 
     pub(super) fn pop(&mut self) -> Option<T> {

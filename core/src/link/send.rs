@@ -10,7 +10,6 @@ use super::timers::Timer;
 use crate::config::{Config, Padding};
 use crate::crypto::{CryptoError, TAG_LEN};
 use crate::error::{By, Reason};
-use crate::phase::Phase;
 use crate::time::Instant;
 use crate::wire::frame::{FrameWriter, HEADER_LEN};
 use crate::wire::reason;
@@ -99,9 +98,7 @@ impl Link {
         let mut context =
             Context { now: self.now, phase: self.phase, timers: &mut self.timers, stats: &mut self.stats };
         session.seal_record(self.send.out(), &self.config, &mut context)?;
-        if self.phase == Phase::Draining {
-            self.advance_drain();
-        }
+        self.advance_drain();
         Ok(())
     }
 }

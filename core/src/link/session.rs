@@ -5,8 +5,8 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::action::Stats;
-use super::calls::{CallTable, Pending, Serving};
+use super::action::{Body as Received, Stats};
+use super::calls::{CallTable, Pending, Sealed, Serving};
 use super::credit::{Budget, MESSAGE_OVERHEAD, RecvCredit, SendCredit};
 use super::inbox::{Begun, Inbox, Notice, Partial, Request, RequestedCall, Stored};
 use super::queue::{Body, Kind, Lanes};
@@ -247,24 +247,7 @@ impl Session {
             self.partial[lane.index()] = Some(partial);
             return Ok(());
         }
-        match begun {
-            Begun::Reply { id } => {
-                if self.answered(id, context) {
-                    let body = self.notices.store(body);
-                    self.notices.push(Notice::Reply { call: id, body });
-                } else {
-                    self.release(Budget::Replies, charged);
-                }
-            }
-            Begun::Send | Begun::Call { .. } => {
-                if let Verdict::Deliver(call) = self.accepts(lane, begun, charged, context)? {
-                    let service_len = self.requests.store_service(service.as_bytes());
-                    let body = self.requests.store(body);
-                    self.deliver(lane, call, service_len, body);
-                }
-            }
-        }
-        Ok(())
+        self.on_message(lane, begun, service.as_bytes(), Received::Lent(body), context)
     }
 
     fn on_data(
@@ -282,20 +265,35 @@ impl Session {
             self.partial[lane.index()] = Some(partial);
             return Ok(());
         }
-        let (begun, charged, service_len) = (partial.begun, partial.charged(), partial.service_len);
+        let begun = partial.begun;
         let (service, body) = partial.finish();
+        self.on_message(lane, begun, &service, Received::Owned(body), context)
+    }
+
+    /// A message has come whole.
+    fn on_message(
+        &mut self,
+        lane: Lane,
+        begun: Begun,
+        service: &[u8],
+        body: Received<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<(), Reason> {
+        let charged = service.len() + body.len();
         match begun {
             Begun::Reply { id } => {
                 if self.answered(id, context) {
-                    self.notices.push(Notice::Reply { call: id, body: Stored::Large(body) });
+                    let body = self.notices.store(body);
+                    self.notices.push(Notice::Reply { call: id, body });
                 } else {
                     self.release(Budget::Replies, charged);
                 }
             }
             Begun::Send | Begun::Call { .. } => {
                 if let Verdict::Deliver(call) = self.accepts(lane, begun, charged, context)? {
-                    self.requests.store_service(&service);
-                    self.deliver(lane, call, service_len, Stored::Large(body));
+                    let service_len = self.requests.store_service(service);
+                    let body = self.requests.store(body);
+                    self.deliver(lane, call, service_len, body);
                 }
             }
         }
@@ -360,7 +358,7 @@ impl Session {
         self.activity = context.now;
         match self.pending.get_mut(id) {
             // An answer to a request that has not left whole answers something else.
-            Some(call) if call.sealed == super::calls::Sealed::Whole => self.pending.remove(id).is_some(),
+            Some(call) if call.sealed == Sealed::Whole => self.pending.remove(id).is_some(),
             _ => {
                 context.stats.unknown_replies += 1;
                 false
@@ -450,7 +448,7 @@ impl Session {
     /// Takes an own call back as far as it has not left, and tells the peer of what has.
     pub(super) fn withdraw(&mut self, call: &Pending) {
         match call.sealed {
-            super::calls::Sealed::Whole => self.control.cancels.push_back(call.id),
+            Sealed::Whole => self.control.cancels.push_back(call.id),
             _ => self.lanes.cancel(call.lane, call.id),
         }
     }

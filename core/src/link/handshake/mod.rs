@@ -128,9 +128,7 @@ impl Link {
                 out.extend_from_slice(&length_field(message.len()));
                 out.extend_from_slice(&message);
             }
-            Err(error) => {
-                self.fail_key_exchange(error);
-            }
+            Err(error) => self.fail_key_exchange(error),
         }
     }
 
@@ -279,9 +277,8 @@ impl Link {
                 // of the id that it stumbled over.
                 let tells =
                     matches!(why, Reason::Refused(Refusal::SelfConnection) | Reason::WrongPeer { .. });
-                let proved = !tells || handshake.is_proved(&self.config, &claim);
-                let told = if proved { why.clone() } else { Reason::BadSignature };
-                return self.refuse_with(why.clone(), &told);
+                let may_know = !tells || handshake.is_proved(&self.config, &claim);
+                return self.refuse_with(why.clone(), may_know);
             }
         };
         let keys = match prepared {
@@ -295,7 +292,7 @@ impl Link {
         }
         let (id, outcome) = match checked {
             Ok(checked) => checked,
-            Err(why) => return self.refuse_with(why.clone(), &why),
+            Err(why) => return self.refuse_with(why, true),
         };
         let (channel_binding, exporter) = (keys.binding, keys.exporter);
         self.peer =
@@ -360,17 +357,20 @@ impl Link {
         Ok(())
     }
 
-    /// Ends the handshake and says why, as far as the other side may know.
-    pub(super) fn refuse_with(&mut self, why: Reason, told: &Reason) {
+    /// Ends the handshake and says why, or just `denied` to a side that may not know.
+    pub(super) fn refuse_with(&mut self, why: Reason, may_know: bool) {
         // Whether an id is trusted is not told to somebody who cannot prove it.
-        let denied = Reason::Refused(Refusal::Denied);
-        let told = if *told == Reason::BadSignature { &denied } else { told };
+        let told = if may_know && why != Reason::BadSignature {
+            why.clone()
+        } else {
+            Reason::Refused(Refusal::Denied)
+        };
         let sayable = matches!(told, Reason::Refused(_) | Reason::WrongPeer { .. } | Reason::Downgrade);
         let role = self.handshake.as_ref().map(|handshake| handshake.role);
         if sayable && role == Some(Role::Initiator) {
             let mut text = Vec::new();
             text.push(REFUSE);
-            wire::reason::emit(told, &mut text);
+            wire::reason::emit(&told, &mut text);
             if let Some(handshake) = &mut self.handshake {
                 // If it cannot be sealed it is not said; the link ends all the same.
                 let _ = handshake.seal(text, self.send.out());
@@ -379,7 +379,7 @@ impl Link {
         self.end(why, By::Local);
         if let (Some(session), Some(Role::Responder), true) = (&mut self.session, role, sayable) {
             let mut status = Vec::new();
-            FrameWriter::new(&mut status).status_refuse(|out| wire::reason::emit(told, out));
+            FrameWriter::new(&mut status).status_refuse(|out| wire::reason::emit(&told, out));
             session.outbound = Outbound::Refusal(status);
         }
     }
