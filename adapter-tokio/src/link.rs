@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use handclasp::crypto::CryptoError;
 use handclasp::{
-    CallError, Closed, Executed, MAX_SERVICE, Message, Payload, Reason, Rejected, ServiceError, Stats,
-    Unsent, Why,
+    CallError, Closed, Envelope, Executed, MAX_SERVICE, Message, Payload, Reason, Rejected, ServiceError,
+    Stats, Why,
 };
 use tokio::sync::oneshot;
 
@@ -187,7 +187,7 @@ impl Link {
 
     /// After the end, once: the one-way messages that were queued and of which nothing was sent, in the order
     /// of their priorities.
-    pub fn take_unsent(&self) -> Vec<Unsent> {
+    pub fn take_unsent(&self) -> Vec<Envelope> {
         let Some(end) = self.shared.end() else { return Vec::new() };
         std::mem::take(&mut *end.unsent.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use handclasp::crypto::CryptoError;
-use handclasp::{CallError, Closed, Instant, Message, Payload, Priority, Reason, Stats, Unsent, Why};
+use handclasp::{CallError, Closed, Envelope, Instant, Message, Payload, Priority, Reason, Stats, Why};
 use tokio::sync::{Notify, Semaphore, oneshot};
 use zeroize::Zeroizing;
 
@@ -44,6 +44,7 @@ struct Entry {
     job: Job,
     service_len: usize,
     body_len: usize,
+    expires: Option<Instant>,
     /// The body, unless it lies in the small bytes behind the service name.
     large: Option<Bytes>,
 }
@@ -69,6 +70,7 @@ impl Batch {
 
     fn push(&mut self, message: Message<'_>, job: Job) {
         let (service_len, body_len) = (message.service.len(), message.body.len());
+        let expires = message.expires;
         self.small.extend_from_slice(message.service.as_bytes());
         let large = match message.body {
             Payload::Borrowed(bytes) if bytes.len() <= SMALL => {
@@ -81,7 +83,7 @@ impl Batch {
             }
             body => Some(body.into_bytes()),
         };
-        self.entries.push_back(Entry { job, service_len, body_len, large });
+        self.entries.push_back(Entry { job, service_len, body_len, expires, large });
     }
 
     /// The first message and what to do with it.
@@ -92,7 +94,7 @@ impl Batch {
         let body = entry.large.as_ref().map_or(Payload::Borrowed(body), |bytes| bytes.clone().into());
         // It came in as `&str`.
         let service = std::str::from_utf8(service).unwrap_or_default();
-        Some((Message { service, body, priority }, &entry.job))
+        Some((Message { service, body, priority, expires: entry.expires }, &entry.job))
     }
 
     /// Takes the first message off; gives its job and what it was charged.
@@ -200,7 +202,7 @@ pub(crate) struct End {
     pub(crate) closed: Closed,
     pub(crate) stats: Stats,
     pub(crate) error: Option<Arc<std::io::Error>>,
-    pub(crate) unsent: Mutex<Vec<Unsent>>,
+    pub(crate) unsent: Mutex<Vec<Envelope>>,
 }
 
 #[derive(Debug)]

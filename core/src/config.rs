@@ -63,7 +63,7 @@ impl Config {
         ConfigBuilder {
             signer: Arc::new(signer),
             provider: Arc::new(RustCrypto),
-            trust: Trust::Listed(BTreeSet::new()),
+            trust: Trust::listed([]),
             network: Vec::new(),
             secrets: Vec::new(),
             hello: Hello::new(VersionRange::only(1), SuiteSet::EMPTY, incarnation, 0),
@@ -134,7 +134,7 @@ pub enum Trust {
     /// Only these. An id off the list is refused before its signature is even checked. An initiator that
     /// names the peer it dials ([`Dial::to`](crate::Dial::to)) trusts that one for that link, listed or
     /// not.
-    Listed(BTreeSet<NodeId>),
+    Listed(Arc<BTreeSet<NodeId>>),
     /// Everyone who proves an id.
     Anyone,
     /// The application decides for each peer that has proved its id:
@@ -145,7 +145,7 @@ pub enum Trust {
 impl Trust {
     /// Trust in the peers `ids` and nobody else.
     pub fn listed(ids: impl IntoIterator<Item = NodeId>) -> Self {
-        Self::Listed(ids.into_iter().collect())
+        Self::Listed(Arc::new(ids.into_iter().collect()))
     }
 }
 

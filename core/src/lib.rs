@@ -129,6 +129,7 @@ pub mod hello;
 pub mod identity;
 mod link;
 pub mod negotiation;
+pub mod node;
 mod phase;
 mod refusal;
 pub mod services;
@@ -145,8 +146,8 @@ pub use identity::{NodeId, SecretKey, Signer};
 #[cfg(feature = "key-log")]
 pub use link::KeyLog;
 pub use link::{
-    Action, Body, CallId, Dial, Event, Incoming, Link, MAX_ERROR_DETAIL, MAX_SERVICE, Message, Payload, Peer,
-    Priority, Ready, Rejected, ReplyRejected, ReplyToken, Stats, Unsent, Why,
+    Action, Body, CallId, Dial, Envelope, Event, Incoming, Link, MAX_ERROR_DETAIL, MAX_SERVICE, Message,
+    Payload, Peer, Priority, Ready, Rejected, ReplyRejected, ReplyToken, Stats, Why,
 };
 pub use negotiation::Outcome;
 pub use phase::Phase;

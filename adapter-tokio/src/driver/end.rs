@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use handclasp::{By, CallError, Closed, Executed, Priority, Reason, Unsent};
+use handclasp::{By, CallError, Closed, Envelope, Executed, Priority, Reason};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{field, info};
 
@@ -40,15 +40,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
 impl<S> Driver<S> {
     /// What was queued and never reached the machine: calls fail, messages go back.
-    fn leftover(&mut self, why: &Reason) -> Vec<Unsent> {
+    fn leftover(&mut self, why: &Reason) -> Vec<Envelope> {
         let mut unsent = Vec::new();
         // Once for what the task holds, once for what is still in the queue.
         for _ in 0..2 {
             for (batch, priority) in self.batches.iter_mut().zip(Priority::ALL) {
                 while let Some((message, job)) = batch.front(priority) {
                     if matches!(job, Job::Send) {
-                        let (service, body) = (message.service.to_owned(), message.body.into_bytes());
-                        unsent.push(Unsent::new(service, body, priority as u8));
+                        unsent.push(message.into());
                     }
                     if let Some((Job::Call { answer, .. }, _)) = batch.pop() {
                         let (reason, executed) = (why.clone(), Executed::No);

@@ -5,9 +5,10 @@ use super::Link;
 use super::calls::{Pending, Sealed};
 use super::credit::Budget;
 use super::message::{
-    CallId, MAX_ERROR_DETAIL, MAX_SERVICE, Message, Payload, Rejected, ReplyRejected, ReplyToken, Why,
+    CallId, Envelope, MAX_ERROR_DETAIL, MAX_SERVICE, Message, Payload, Rejected, ReplyRejected, ReplyToken,
+    Why,
 };
-use super::queue::{Kind, Unsent};
+use super::queue::Kind;
 use super::timers::Timer;
 use crate::crypto::CryptoError;
 use crate::error::{By, Reason, ServiceError};
@@ -246,7 +247,7 @@ impl Link {
 
     /// After the end: the one-way messages that were queued and never begun, in order. Nothing of them was
     /// sent.
-    pub fn take_unsent(&mut self) -> Option<Unsent> {
+    pub fn take_unsent(&mut self) -> Option<Envelope> {
         self.session.as_mut().filter(|_| self.phase == Phase::Closed)?.lanes.take_unsent()
     }
 }

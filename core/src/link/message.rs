@@ -1,11 +1,13 @@
 //! What the owner gives to a link: messages, calls, answers.
 
+use alloc::string::String;
 use core::fmt;
 
 use bytes::Bytes;
 
 use super::queue::Body as Queued;
 use crate::error::ServiceError;
+use crate::time::Instant;
 use crate::wire::frame::Lane;
 
 /// The longest service name in bytes.
@@ -138,12 +140,22 @@ pub struct Message<'a> {
     pub body: Payload<'a>,
     /// Its priority.
     pub priority: Priority,
+    /// From when on a one-way message is not worth sending any more; `None` is never. A call has its timeout
+    /// instead.
+    pub expires: Option<Instant>,
 }
 
 impl<'a> Message<'a> {
-    /// A message of normal priority.
+    /// A message of normal priority that does not expire.
     pub fn new(service: &'a str, body: impl Into<Payload<'a>>) -> Self {
-        Self { service, body: body.into(), priority: Priority::Normal }
+        Self { service, body: body.into(), priority: Priority::Normal, expires: None }
+    }
+
+    /// The same message, dropped and reported if it could not be sent before `at`.
+    #[must_use]
+    pub fn expires(mut self, at: Instant) -> Self {
+        self.expires = Some(at);
+        self
     }
 
     /// The same message with another priority.
@@ -151,6 +163,49 @@ impl<'a> Message<'a> {
     pub fn priority(mut self, priority: Priority) -> Self {
         self.priority = priority;
         self
+    }
+}
+
+/// A one-way message that waits for a link, or that a link gave back because nothing whole of it was sent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// The service it is for, 0–255 bytes.
+    pub service: String,
+    /// Its body.
+    pub body: Bytes,
+    /// Its priority.
+    pub priority: Priority,
+    /// From when on it is not worth sending any more; `None` is never.
+    pub expires: Option<Instant>,
+}
+
+impl Envelope {
+    /// The same as a message to send.
+    pub fn message(&self) -> Message<'_> {
+        Message {
+            service: &self.service,
+            body: Payload::Owned(self.body.clone()),
+            priority: self.priority,
+            expires: self.expires,
+        }
+    }
+}
+
+impl From<Message<'_>> for Envelope {
+    fn from(message: Message<'_>) -> Self {
+        Self {
+            service: message.service.into(),
+            body: message.body.into_bytes(),
+            priority: message.priority,
+            expires: message.expires,
+        }
+    }
+}
+
+impl fmt::Debug for Envelope {
+    /// The length of the body only: bodies do not belong in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Envelope({:?}, {} bytes)", self.service, self.body.len())
     }
 }
 

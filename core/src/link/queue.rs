@@ -6,13 +6,13 @@
 //! and the shares hold all the same.
 
 use alloc::collections::VecDeque;
-use alloc::string::{String, ToString};
-use core::fmt;
+use alloc::string::ToString;
 
 use bytes::Bytes;
 
 use super::bytes::ByteQueue;
 use super::credit::{Budget, MESSAGE_OVERHEAD, SendCredit};
+use super::message::{Envelope, Priority};
 use crate::time::Instant;
 use crate::wire::frame::{Begin, FrameWriter, HEADER_LEN, Lane, begin_len};
 
@@ -101,32 +101,6 @@ impl Body<'_> {
 pub(super) struct Progress {
     pub(super) call: Option<u64>,
     pub(super) whole: bool,
-}
-
-/// A one-way message that was never begun, given back. (A call that was never begun has failed, and said so.)
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Unsent {
-    /// The service it was for.
-    pub service: String,
-    /// Its body.
-    pub body: Bytes,
-    /// Its priority, 0 to 3.
-    pub priority: u8,
-}
-
-impl Unsent {
-    /// A message that an adapter held back before the link had it.
-    pub const fn new(service: String, body: Bytes, priority: u8) -> Self {
-        Self { service, body, priority }
-    }
-}
-
-impl fmt::Debug for Unsent {
-    /// The length of the body only: bodies do not belong in logs.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Unsent({:?}, {} bytes)", self.service, self.body.len())
-    }
 }
 
 /// All message lanes of one direction.
@@ -372,22 +346,21 @@ impl Lanes {
     }
 
     /// The next message that was never begun; for the end of a link.
-    pub(super) fn take_unsent(&mut self) -> Option<Unsent> {
+    pub(super) fn take_unsent(&mut self) -> Option<Envelope> {
         for (at, queue) in self.queues.iter_mut().enumerate() {
             while let Some(entry) = queue.entries.front() {
-                let Some(priority) =
-                    Lane::ALL[at].priority().filter(|_| entry.kind == Kind::Send && queue.begun.is_none())
-                else {
+                if entry.kind != Kind::Send || queue.begun.is_some() {
                     queue.discard();
                     continue;
-                };
+                }
                 let small = queue.small.front(entry.small_len());
                 let (service, body) =
                     small.split_at_checked(usize::from(entry.service_len)).unwrap_or_default();
-                let unsent = Unsent {
+                let unsent = Envelope {
                     service: core::str::from_utf8(service).unwrap_or_default().to_string(),
                     body: entry.large.clone().unwrap_or_else(|| Bytes::copy_from_slice(body)),
-                    priority,
+                    priority: Priority::of_lane(Lane::ALL[at]),
+                    expires: None,
                 };
                 queue.discard();
                 return Some(unsent);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use handclasp::{Limits, Message, Priority, Unsent};
+use handclasp::{Envelope, Limits, Message, Priority};
 use handclasp_sim::{Owned, Pair, Side};
 use proptest::prelude::*;
 
@@ -117,11 +117,11 @@ proptest! {
         let closed = pair.closed(Side::Initiator);
         let mut back: BTreeMap<Priority, Vec<usize>> = BTreeMap::new();
         let mut count = 0;
-        while let Some(Unsent { service, body: bytes, priority, .. }) = pair.initiator.link.take_unsent() {
+        while let Some(Envelope { service, body: bytes, priority, .. }) = pair.initiator.link.take_unsent() {
             let number = number_of(&bytes);
             prop_assert_eq!(service, "service");
             prop_assert_eq!(bytes, Bytes::from(body(number, mix[number].2)));
-            back.entry(Priority::ALL[usize::from(priority)]).or_default().push(number);
+            back.entry(priority).or_default().push(number);
             count += 1;
         }
         prop_assert_eq!(closed.unsent, count);
