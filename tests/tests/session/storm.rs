@@ -350,7 +350,7 @@ proptest! {
         for side in SIDES {
             let mut back: BTreeMap<Priority, Vec<u64>> = BTreeMap::new();
             while let Some(unsent) = storm.pair.link(side).take_unsent() {
-                back.entry(Priority::ALL[usize::from(unsent.priority)]).or_default().push(number_of(&unsent.body));
+                back.entry(unsent.priority).or_default().push(number_of(&unsent.body));
             }
             for (priority, sent) in &storm.models[index(side)].sent {
                 let came = storm.models[index(side.other())].came.get(priority).map_or(0, Vec::len);
