@@ -96,7 +96,12 @@ pub fn goes_on(new: LinkFacts, standing: Option<LinkFacts>) -> bool {
     proceed(new, standing)
 }
 
-/// The acceptor's decision after the dialler's answer to [`Verdict::AskAlive`].
-pub fn answered(goes_on: bool) -> Verdict {
-    if goes_on { Verdict::Admit { simultaneous: false } } else { Verdict::Refuse(Refusal::Alive) }
+/// The acceptor's decision after the dialler's answer to [`Verdict::AskAlive`]. An older link that is dead for
+/// the dialler does not stand any more; a dial of the acceptor's own, which may have begun meanwhile, does.
+pub fn answered(own: NodeId, peer: NodeId, new: LinkFacts, own_dial: bool, goes_on: bool) -> Verdict {
+    if goes_on {
+        decide(own, peer, new, Standing { link: None, own_dial }, false)
+    } else {
+        Verdict::Refuse(Refusal::Alive)
+    }
 }

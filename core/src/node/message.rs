@@ -104,6 +104,16 @@ pub(crate) enum FromLink {
 #[must_use = "a link that is not told waits"]
 pub struct NodeToLink(pub(crate) ToLink);
 
+impl NodeToLink {
+    /// The messages in it, for a link that has ended before it could be told.
+    pub fn into_undelivered(self) -> Vec<Envelope> {
+        match self.0 {
+            ToLink::Deliver(envelopes) => envelopes,
+            _ => Vec::new(),
+        }
+    }
+}
+
 impl fmt::Debug for NodeToLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -1,0 +1,162 @@
+//! How many handshakes others may have under way: counted by connection, before anything is computed for it.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::message::LinkId;
+
+/// Where a connection comes from, as far as its neighbours are concerned: the /24 of an IPv4 address, the /48
+/// of an IPv6 address, which are what one party is commonly given. An IPv4 address mapped into IPv6 counts as
+/// what it is, so that a dual-stack listener gives nobody two shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source(Prefix);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Prefix {
+    Local,
+    V4([u8; 3]),
+    V6([u8; 6]),
+}
+
+impl Source {
+    /// A connection without a network address, such as a Unix socket's: all of them are one source.
+    pub const LOCAL: Self = Self(Prefix::Local);
+}
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => address.into(),
+            IpAddr::V6(address) => match address.to_ipv4_mapped() {
+                Some(address) => address.into(),
+                None => address.into(),
+            },
+        }
+    }
+}
+
+impl From<Ipv4Addr> for Source {
+    fn from(address: Ipv4Addr) -> Self {
+        let [a, b, c, _] = address.octets();
+        Self(Prefix::V4([a, b, c]))
+    }
+}
+
+impl From<Ipv6Addr> for Source {
+    fn from(address: Ipv6Addr) -> Self {
+        let [a, b, c, d, e, f, ..] = address.octets();
+        Self(Prefix::V6([a, b, c, d, e, f]))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Share {
+    handshakes: usize,
+    /// Those of them from which nothing has come yet, the oldest first.
+    silent: BTreeSet<LinkId>,
+}
+
+/// Handshakes that others have under way.
+#[derive(Debug, Default)]
+pub(super) struct Admission {
+    total: usize,
+    shares: BTreeMap<Source, Share>,
+    silent: BTreeSet<LinkId>,
+}
+
+/// Whether there is room for one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    Free,
+    /// Only in place of this one, which has been silent the longest.
+    Instead(LinkId),
+}
+
+impl Admission {
+    /// Where room for one more from `source` would come from, silent ones included; `None` if none of those
+    /// in the way is silent.
+    pub(super) fn room(&self, source: Source, most: usize, most_per_source: usize) -> Option<Room> {
+        let share = self.shares.get(&source);
+        if share.is_some_and(|share| share.handshakes >= most_per_source) {
+            return share?.silent.first().copied().map(Room::Instead);
+        }
+        if self.total >= most {
+            return self.silent.first().copied().map(Room::Instead);
+        }
+        Some(Room::Free)
+    }
+
+    pub(super) fn enter(&mut self, source: Source, link: LinkId) {
+        let share = self.shares.entry(source).or_default();
+        share.handshakes += 1;
+        share.silent.insert(link);
+        self.silent.insert(link);
+        self.total += 1;
+    }
+
+    /// The other side has said something.
+    pub(super) fn heard(&mut self, source: Source, link: LinkId) {
+        self.silent.remove(&link);
+        if let Some(share) = self.shares.get_mut(&source) {
+            share.silent.remove(&link);
+        }
+    }
+
+    /// The handshake is over.
+    pub(super) fn leave(&mut self, source: Source, link: LinkId) {
+        self.heard(source, link);
+        let Some(share) = self.shares.get_mut(&source) else { return };
+        share.handshakes = share.handshakes.saturating_sub(1);
+        if share.handshakes == 0 {
+            self.shares.remove(&source);
+        }
+        self.total = self.total.saturating_sub(1);
+    }
+
+    pub(super) const fn total(&self) -> usize {
+        self.total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Source {
+        text.parse::<IpAddr>().expect("an address").into()
+    }
+
+    #[test]
+    fn c6_neighbours_share_and_mapped_addresses_are_what_they_are() {
+        assert_eq!(source("192.0.2.1"), source("192.0.2.254"));
+        assert_ne!(source("192.0.2.1"), source("192.0.3.1"));
+        assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.7"));
+        assert_eq!(source("2001:db8:1::1"), source("2001:db8:1:ffff::2"));
+        assert_ne!(source("2001:db8:1::1"), source("2001:db8:2::1"));
+    }
+
+    #[test]
+    fn c6_a_share_is_bounded_and_only_the_silent_make_room() {
+        let mut admission = Admission::default();
+        let (near, far) = (source("192.0.2.1"), source("198.51.100.1"));
+        for id in 1..=3 {
+            assert_eq!(admission.room(near, 4, 3), Some(Room::Free));
+            admission.enter(near, LinkId(id));
+        }
+        assert_eq!(admission.room(near, 4, 3), Some(Room::Instead(LinkId(1))));
+        admission.heard(near, LinkId(1));
+        assert_eq!(admission.room(near, 4, 3), Some(Room::Instead(LinkId(2))));
+        admission.enter(far, LinkId(4));
+        assert_eq!(admission.room(far, 4, 3), Some(Room::Instead(LinkId(2))));
+        for (source, id) in [(near, 2), (near, 3), (far, 4)] {
+            admission.heard(source, LinkId(id));
+        }
+        assert_eq!(admission.room(far, 4, 3), None);
+        admission.leave(near, LinkId(1));
+        assert_eq!(admission.room(far, 4, 3), Some(Room::Free));
+        for (source, id) in [(near, 2), (near, 3), (far, 4)] {
+            admission.leave(source, LinkId(id));
+        }
+        assert_eq!((admission.total(), admission.shares.len(), admission.silent.len()), (0, 0, 0));
+    }
+}

@@ -1,0 +1,176 @@
+//! When a peer is dialled, and what becomes of the dial.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::Node;
+use super::action::{NodeAction, NodeEvent, Undelivered};
+use super::dial::{self, DialError, DialTicket};
+use super::message::{LinkId, ToLink};
+use super::peers::{Dialling, PeerRecord, Stage};
+use super::schedule::Due;
+use crate::error::{Closed, Reason};
+use crate::hello::DialAddress;
+use crate::identity::NodeId;
+use crate::refusal::Retry;
+
+impl Node {
+    /// Dials a peer, unless there is a link to it, a dial under way, or nobody wants one.
+    pub(super) fn start_dial(&mut self, peer: NodeId) {
+        let has_link = self.links_of(peer).any(|(_, link)| link.stands());
+        let trusted = self.trusted.contains(peer);
+        let Some(record) = self.peers.get_mut(&peer) else { return };
+        self.schedule.stop(Due::Redial(peer));
+        if has_link || record.dial.is_under_way() || self.stopping {
+            return;
+        }
+        if !record.wants_link() {
+            record.dial = Dialling::Idle;
+            return;
+        }
+        if !trusted {
+            return self.dial_ended(peer, DialError::Untrusted);
+        }
+        if record.round.is_empty() {
+            record.hope = None;
+            record.round = dial::order(&record.dialable(self.policy.dial_back), &mut self.draws);
+        }
+        let Some(address) = record.round.pop() else { return self.dial_ended(peer, DialError::NoAddress) };
+        self.attempts += 1;
+        let (attempt, deadline) = (self.attempts, self.now + self.policy.dial);
+        record.dial = Dialling::Connecting { attempt, address: address.clone() };
+        self.stats.dials += 1;
+        self.schedule.set(Due::Dial(peer), deadline);
+        let ticket = DialTicket { peer, address, attempt, deadline };
+        self.actions.push_back(NodeAction::Dial(ticket));
+    }
+
+    /// The time for a dial is over.
+    pub(super) fn dial_timed_out(&mut self, peer: NodeId) {
+        let Some(record) = self.peers.get(&peer) else { return };
+        match record.dial.clone() {
+            Dialling::Connecting { address, .. } => self.dial_ended(peer, DialError::TimedOut { address }),
+            Dialling::Handshake { link, .. } => {
+                self.enter(link, Stage::Ending);
+                self.tell(link, ToLink::Close(Reason::HandshakeTimeout));
+            }
+            _ => {}
+        }
+    }
+
+    /// The link of a dial ended before it was established.
+    pub(super) fn dial_link_ended(&mut self, peer: NodeId, link: LinkId, closed: Box<Closed>) {
+        let Some(record) = self.peers.get(&peer) else { return };
+        if let Dialling::Handshake { link: dialled, address } = &record.dial {
+            if *dialled == link {
+                let address = address.clone();
+                self.dial_ended(peer, DialError::Closed { address, closed });
+            }
+        }
+    }
+
+    pub(super) fn dial_succeeded(&mut self, peer: NodeId) {
+        self.schedule.stop(Due::Dial(peer));
+        if let Some(record) = self.peers.get_mut(&peer) {
+            record.dial = Dialling::Idle;
+            record.round.clear();
+        }
+    }
+
+    /// A dial made no link: tries the next address, or waits, or gives up.
+    pub(super) fn dial_ended(&mut self, peer: NodeId, error: DialError) {
+        self.schedule.stop(Due::Dial(peer));
+        let Some(record) = self.peers.get_mut(&peer) else { return };
+        record.dial = Dialling::Idle;
+        if record.revoked {
+            return;
+        }
+        let retry = better(record.hope, error.retry());
+        record.hope = Some(retry);
+        if error.is_for_another_link() {
+            // No failure: there is, or is about to be, another link. If that ends, this goes on.
+            record.round.clear();
+            return self.redial(peer, Retry::Now);
+        }
+        self.stats.failed_dials += 1;
+        record.last_error = Some(error.clone());
+        if !error.is_of_the_peer() && !record.round.is_empty() {
+            let again = Some(self.now);
+            self.event_of(peer, |peer| NodeEvent::DialFailed { peer, error, again });
+            return self.start_dial(peer);
+        }
+        record.round.clear();
+        let retry = if error.is_of_the_peer() { error.retry() } else { retry };
+        self.redial(peer, retry);
+        let again = self.schedule.get(Due::Redial(peer));
+        if let Some(record) = self.peers.get_mut(&peer) {
+            record.failures = record.failures.saturating_add(1);
+        }
+        self.event_of(peer, |peer| NodeEvent::DialFailed { peer, error, again });
+        self.forget_if_idle(peer);
+    }
+
+    /// Dials a peer again when its time comes, if a link is wanted and trying can help.
+    pub(super) fn redial(&mut self, peer: NodeId, retry: Retry) {
+        let has_link = self.links_of(peer).any(|(_, link)| link.stands());
+        let Some(record) = self.peers.get_mut(&peer) else { return };
+        if has_link || record.dial.is_under_way() || self.stopping || !record.wants_link() {
+            return;
+        }
+        let backoff = &self.policy.backoff;
+        let wait = match retry {
+            Retry::Never => return self.give_up(peer),
+            Retry::Later(after) => {
+                let wait = backoff.wait(record.failures, &mut self.draws);
+                // Those who are all told the same time do not all come at that time.
+                after.map_or(wait, |after| after + wait)
+            }
+            Retry::Now => backoff.wait(0, &mut self.draws),
+        };
+        record.dial = Dialling::Waiting;
+        self.schedule.set(Due::Redial(peer), self.now + wait);
+    }
+
+    /// Dialling changes nothing: whoever waits for a link is told. A peer that is wanted for good keeps what
+    /// is queued, for it may come by itself.
+    fn give_up(&mut self, peer: NodeId) {
+        let Some(record) = self.peers.get_mut(&peer) else { return };
+        record.dial = Dialling::GivenUp;
+        record.wanted = false;
+        self.schedule.stop(Due::Want(peer));
+        self.schedule.stop(Due::Redial(peer));
+        if !record.is_permanent() {
+            self.empty_outbox(peer, Undelivered::GivenUp);
+        }
+    }
+
+    pub(super) fn stop_wanting(&mut self, peer: NodeId) {
+        self.schedule.stop(Due::Want(peer));
+        if let Some(record) = self.peers.get_mut(&peer) {
+            record.wanted = false;
+        }
+        self.rest_if_unwanted(peer);
+    }
+}
+
+/// The better hope of two.
+fn better(one: Option<Retry>, other: Retry) -> Retry {
+    match (one, other) {
+        (None, retry) | (Some(Retry::Never), retry) | (Some(retry), Retry::Never) => retry,
+        (Some(Retry::Now), _) | (_, Retry::Now) => Retry::Now,
+        (Some(Retry::Later(one)), Retry::Later(other)) => Retry::Later(one.min(other)),
+    }
+}
+
+impl PeerRecord {
+    /// The addresses to dial: the application's, and the peer's own if they may be.
+    fn dialable(&self, dial_back: bool) -> Vec<DialAddress> {
+        let mut addresses = self.addresses.clone();
+        if dial_back {
+            let offered = self.offered.iter();
+            let new = offered.filter(|offer| !self.addresses.iter().any(|own| own.address == offer.address));
+            addresses.extend(new.cloned());
+        }
+        addresses
+    }
+}

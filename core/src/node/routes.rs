@@ -1,0 +1,195 @@
+//! Which link the messages of a peer go to, and what waits while there is none.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::Node;
+use super::action::{NodeEvent, Undelivered};
+use super::message::{LinkId, ToLink};
+use super::peers::{Dialling, Stage};
+use super::schedule::Due;
+use crate::error::Closed;
+use crate::identity::NodeId;
+use crate::link::Envelope;
+use crate::time::Instant;
+
+/// How long the winner waits for what the loser's owner has not given back. It is a word within the process,
+/// so it comes at once, unless that owner hangs.
+const HANDOVER: Duration = Duration::from_secs(1);
+
+impl Node {
+    /// Gives a peer without a route the newest link that can be one.
+    pub(super) fn choose_route(&mut self, peer: NodeId) {
+        let Some(record) = self.peers.get(&peer) else { return };
+        // What losers give back goes first.
+        if record.route.is_some() || !record.losers.is_empty() || record.revoked {
+            return;
+        }
+        let best = self
+            .links_of(peer)
+            .filter(|(_, link)| link.stage == Stage::Established)
+            .max_by_key(|(id, link)| (link.confirmed, link.since, *id));
+        let Some((link, dialler)) = best.map(|(id, link)| (id, link.dialler)) else { return };
+        if let Some(record) = self.peers.get_mut(&peer) {
+            record.route = Some(link);
+            record.linked = true;
+        }
+        self.deliver(peer);
+        self.event_of(peer, |peer| NodeEvent::Linked { peer, link, dialler });
+    }
+
+    /// A link takes no messages any more.
+    pub(super) fn lose_route(&mut self, peer: NodeId, link: LinkId) {
+        if let Some(record) = self.peers.get_mut(&peer).filter(|record| record.route == Some(link)) {
+            record.route = None;
+            self.choose_route(peer);
+        }
+    }
+
+    /// A link has lost: nothing goes to the winner before what the loser did not send.
+    pub(super) fn wait_for_unsent(&mut self, peer: NodeId, loser: LinkId) {
+        let Some(record) = self.peers.get_mut(&peer) else { return };
+        record.losers.push(loser);
+        if record.route == Some(loser) {
+            record.route = None;
+        }
+        self.schedule.set(Due::Handover(peer), self.now + HANDOVER);
+    }
+
+    pub(super) fn give_up_handover(&mut self, peer: NodeId) {
+        if let Some(record) = self.peers.get_mut(&peer) {
+            record.losers.clear();
+        }
+        self.choose_route(peer);
+    }
+
+    /// An established link has ended.
+    pub(super) fn link_lost(
+        &mut self,
+        peer: NodeId,
+        link: LinkId,
+        since: Instant,
+        closed: Closed,
+        unsent: Vec<Envelope>,
+    ) {
+        self.put_back(peer, unsent);
+        let useful = self.now.since(since) >= self.policy.backoff.useful;
+        let Some(record) = self.peers.get_mut(&peer) else { return };
+        record.losers.retain(|loser| *loser != link);
+        if record.losers.is_empty() {
+            self.schedule.stop(Due::Handover(peer));
+        }
+        if record.route == Some(link) {
+            record.route = None;
+        }
+        let retry = closed.reason.retry();
+        record.last_closed = Some(closed.clone());
+        self.choose_route(peer);
+        if self.links_of(peer).any(|(_, link)| link.since.is_some() && link.stage != Stage::Ending) {
+            return;
+        }
+        let Some(record) = self.peers.get_mut(&peer) else { return };
+        record.failures = if useful { 0 } else { record.failures.saturating_add(1) };
+        record.peer_is_permanent = false;
+        if core::mem::take(&mut record.linked) {
+            self.event_of(peer, |peer| NodeEvent::Unlinked { peer, closed: Box::new(closed) });
+        }
+        self.redial(peer, retry);
+    }
+
+    /// What an ended link did not send goes to the next one, before all that came later.
+    fn put_back(&mut self, peer: NodeId, unsent: Vec<Envelope>) {
+        if unsent.is_empty() {
+            return;
+        }
+        if self.stopping {
+            return self.leftover.extend(unsent.into_iter().map(|envelope| (peer, envelope)));
+        }
+        let expires = self.now + self.policy.outbox_expiry;
+        let Some(record) = self.peers.get_mut(&peer) else { return };
+        if record.revoked {
+            self.stats.undelivered += unsent.len() as u64;
+            return;
+        }
+        let mut unsent = unsent;
+        let mut first = expires;
+        for envelope in &mut unsent {
+            first = first.min(*envelope.expires.get_or_insert(expires));
+        }
+        self.stats.queued += unsent.len() as u64;
+        self.queued_bytes += unsent.iter().map(super::outbox::charge).sum::<usize>();
+        record.outbox.push_front(unsent);
+        let routed = record.route.is_some();
+        self.watch_outbox(peer, first);
+        if routed {
+            self.deliver(peer);
+        }
+    }
+
+    /// Looks at the outbox when its first message may be over.
+    pub(super) fn watch_outbox(&mut self, peer: NodeId, first: Instant) {
+        if self.schedule.get(Due::Outbox(peer)).is_none_or(|at| first < at) {
+            self.schedule.set(Due::Outbox(peer), first);
+        }
+    }
+
+    /// Gives the route what waits for it.
+    fn deliver(&mut self, peer: NodeId) {
+        let Some(record) = self.peers.get_mut(&peer) else { return };
+        if let Some(route) = record.route.filter(|_| !record.outbox.is_empty()) {
+            self.queued_bytes -= record.outbox.bytes();
+            let envelopes = record.outbox.take_all();
+            self.schedule.stop(Due::Outbox(peer));
+            self.tell(route, ToLink::Deliver(envelopes));
+        }
+    }
+
+    pub(super) fn expire_outbox(&mut self, peer: NodeId) {
+        let Some(record) = self.peers.get_mut(&peer) else { return };
+        let before = record.outbox.bytes();
+        let expired = record.outbox.take_expired(self.now);
+        self.queued_bytes -= before - record.outbox.bytes();
+        if let Some(next) = record.outbox.next_expiry() {
+            self.schedule.set(Due::Outbox(peer), next);
+        }
+        for envelope in expired {
+            self.undelivered(peer, envelope, Undelivered::Expired);
+        }
+        self.rest_if_unwanted(peer);
+    }
+
+    /// Gives up what waits for a link.
+    pub(super) fn empty_outbox(&mut self, peer: NodeId, why: Undelivered) {
+        let Some(record) = self.peers.get_mut(&peer) else { return };
+        self.queued_bytes -= record.outbox.bytes();
+        self.schedule.stop(Due::Outbox(peer));
+        for envelope in record.outbox.take_all() {
+            self.undelivered(peer, envelope, why);
+        }
+    }
+
+    pub(super) fn undelivered(&mut self, peer: NodeId, envelope: Envelope, why: Undelivered) {
+        self.stats.undelivered += 1;
+        self.event_of(peer, |peer| NodeEvent::Undelivered { peer, envelope, why });
+    }
+
+    /// Does not wait to dial a peer that nobody wants any more.
+    pub(super) fn rest_if_unwanted(&mut self, peer: NodeId) {
+        let Some(record) = self.peers.get_mut(&peer) else { return };
+        if record.dial == Dialling::Waiting && !record.wants_link() {
+            record.dial = Dialling::Idle;
+            record.round.clear();
+            self.schedule.stop(Due::Redial(peer));
+        }
+        self.forget_if_idle(peer);
+    }
+
+    /// Drops the record of a peer of which nothing is left to know.
+    pub(super) fn forget_if_idle(&mut self, peer: NodeId) {
+        if self.peers.get(&peer).is_some_and(super::peers::PeerRecord::is_idle) {
+            self.peers.remove(&peer);
+            self.schedule.forget(peer);
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! Every change of a link's stage: what a link says, and what the node makes of it.
+//!
+//! ```text
+//!  dialled here                              dialled by the peer
+//!  Handshake                                 Handshake
+//!      │ Identified                              │ Identified
+//!  Asked ── answer                           Asked ── answer
+//!      │ proceed                                 │ decide ──▶ Deferred ── own dial ends ──▶ decide again
+//!  Proved                                        │        ──▶ AliveAsked ── AliveAnswered ─┐
+//!      │ Established                         Admitted ◀────────────────────────────────────┘
+//!      ▼                                         │ Established
+//!  Established ◀─────────────────────────────────┘
+//!      │ Confirmed: older links end
+//!  Draining, Ending ── Ended ──▶ gone
+//! ```
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::Node;
+use super::action::{Answer, NodeEvent, Question, QuestionTicket, Undelivered};
+use super::arbitration::{self, Dialler, LinkFacts, Standing, Verdict};
+use super::message::{FromLink, Identity, LinkId, ToLink};
+use super::peers::{Dialling, LinkRecord, Stage};
+use super::registry::{DriftPolicy, Known, Registry};
+use crate::error::{Closed, Reason};
+use crate::identity::NodeId;
+use crate::link::Envelope;
+use crate::refusal::Refusal;
+use crate::time::Instant;
+
+impl Node {
+    pub(super) fn on_word(&mut self, link: LinkId, word: FromLink) {
+        let Some(record) = self.links.get_mut(&link) else { return };
+        match word {
+            FromLink::Heard => {
+                if let Some(source) = record.source.filter(|_| record.counted) {
+                    self.admission.heard(source, link);
+                }
+            }
+            FromLink::Identified(identity) => self.on_identified(link, identity),
+            FromLink::AliveAsked => self.on_alive_asked(link),
+            FromLink::AliveAnswered { goes_on } => self.on_alive_answered(link, goes_on),
+            FromLink::Established => self.on_established(link),
+            FromLink::Confirmed => self.on_confirmed(link),
+            FromLink::Draining => self.on_draining(link),
+            FromLink::Permanence(permanent) => {
+                if let Some(peer) = record.peer {
+                    if let Some(record) = self.peers.get_mut(&peer) {
+                        record.peer_is_permanent = permanent;
+                    }
+                    self.event_of(peer, |peer| NodeEvent::Permanence { peer, permanent });
+                }
+            }
+            FromLink::Advert(bytes) => self.on_advert(link, &bytes),
+            FromLink::AdvertAcked { version } => self.on_advert_acked(link, version),
+            FromLink::Undeliverable(envelope, why) => {
+                if let Some(peer) = record.peer {
+                    self.undelivered(peer, envelope, Undelivered::Refused(why));
+                }
+            }
+            FromLink::Ended { closed, unsent } => self.on_ended(link, closed, unsent),
+        }
+    }
+
+    /// The peer has proved its id: is it welcome?
+    fn on_identified(&mut self, link: LinkId, identity: Box<Identity>) {
+        let Some(record) = self.links.get_mut(&link) else { return };
+        // The node may have told it to end meanwhile.
+        if record.stage != Stage::Handshake {
+            return;
+        }
+        let peer = identity.id;
+        let dialler = record.dialler;
+        let sequence = if dialler == Dialler::Own { record.sequence } else { identity.hello.link_sequence };
+        record.facts = Some(LinkFacts { dialler, incarnation: identity.hello.incarnation, sequence });
+        record.peer = Some(peer);
+        // Trust may have been withdrawn since the link began.
+        if !self.trusted.contains(peer) {
+            return self.refuse(link, Refusal::Denied);
+        }
+        if self.stopping {
+            return self.refuse(link, Refusal::ShuttingDown);
+        }
+        if dialler == Dialler::Peer {
+            self.peers.entry(peer).or_default().links.push(link);
+            if !self.is_newest_inbound(peer, link) {
+                return self.refuse(link, Refusal::Alive);
+            }
+        }
+        if self.trusted.asks() || self.policy.registry == Registry::External {
+            let ticket = QuestionTicket(link);
+            let hello = Box::new(identity.hello.clone());
+            if let Some(record) = self.links.get_mut(&link) {
+                record.identity = Some(identity);
+                record.stage = Stage::Asked;
+            }
+            return self.event(NodeEvent::Question(Question { ticket, peer, hello, dialler }));
+        }
+        let known = self.registry.get(peer).cloned();
+        if let Some(record) = self.links.get_mut(&link) {
+            record.identity = Some(identity);
+        }
+        if self.suits(peer, link, known.as_ref()) {
+            self.arbitrate(link, false);
+        } else {
+            self.refuse(link, Refusal::Registry);
+        }
+    }
+
+    /// Of the links that a peer dialled and that wait for a decision, only the newest goes on: a peer has no
+    /// more than one place here. The others are refused.
+    fn is_newest_inbound(&mut self, peer: NodeId, new: LinkId) -> bool {
+        let Some(facts) = self.links.get(&new).and_then(|record| record.facts) else { return false };
+        let waiting: Vec<_> =
+            self.links_of(peer).filter(|(id, link)| *id != new && link.is_undecided()).collect();
+        let waiting: Vec<_> = waiting.into_iter().filter_map(|(id, link)| Some((id, link.facts?))).collect();
+        for (id, old) in waiting {
+            if old.incarnation == facts.incarnation && old.sequence >= facts.sequence {
+                return false;
+            }
+            self.refuse(id, Refusal::Alive);
+        }
+        true
+    }
+
+    /// The application's answer to a question.
+    ///
+    /// Does nothing if the link has ended meanwhile.
+    pub fn answer(&mut self, ticket: QuestionTicket, answer: Answer, now: Instant) {
+        self.advance(now);
+        let link = ticket.0;
+        let Some(peer) = self
+            .links
+            .get(&link)
+            .filter(|record| record.stage == Stage::Asked)
+            .and_then(|record| record.peer)
+        else {
+            return;
+        };
+        match answer {
+            Answer::Refuse(refusal) => self.refuse(link, refusal),
+            Answer::Admit { known } => {
+                let known = known.or_else(|| self.registry.get(peer).cloned());
+                if self.suits(peer, link, known.as_ref()) {
+                    self.arbitrate(link, false);
+                } else {
+                    self.refuse(link, Refusal::Registry);
+                }
+            }
+        }
+    }
+
+    /// Whether a peer is as it was, or may differ.
+    fn suits(&mut self, peer: NodeId, link: LinkId, known: Option<&Known>) -> bool {
+        let identity = self.links.get(&link).and_then(|record| record.identity.as_ref());
+        let (Some(known), Some(identity)) = (known, identity) else { return true };
+        let drift = known.drift(&Known::of(&identity.hello));
+        let refused = self.policy.drift == DriftPolicy::Refuse;
+        if drift.is_empty() || self.policy.drift == DriftPolicy::Allow {
+            return true;
+        }
+        self.event_of(peer, |peer| NodeEvent::Drifted { peer, drift, refused });
+        !refused
+    }
+
+    /// Decides about a link whose peer is welcome.
+    fn arbitrate(&mut self, link: LinkId, deferred: bool) {
+        let Some(record) = self.links.get(&link) else { return };
+        let (Some(facts), Some(peer), dialler) = (record.facts, record.peer, record.dialler) else { return };
+        let standing = self.standing(peer);
+        match dialler {
+            Dialler::Peer => {
+                let verdict = arbitration::decide(self.own, peer, facts, standing, deferred);
+                self.apply(link, verdict);
+            }
+            Dialler::Own if arbitration::proceed(facts, standing.link) => {
+                self.enter(link, Stage::Proved);
+                self.tell(link, ToLink::Admit { simultaneous: false });
+            }
+            Dialler::Own => self.refuse(link, Refusal::Simultaneous),
+        }
+    }
+
+    /// What stands with a peer.
+    fn standing(&self, peer: NodeId) -> Standing {
+        let newest = self
+            .links_of(peer)
+            .filter(|(_, link)| link.stands())
+            .max_by_key(|(id, link)| (link.since.is_none(), link.since, *id));
+        let own_dial = self.links_of(peer).any(|(_, link)| link.stage == Stage::Proved);
+        Standing { link: newest.and_then(|(_, link)| link.facts), own_dial }
+    }
+
+    fn apply(&mut self, link: LinkId, verdict: Verdict) {
+        match verdict {
+            Verdict::Admit { simultaneous } => {
+                self.enter(link, Stage::Admitted);
+                self.tell(link, ToLink::Admit { simultaneous });
+            }
+            Verdict::AskAlive => {
+                self.stats.alive_asked += 1;
+                self.enter(link, Stage::AliveAsked);
+                self.tell(link, ToLink::AskAlive);
+                let peer = self.links.get(&link).and_then(|record| record.peer);
+                let route = peer.and_then(|peer| self.peers.get(&peer)?.route);
+                if let Some(route) = route {
+                    self.tell(route, ToLink::Probe);
+                }
+            }
+            Verdict::Defer => {
+                self.stats.deferred += 1;
+                self.enter(link, Stage::Deferred);
+            }
+            Verdict::Refuse(refusal) => self.refuse(link, refusal),
+        }
+    }
+
+    /// This node's own dial of a peer has come to an end, or what stood has gone: decides about those who
+    /// wait for that.
+    pub(super) fn reconsider(&mut self, peer: NodeId) {
+        let waiting: Vec<_> =
+            self.links_of(peer).filter(|(_, link)| link.stage == Stage::Deferred).map(|(id, _)| id).collect();
+        for link in waiting {
+            if self.peers.get(&peer).is_some_and(|record| record.revoked) {
+                self.refuse(link, Refusal::Denied);
+            } else if !self.standing(peer).own_dial {
+                self.arbitrate(link, true);
+            }
+        }
+    }
+
+    fn on_alive_asked(&mut self, link: LinkId) {
+        let Some(record) = self.links.get(&link) else { return };
+        if let (Stage::Proved, Some(facts), Some(peer)) = (record.stage, record.facts, record.peer) {
+            let go_on = arbitration::goes_on(facts, self.standing(peer).link);
+            self.tell(link, ToLink::AnswerAlive { go_on });
+        }
+    }
+
+    fn on_alive_answered(&mut self, link: LinkId, goes_on: bool) {
+        let Some(record) = self.links.get(&link) else { return };
+        if let (Stage::AliveAsked, Some(facts), Some(peer)) = (record.stage, record.facts, record.peer) {
+            let own_dial = self.standing(peer).own_dial;
+            self.apply(link, arbitration::answered(self.own, peer, facts, own_dial, goes_on));
+        }
+    }
+
+    fn on_established(&mut self, link: LinkId) {
+        let now = self.now;
+        let Some(record) = self.links.get_mut(&link) else { return };
+        if core::mem::take(&mut record.counted) {
+            if let Some(source) = record.source {
+                self.admission.leave(source, link);
+            }
+        }
+        if !matches!(record.stage, Stage::Proved | Stage::Admitted) {
+            return;
+        }
+        record.stage = Stage::Established;
+        record.since = Some(now);
+        let (dialler, identity) = (record.dialler, record.identity.take());
+        let (Some(peer), Some(identity)) = (record.peer, identity) else { return };
+        self.stats.established += 1;
+        let known = Known::of(&identity.hello);
+        let stored = known.clone();
+        self.registry.write(peer, stored, self.policy.remembered);
+        if self.policy.registry == Registry::External {
+            self.event_of(peer, |peer| NodeEvent::Known { peer, known });
+        }
+        let Some(record) = self.peers.get_mut(&peer) else { return };
+        record.name.clone_from(&identity.hello.name);
+        record.offered.clone_from(&identity.hello.addresses);
+        record.last_error = None;
+        if record.is_permanent() {
+            self.tell(link, ToLink::Permanence(true));
+        }
+        self.exchange_adverts(peer, link, &identity.hello);
+        match dialler {
+            Dialler::Own => self.dial_succeeded(peer),
+            Dialler::Peer => self.drop_unproved_dial(peer),
+        }
+        self.stop_wanting(peer);
+        self.choose_route(peer);
+        if dialler == Dialler::Own {
+            self.reconsider(peer);
+        }
+    }
+
+    /// A link has carried a record of the peer's. If the peer dialled it, the older ones have lost.
+    ///
+    /// Only the acceptor ends links for another one: it has decided. A dialler's newer link may be one that
+    /// the acceptor took before, and has lost since; so it only looks after its older ones.
+    fn on_confirmed(&mut self, newer: LinkId) {
+        let Some(record) = self.links.get_mut(&newer).filter(|record| record.stage == Stage::Established)
+        else {
+            return;
+        };
+        record.confirmed = true;
+        let (Some(peer), Some(since), dialler) = (record.peer, record.since, record.dialler) else { return };
+        let older: Vec<_> = self
+            .links_of(peer)
+            .filter(|(id, link)| *id != newer && link.since.is_some_and(|at| (at, *id) < (since, newer)))
+            .filter(|(_, link)| matches!(link.stage, Stage::Established | Stage::Draining))
+            .map(|(id, _)| id)
+            .collect();
+        for link in older {
+            match dialler {
+                Dialler::Own => self.tell(link, ToLink::Probe),
+                Dialler::Peer => self.supersede(peer, link, newer),
+            }
+        }
+        self.choose_route(peer);
+    }
+
+    fn supersede(&mut self, peer: NodeId, loser: LinkId, winner: LinkId) {
+        self.stats.superseded += 1;
+        self.enter(loser, Stage::Ending);
+        self.tell(loser, ToLink::Close(Reason::Superseded));
+        self.event_of(peer, |peer| NodeEvent::Superseded { peer, loser, winner });
+        self.wait_for_unsent(peer, loser);
+    }
+
+    fn on_draining(&mut self, link: LinkId) {
+        let Some(record) = self.links.get_mut(&link) else { return };
+        if record.stage == Stage::Established {
+            record.stage = Stage::Draining;
+            if let Some(peer) = record.peer {
+                self.lose_route(peer, link);
+            }
+        }
+    }
+
+    fn on_ended(&mut self, link: LinkId, closed: Box<Closed>, unsent: Vec<Envelope>) {
+        let Some(record) = self.links.remove(&link) else { return };
+        if let Some(source) = record.source {
+            if record.counted {
+                self.admission.leave(source, link);
+            }
+            if record.since.is_none() && !self.is_muted(record.peer) {
+                self.event(NodeEvent::HandshakeEnded { link, source, closed: closed.clone() });
+            }
+        }
+        // A peer that has proved nothing leaves no trace.
+        let Some(peer) = record.peer else { return };
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.links.retain(|id| *id != link);
+        }
+        match record.since {
+            Some(since) => self.link_lost(peer, link, since, *closed, unsent),
+            None if record.dialler == Dialler::Own => self.dial_link_ended(peer, link, closed),
+            None => {}
+        }
+        self.reconsider(peer);
+        self.forget_if_idle(peer);
+    }
+
+    fn is_muted(&self, peer: Option<NodeId>) -> bool {
+        peer.and_then(|peer| self.peers.get(&peer)).is_some_and(|record| record.revoked)
+    }
+
+    pub(super) fn refuse(&mut self, link: LinkId, refusal: Refusal) {
+        self.enter(link, Stage::Ending);
+        self.tell(link, ToLink::Refuse(refusal));
+    }
+
+    pub(super) fn enter(&mut self, link: LinkId, stage: Stage) {
+        if let Some(record) = self.links.get_mut(&link) {
+            record.stage = stage;
+        }
+    }
+
+    /// The links of a peer whose ends have not come.
+    pub(super) fn links_of(&self, peer: NodeId) -> impl Iterator<Item = (LinkId, &LinkRecord)> {
+        let links = self.peers.get(&peer).map_or(&[][..], |record| &record.links);
+        links.iter().filter_map(|id| Some((*id, self.links.get(id)?)))
+    }
+
+    /// The own dial is not needed if it has not told the peer who dials.
+    fn drop_unproved_dial(&mut self, peer: NodeId) {
+        let Some(record) = self.peers.get_mut(&peer) else { return };
+        match &record.dial {
+            Dialling::Connecting { .. } | Dialling::Waiting => {
+                record.dial = Dialling::Idle;
+                record.round.clear();
+                self.schedule.stop(super::schedule::Due::Dial(peer));
+                self.schedule.stop(super::schedule::Due::Redial(peer));
+            }
+            Dialling::Handshake { link, .. } => {
+                let link = *link;
+                let stage = self.links.get(&link).map(|link| link.stage);
+                if matches!(stage, Some(Stage::Handshake | Stage::Asked)) {
+                    self.refuse(link, Refusal::Simultaneous);
+                }
+            }
+            Dialling::Idle | Dialling::GivenUp => record.dial = Dialling::Idle,
+        }
+    }
+}
