@@ -45,6 +45,20 @@ impl Node {
         self.actions.push_back(NodeAction::Dial(ticket));
     }
 
+    /// Dials a peer at once, or, after failures, when its wait is over: to be asked again is no reason to be
+    /// impatient.
+    pub(super) fn dial_soon(&mut self, peer: NodeId) {
+        match self.peers.get_mut(&peer) {
+            Some(record) if record.failures > 0 => {
+                if matches!(record.dial, Dialling::Idle | Dialling::GivenUp) {
+                    record.dial = Dialling::Idle;
+                    self.redial(peer, Retry::Later(None));
+                }
+            }
+            _ => self.start_dial(peer),
+        }
+    }
+
     /// The time for a dial is over.
     pub(super) fn dial_timed_out(&mut self, peer: NodeId) {
         let Some(record) = self.peers.get(&peer) else { return };
@@ -88,8 +102,9 @@ impl Node {
         let retry = better(record.hope, error.retry());
         record.hope = Some(retry);
         if error.is_for_another_link() {
-            // No failure: there is, or is about to be, another link. If that ends, this goes on.
+            // There is, or is about to be, another link. If that ends, this goes on.
             record.round.clear();
+            record.failures = record.failures.saturating_add(1);
             return self.redial(peer, Retry::Now);
         }
         self.stats.failed_dials += 1;
@@ -125,7 +140,8 @@ impl Node {
                 // Those who are all told the same time do not all come at that time.
                 after.map_or(wait, |after| after + wait)
             }
-            Retry::Now => backoff.wait(0, &mut self.draws),
+            // Soon, unless that has not helped several times.
+            Retry::Now => backoff.wait(record.failures.saturating_sub(3), &mut self.draws),
         };
         record.dial = Dialling::Waiting;
         self.schedule.set(Due::Redial(peer), self.now + wait);

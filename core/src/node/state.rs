@@ -301,7 +301,8 @@ impl Node {
         let older: Vec<_> = self
             .links_of(peer)
             .filter(|(id, link)| *id != newer && link.since.is_some_and(|at| (at, *id) < (since, newer)))
-            .filter(|(_, link)| matches!(link.stage, Stage::Established | Stage::Draining))
+            // One that drains is on its way out.
+            .filter(|(_, link)| link.stage == Stage::Established)
             .map(|(id, _)| id)
             .collect();
         for link in older {
