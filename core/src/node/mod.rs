@@ -3,4 +3,5 @@
 pub mod arbitration;
 mod message;
 
+pub(crate) use message::{FromLink, Identity, ToLink};
 pub use message::{LinkId, LinkToNode, NodeToLink};
