@@ -8,7 +8,7 @@ use super::message::{
     CallId, Envelope, MAX_ERROR_DETAIL, MAX_SERVICE, Message, Payload, Rejected, ReplyRejected, ReplyToken,
     Why,
 };
-use super::queue::Kind;
+use super::queue::{Kind, Lanes};
 use super::timers::Timer;
 use crate::crypto::CryptoError;
 use crate::error::{By, Reason, ServiceError};
@@ -165,11 +165,11 @@ impl Link {
     }
 
     /// Takes the peer that [`Event::Identified`](super::Event::Identified) asked about. Does nothing in
-    /// another phase.
+    /// another phase, and on a link that belongs to a node, which answers in its place.
     pub fn admit(&mut self, now: Instant) {
         self.advance(now);
-        if self.phase == Phase::Admission {
-            self.accept();
+        if self.phase == Phase::Admission && self.managed.is_none() {
+            self.accept(false);
             self.process();
         }
     }
@@ -187,6 +187,7 @@ impl Link {
                 let seconds = u16::try_from(retry_after.as_millis().div_ceil(1000)).unwrap_or(u16::MAX);
                 self.refuse_in_clear(CleartextRefusal::OverCapacity { seconds }, Reason::Refused(refusal));
             }
+            (Phase::Alive, _) if !self.is_initiator() => self.refuse_with(Reason::Refused(refusal), true),
             (Phase::Admission, _) => self.refuse_with(Reason::Refused(refusal), true),
             (phase, _) if phase.is_handshake() => self.end(Reason::Refused(refusal), By::Local),
             _ => {}
@@ -213,6 +214,13 @@ impl Link {
     pub fn close(&mut self, now: Instant) {
         self.advance(now);
         self.end(Reason::Dropped, By::Local);
+    }
+
+    /// Ends the link at once because trust in the peer was withdrawn; the peer is told `revoked`, as far as
+    /// the stream takes it. Requests that have not been taken are dropped.
+    pub fn revoke(&mut self, now: Instant) {
+        self.advance(now);
+        self.end(Reason::Revoked, By::Local);
     }
 
     /// Changes the key of this direction with the next record, and asks the peer to change its own. Requests
@@ -248,7 +256,9 @@ impl Link {
     /// After the end: the one-way messages that were queued and never begun, in order. Nothing of them was
     /// sent.
     pub fn take_unsent(&mut self) -> Option<Envelope> {
-        self.session.as_mut().filter(|_| self.phase == Phase::Closed)?.lanes.take_unsent()
+        let lanes =
+            self.session.as_mut().filter(|_| self.phase == Phase::Closed).map(|session| &mut session.lanes);
+        lanes.and_then(Lanes::take_unsent).or_else(|| self.take_kept())
     }
 }
 

@@ -31,7 +31,7 @@ impl Link {
     pub fn recv_space(&mut self) -> &mut [u8] {
         let limit = match (self.phase, &self.session) {
             (Phase::Closed, _) => 0,
-            (Phase::Status | Phase::Established | Phase::Draining, Some(session)) => {
+            (Phase::Alive | Phase::Status | Phase::Established | Phase::Draining, Some(session)) => {
                 READ_AHEAD.max(2 + usize::from(session.limits.max_record) + TAG_LEN)
             }
             _ => 2 + MAX_HANDSHAKE,
@@ -77,7 +77,9 @@ impl Link {
                 Phase::Preamble => self.process_preamble(),
                 Phase::KeyExchange | Phase::Authentication => self.process_handshake(),
                 Phase::Admission | Phase::Closed => None,
-                Phase::Status | Phase::Established | Phase::Draining => self.process_record(),
+                // The dialler's node has the word, and the peer waits for it.
+                Phase::Alive if self.is_initiator() => None,
+                Phase::Alive | Phase::Status | Phase::Established | Phase::Draining => self.process_record(),
             };
             if done.is_none() {
                 break;
@@ -151,7 +153,7 @@ impl Link {
     /// Opens the next record in place and hands its frames on.
     fn process_record(&mut self) -> Option<()> {
         let length = self.next_length()?;
-        if length == 0 && self.phase == Phase::Status {
+        if length == 0 && self.phase == Phase::Status && !self.alive_asked() {
             return self.process_cleartext();
         }
         let session = self.session.as_mut()?;
@@ -185,12 +187,16 @@ impl Link {
             session.life = self.now;
             session.unanswered = 0;
         }
+        if self.phase.is_open() {
+            self.tell_confirmed();
+        }
         let mut record = Reader::new(text);
         while !record.is_empty() && self.phase != Phase::Closed {
             if let Err(why) = self.on_frame(&mut record) {
                 self.end(why, By::Local);
             }
         }
+        self.answer_alive_without_node();
         self.advance_drain();
     }
 
@@ -199,11 +205,13 @@ impl Link {
         let mut context =
             Context { now: self.now, phase: self.phase, timers: &mut self.timers, stats: &mut self.stats };
         let frame = Frame::parse(record).map_err(|what| context.malformed(what))?;
-        if self.phase == Phase::Status {
-            return match frame {
-                Frame::Status(status) => self.on_status(status),
-                _ => Err(context.malformed(Malformed::new("the first frame is not STATUS"))),
-            };
+        match (self.phase, frame) {
+            (Phase::Status, Frame::Status(status)) => return self.on_status(status),
+            (Phase::Status, _) => {
+                return Err(context.malformed(Malformed::new("the first frame is not STATUS")));
+            }
+            (Phase::Alive | Phase::Admission, frame) => return self.on_alive_frame(frame),
+            _ => {}
         }
         // A peer that has sent CLOSE has nothing more to say.
         if self.drain.as_ref().is_some_and(|drain| drain.close_received.is_some()) {

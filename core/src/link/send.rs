@@ -106,16 +106,11 @@ impl Link {
 impl Session {
     /// Whether there is anything to seal.
     fn wants_seal(&self) -> bool {
-        let control = &self.control;
         match self.outbound {
             Outbound::Over => false,
             Outbound::Close(_) | Outbound::Refusal(_) => true,
             Outbound::Open => {
-                control.status.is_some()
-                    || control.ping.is_some()
-                    || control.pong.is_some()
-                    || control.rekey.is_some()
-                    || !control.cancels.is_empty()
+                self.control.wants_seal()
                     || self.goodbye_is_due()
                     || self.recv_credit.iter().any(|credit| credit.is_due())
                     || self.lanes.is_ready(&self.send_credit)
@@ -174,6 +169,13 @@ impl Session {
         context: &mut Context<'_>,
     ) -> bool {
         let mut record = usize::from(self.limits.max_record);
+        if let Some(frame) = self.control.alone.take() {
+            let used = frame.len();
+            let mut writer = FrameWriter::new(out);
+            writer.raw(&frame);
+            writer.pad(padded_len(config.padding, used).min(record).saturating_sub(used));
+            return false;
+        }
         if let Some(status) = self.control.status.take() {
             FrameWriter::new(out).raw(&status);
         }

@@ -1,12 +1,12 @@
 //! What a link has from its traffic keys on, and what each incoming frame does to it.
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::action::{Body as Received, Stats};
 use super::calls::{CallTable, Pending, Sealed, Serving};
+use super::control::Control;
 use super::credit::{Budget, MESSAGE_OVERHEAD, RecvCredit, SendCredit};
 use super::inbox::{Begun, Inbox, Notice, Partial, Request, RequestedCall, Stored};
 use super::queue::{Body, Kind, Lanes};
@@ -20,21 +20,6 @@ use crate::time::Instant;
 use crate::wire::Malformed;
 use crate::wire::frame::{Begin, Frame, Lane};
 use crate::wire::reader::Reader;
-
-/// What is queued beside messages. Each kind has one place, or is bounded by the calls in flight, so that no
-/// peer can make it grow.
-#[derive(Debug, Default)]
-pub(super) struct Control {
-    /// STATUS that accepts, written out.
-    pub(super) status: Option<Vec<u8>>,
-    pub(super) ping: Option<u64>,
-    pub(super) pong: Option<u64>,
-    pub(super) cancels: VecDeque<u64>,
-    /// Change the own key; true also asks the peer to.
-    pub(super) rekey: Option<bool>,
-    /// The goodbye of this side, sent once no new work is left before it.
-    pub(super) goodbye: Option<(u32, Box<str>)>,
-}
 
 /// When the key of the sending direction changes next.
 #[derive(Debug)]
@@ -159,6 +144,7 @@ impl Session {
         match frame {
             Frame::Pad | Frame::Skipped => {}
             Frame::Status(_) => return Err(context.violation("STATUS: a second one")),
+            Frame::AliveReply { .. } => return Err(context.violation("ALIVE_REPLY: nobody asked")),
             Frame::Begin { lane, begin, total, body } => self.on_begin(lane, begin, total, body, context)?,
             Frame::Data { lane, more, body } => self.on_data(lane, more, body, context)?,
             Frame::Abandon { lane } => {

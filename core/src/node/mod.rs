@@ -44,6 +44,7 @@ pub use action::{
 pub use admission::Source;
 pub use backoff::Backoff;
 pub use dial::{DialError, DialFailure, DialTicket};
+pub(crate) use message::{FromLink, Identity, ToLink};
 pub use message::{LinkId, LinkToNode, NodeToLink};
 pub use policy::NodePolicy;
 pub use registry::{Drift, DriftPolicy, Known, Registry};
@@ -56,7 +57,6 @@ use core::fmt;
 use self::admission::{Admission, Room};
 use self::arbitration::Dialler;
 use self::backoff::Draws;
-use self::message::ToLink;
 use self::peers::{Dialling, LinkRecord, PeerRecord, Stage};
 use self::registry::Memory;
 use self::schedule::{Due, Schedule};

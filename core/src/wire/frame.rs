@@ -16,6 +16,7 @@ const SKIPPABLE: u8 = 0x80;
 mod kind {
     pub(super) const PAD: u8 = 0x00;
     pub(super) const STATUS: u8 = 0x01;
+    pub(super) const ALIVE_REPLY: u8 = 0x02;
     pub(super) const SEND: u8 = 0x10;
     pub(super) const CALL: u8 = 0x11;
     pub(super) const REPLY: u8 = 0x12;
@@ -79,6 +80,10 @@ pub(crate) enum Begin<'a> {
 pub(crate) enum Frame<'a> {
     Pad,
     Status(&'a [u8]),
+    /// The dialler's answer whether an older link is dead for it.
+    AliveReply {
+        go_on: bool,
+    },
     /// A message begins; `total` is there if more of its body follows in DATA frames.
     Begin {
         lane: Lane,
@@ -144,6 +149,10 @@ impl<'a> Frame<'a> {
         let frame = match kind {
             kind::PAD => return Ok(Self::Pad),
             kind::STATUS => return Ok(Self::Status(body.rest())),
+            kind::ALIVE_REPLY => match body.u8()? {
+                reply @ (0 | 1) => Self::AliveReply { go_on: reply == 0 },
+                _ => return Err(Malformed::new("ALIVE_REPLY: neither 0 nor 1")),
+            },
             kind::CANCEL => Self::Cancel { id: request_id(&mut body)? },
             kind::CREDIT => Self::Credit { budget: body.u8()?, bytes: body.varint()? },
             kind::PING => Self::Ping(body.u64()?),
@@ -245,12 +254,23 @@ impl<'a> FrameWriter<'a> {
         self.out.extend_from_slice(frame);
     }
 
-    pub(crate) fn status_accept(&mut self, version: u16, digest: &[u8; 32]) {
+    /// `simultaneous` says that a dial of this side's own loses to this link.
+    pub(crate) fn status_accept(&mut self, version: u16, digest: &[u8; 32], simultaneous: bool) {
         self.frame(kind::STATUS, 0, |out| {
-            out.push(0);
+            out.push(if simultaneous { 3 } else { 0 });
             out.extend_from_slice(&version.to_be_bytes());
             out.extend_from_slice(digest);
         });
+    }
+
+    /// Asks whether an older link is dead for the dialler.
+    pub(crate) fn status_alive(&mut self) {
+        self.frame(kind::STATUS, 0, |out| out.push(1));
+    }
+
+    /// The dialler's answer.
+    pub(crate) fn alive_reply(&mut self, go_on: bool) {
+        self.frame(kind::ALIVE_REPLY, 0, |out| out.push(u8::from(!go_on)));
     }
 
     pub(crate) fn status_refuse(&mut self, emit_refusal: impl FnOnce(&mut Vec<u8>)) {
