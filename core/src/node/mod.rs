@@ -34,6 +34,8 @@ mod registry;
 mod routes;
 mod schedule;
 mod state;
+#[cfg(test)]
+mod tests;
 
 mod trusted;
 
@@ -307,6 +309,7 @@ impl Node {
             stage: Stage::Handshake,
             began: self.now,
             since: None,
+            order: 0,
             confirmed: false,
         };
         self.links.insert(id, record);

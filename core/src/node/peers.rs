@@ -58,6 +58,8 @@ pub(super) struct LinkRecord {
     pub(super) began: Instant,
     /// When it was established, if it ever was.
     pub(super) since: Option<Instant>,
+    /// Its place among the node's links in the order in which they were established, from 1.
+    pub(super) order: u64,
     /// The peer is known to be established as well.
     pub(super) confirmed: bool,
 }

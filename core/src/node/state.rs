@@ -184,10 +184,9 @@ impl Node {
 
     /// What stands with a peer.
     fn standing(&self, peer: NodeId) -> Standing {
-        let newest = self
-            .links_of(peer)
-            .filter(|(_, link)| link.stands())
-            .max_by_key(|(id, link)| (link.since.is_none(), link.since, *id));
+        let standing = self.links_of(peer).filter(|(_, link)| link.stands());
+        // One that is admitted will be the newest.
+        let newest = standing.max_by_key(|(_, link)| (link.stage == Stage::Admitted, link.order));
         let own_dial = self.links_of(peer).any(|(_, link)| link.stage == Stage::Proved);
         Standing { link: newest.and_then(|(_, link)| link.facts), own_dial }
     }
@@ -257,11 +256,12 @@ impl Node {
         if !matches!(record.stage, Stage::Proved | Stage::Admitted) {
             return;
         }
+        self.stats.established += 1;
         record.stage = Stage::Established;
         record.since = Some(now);
+        record.order = self.stats.established;
         let (dialler, identity) = (record.dialler, record.identity.take());
         let (Some(peer), Some(identity)) = (record.peer, identity) else { return };
-        self.stats.established += 1;
         let known = Known::of(&identity.hello);
         let stored = known.clone();
         self.registry.write(peer, stored, self.policy.remembered);
@@ -297,12 +297,11 @@ impl Node {
             return;
         };
         record.confirmed = true;
-        let (Some(peer), Some(since), dialler) = (record.peer, record.since, record.dialler) else { return };
+        let (Some(peer), order, dialler) = (record.peer, record.order, record.dialler) else { return };
         let older: Vec<_> = self
             .links_of(peer)
-            .filter(|(id, link)| *id != newer && link.since.is_some_and(|at| (at, *id) < (since, newer)))
             // One that drains is on its way out.
-            .filter(|(_, link)| link.stage == Stage::Established)
+            .filter(|(_, link)| link.stage == Stage::Established && link.order < order)
             .map(|(id, _)| id)
             .collect();
         for link in older {
