@@ -7,7 +7,7 @@
 //! Where to look: `state` has every change of phase, `handshake` the way to the traffic keys, `recv` and
 //! `send` the way of bytes in and out, `session` what each frame does, `queue`, `control` and `inbox` what
 //! waits, `calls` and `credit` the accounts. `managed` is what a link and its node tell each other, `alive`
-//! how two nodes find out which of two links is dead.
+//! how two nodes find out which of two links is dead, `standing` what else they say of the link.
 
 mod action;
 mod alive;
@@ -25,6 +25,7 @@ mod queue;
 mod recv;
 mod send;
 mod session;
+mod standing;
 mod state;
 #[cfg(test)]
 mod tests;

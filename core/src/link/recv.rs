@@ -7,6 +7,7 @@ use super::session::{Context, Signal};
 use super::timers::Timer;
 use crate::crypto::TAG_LEN;
 use crate::error::{By, Reason};
+use crate::node::FromLink;
 use crate::phase::Phase;
 use crate::refusal::Refusal;
 use crate::time::Instant;
@@ -223,6 +224,9 @@ impl Link {
                 session.open.rekey(&*self.config.provider).map_err(|_| Reason::ProviderFailed)?;
                 self.stats.rekeys_received += 1;
             }
+            Some(Signal::Permanence(kept)) => self.on_permanence(kept),
+            Some(Signal::Advert(advert)) => self.on_advert(advert),
+            Some(Signal::AdvertAcked(version)) => self.tell_node(|| FromLink::AdvertAcked { version }),
             Some(Signal::Goodbye { code, detail }) => {
                 session.lanes.held = true;
                 self.drain(By::Peer, Reason::Goodbye { code, detail: detail.into() });

@@ -218,11 +218,23 @@ impl Session {
             writer.ping(nonce);
             self.ping = Some((nonce, context.now));
         }
-        // As many as fit a record of the smallest size with all else that is here; the rest follows in the
-        // next.
+        // As many as fit a record of the smallest size with all else that is here, an advert and a goodbye
+        // included; the rest follows in the next.
         for _ in 0..128 {
             let Some(id) = self.control.cancels.pop_front() else { break };
             writer.cancel(id);
+        }
+        if self.control.permanence.is_due() {
+            self.control.permanence.told = self.control.permanence.own;
+            writer.permanence(self.control.permanence.own);
+        }
+        if let Some(version) = self.control.adverts.ack.take() {
+            self.control.adverts.received = false;
+            writer.advert_ack(version);
+        }
+        if let Some(advert) = self.control.adverts.next.take_if(|_| !self.control.adverts.sent) {
+            self.control.adverts.sent = true;
+            writer.advert(&advert);
         }
         for (budget, credit) in (0..).zip(&mut self.recv_credit) {
             if credit.is_due() {

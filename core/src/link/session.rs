@@ -18,7 +18,7 @@ use crate::hello::Limits;
 use crate::phase::Phase;
 use crate::time::Instant;
 use crate::wire::Malformed;
-use crate::wire::frame::{Begin, Frame, Lane};
+use crate::wire::frame::{Begin, Frame, Lane, MAX_ADVERT};
 use crate::wire::reader::Reader;
 
 /// When the key of the sending direction changes next.
@@ -73,6 +73,9 @@ pub(super) enum Signal<'a> {
     Goodbye { code: u32, detail: &'a str },
     Close(&'a [u8]),
     Rekey,
+    Permanence(bool),
+    Advert(&'a [u8]),
+    AdvertAcked(u64),
 }
 
 /// Whether a whole message goes to the application.
@@ -169,6 +172,22 @@ impl Session {
                 }
                 _ => context.stats.unknown_pongs += 1,
             },
+            Frame::Permanence(kept) => return Ok(Some(Signal::Permanence(kept))),
+            Frame::Advert(advert) => {
+                if advert.len() > MAX_ADVERT {
+                    return Err(Reason::TooLarge);
+                }
+                if core::mem::replace(&mut self.control.adverts.received, true) {
+                    return Err(context.violation("ADVERT: the one before was not acknowledged"));
+                }
+                return Ok(Some(Signal::Advert(advert)));
+            }
+            Frame::AdvertAck { version } => {
+                if !core::mem::take(&mut self.control.adverts.sent) {
+                    return Err(context.violation("ADVERT_ACK: no advert waits for it"));
+                }
+                return Ok(Some(Signal::AdvertAcked(version)));
+            }
             Frame::Rekey { request } => {
                 if !last {
                     return Err(context.violation("REKEY: not the last frame of its record"));

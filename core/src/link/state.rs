@@ -110,9 +110,7 @@ impl Link {
             session.activity = self.now;
             self.timers.set(Timer::Silence, self.now + session.limits.idle);
         }
-        if let Some(after) = self.config.timing.ephemeral {
-            self.timers.set(Timer::Ephemeral, self.now + after);
-        }
+        self.time_ephemeral();
         self.tell_established();
     }
 
