@@ -231,14 +231,22 @@ impl Node {
         self.say_goodbye(peer, code, detail);
     }
 
+    /// Ends the links of a peer, but for those that it dials and that nobody has decided about.
     fn say_goodbye(&mut self, peer: NodeId, code: u32, detail: &str) {
-        let links: Vec<_> = self.links_of(peer).map(|(id, link)| (id, link.stage)).collect();
-        for (link, stage) in links {
-            match stage {
-                Stage::Established => self.tell(link, ToLink::Goodbye { code, detail: detail.into() }),
-                Stage::Draining | Stage::Ending => {}
-                _ => self.refuse(link, Refusal::ShuttingDown),
-            }
+        let links: Vec<_> = self
+            .links_of(peer)
+            .filter(|(_, link)| {
+                !link.is_undecided() && !matches!(link.stage, Stage::Draining | Stage::Ending)
+            })
+            .map(|(id, link)| (id, link.since.is_some()))
+            .collect();
+        // All of them first: none is to take over from another.
+        for (link, established) in &links {
+            self.enter(*link, if *established { Stage::Draining } else { Stage::Ending });
+        }
+        for (link, _) in links {
+            self.tell(link, ToLink::Goodbye { code, detail: detail.into() });
+            self.lose_route(peer, link);
         }
     }
 
