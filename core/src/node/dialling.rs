@@ -21,11 +21,11 @@ impl Node {
         let trusted = self.trusted.contains(peer);
         let Some(record) = self.peers.get_mut(&peer) else { return };
         self.schedule.stop(Due::Redial(peer));
-        if has_link || record.dial.is_under_way() || self.stopping {
+        if record.dial.is_under_way() {
             return;
         }
-        if !record.wants_link() {
-            record.dial = Dialling::Idle;
+        record.dial = Dialling::Idle;
+        if has_link || self.stopping || !record.wants_link() {
             return;
         }
         if !trusted {

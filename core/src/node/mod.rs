@@ -88,6 +88,8 @@ pub struct Node {
     links: BTreeMap<LinkId, LinkRecord>,
     peers: BTreeMap<NodeId, PeerRecord>,
     attempts: u64,
+    /// Links taken so far, at either end.
+    taken: u64,
     schedule: Schedule,
     actions: VecDeque<NodeAction>,
     registry: Memory,
@@ -130,6 +132,7 @@ impl Node {
             links: BTreeMap::new(),
             peers: BTreeMap::new(),
             attempts: 0,
+            taken: 0,
             schedule: Schedule::default(),
             actions: VecDeque::new(),
             registry: Memory::default(),
@@ -309,7 +312,7 @@ impl Node {
             stage: Stage::Handshake,
             began: self.now,
             since: None,
-            order: 0,
+            place: 0,
             confirmed: false,
         };
         self.links.insert(id, record);

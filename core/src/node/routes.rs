@@ -29,7 +29,7 @@ impl Node {
         let best = self
             .links_of(peer)
             .filter(|(_, link)| link.stage == Stage::Established)
-            .max_by_key(|(_, link)| (link.confirmed, link.order));
+            .max_by_key(|(_, link)| (link.confirmed, link.place));
         let Some((link, dialler)) = best.map(|(id, link)| (id, link.dialler)) else { return };
         if let Some(record) = self.peers.get_mut(&peer) {
             record.route = Some(link);
@@ -75,7 +75,6 @@ impl Node {
     ) {
         let useful = self.now.since(since) >= self.policy.backoff.useful;
         let Some(record) = self.peers.get_mut(&peer) else { return };
-        record.losers.retain(|loser| *loser != link);
         if record.losers.is_empty() {
             self.schedule.stop(Due::Handover(peer));
         }

@@ -242,3 +242,60 @@ fn a_probe_of_an_idle_node_touches_nothing() {
     assert_eq!(bench.deadline(), None);
     assert_eq!(config_of(&bench).node_id(), bench.node.id());
 }
+
+#[test]
+fn c5_a_link_that_was_taken_and_gone_before_it_knew_is_no_reason_not_to_dial() {
+    let mut bench = Bench::new();
+    let peer = bench.greater;
+    bench.want(peer);
+    let ticket = bench.dial();
+    bench.node.dial_failed(ticket, DialFailure::TimedOut, bench.now);
+    let link = bench.accept();
+    bench.identify(link, peer, 9);
+    // The wait for the next dial is over while the link is on its way.
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(named(&bench.words()), [(link, "admit")]);
+    bench.end(link, Reason::Truncated, By::Transport);
+    drop(bench.actions());
+    bench.now = bench.deadline().expect("it is dialled again");
+    drop(bench.dial());
+}
+
+#[test]
+fn c5_links_have_the_order_in_which_they_were_taken_whatever_the_clock_says() {
+    let mut bench = Bench::new();
+    let peer = bench.lesser;
+    let first = bench.linked_by(peer, 9);
+    let second = bench.accept();
+    bench.identify(second, peer, 9);
+    bench.end(first, Reason::Truncated, By::Transport);
+    bench.want(peer);
+    bench.pass(Duration::from_secs(1));
+    // The third link has the greater number and is established first.
+    let third = bench.connect();
+    bench.say(second, FromLink::AliveAnswered { goes_on: true });
+    bench.identify(third, peer, 9);
+    drop(bench.words());
+    bench.say(second, FromLink::Established);
+    bench.say(second, FromLink::Confirmed);
+    assert_eq!(bench.node.route(peer), Some(second));
+    assert!(named(&bench.words()).iter().all(|(link, word)| *link == third && *word == "simultaneous"));
+}
+
+#[test]
+fn c5_a_late_link_of_a_former_process_hides_nothing() {
+    let mut bench = Bench::new();
+    let peer = bench.lesser;
+    let real = bench.linked_by(peer, 10);
+    let late = bench.accept();
+    bench.identify(late, peer, 9);
+    bench.say(late, FromLink::Established);
+    drop(bench.words());
+    assert_eq!(bench.node.route(peer), Some(real), "nothing has come on the late one");
+    let again = bench.accept();
+    bench.identify(again, peer, 10);
+    assert_eq!(named(&bench.words()), [(again, "ask alive"), (real, "probe")]);
+    bench.say(again, FromLink::AliveAnswered { goes_on: false });
+    bench.end(late, Reason::PeerDead, By::Transport);
+    assert_eq!(bench.node.route(peer), Some(real));
+}
