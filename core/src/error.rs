@@ -267,8 +267,8 @@ pub struct Closed {
     pub claimed: Option<ClaimedId>,
     /// Requests of the peer's that had come and were not taken in time.
     pub untaken: usize,
-    /// One-way messages that were queued and never sealed; [`Link::take_unsent`](crate::Link::take_unsent)
-    /// gives them back.
+    /// One-way messages that were queued and of which the last byte was not sealed;
+    /// [`Link::take_unsent`](crate::Link::take_unsent) gives them back.
     pub unsent: usize,
 }
 

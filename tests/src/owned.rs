@@ -1,7 +1,7 @@
 //! Events that outlive the link's loan.
 
 use bytes::Bytes;
-use handclasp::{By, CallError, CallId, Closed, Event, Instant, NodeId, Priority, ReplyToken};
+use handclasp::{By, CallError, CallId, Closed, Envelope, Event, Instant, NodeId, Priority, ReplyToken};
 
 /// An [`Event`] with its bytes owned.
 #[derive(Debug)]
@@ -50,6 +50,8 @@ pub enum Owned {
     },
     /// See [`Event::Cancelled`].
     Cancelled(u64),
+    /// See [`Event::Expired`].
+    Expired(Envelope),
     /// See [`Event::Draining`].
     Draining {
         /// Who said goodbye.
@@ -84,6 +86,7 @@ impl From<Event<'_>> for Owned {
             Event::Reply { call, body } => Self::Reply { call, body: body.into_bytes() },
             Event::CallFailed { call, error } => Self::CallFailed { call, error },
             Event::Cancelled { call } => Self::Cancelled(call),
+            Event::Expired(envelope) => Self::Expired(envelope),
             Event::Draining { by, code, detail } => Self::Draining { by, code, detail: detail.into() },
             Event::Closed(closed) => Self::Closed(closed.clone()),
             other => unreachable!("an event that the sim does not know: {other:?}"),

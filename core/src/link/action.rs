@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::message::{CallId, Priority, ReplyToken};
+use super::message::{CallId, Envelope, Priority, ReplyToken};
 use super::peer::Peer;
 use crate::error::{By, CallError, Closed};
 use crate::time::Instant;
@@ -88,6 +88,9 @@ pub enum Event<'a> {
         /// The number of the [`ReplyToken`].
         call: u64,
     },
+    /// A one-way message [was not worth sending any more](super::Message::expires) when its turn came: nothing
+    /// of it was sent.
+    Expired(Envelope),
     /// A goodbye was said: no new sends or calls, until the link has drained and closes.
     Draining {
         /// Who said it.
@@ -179,6 +182,8 @@ pub struct Stats {
     pub unknown_pongs: u64,
     /// Calls that were over before the application could be given them.
     pub expired_calls: u64,
+    /// One-way messages whose time was over before they could be sent.
+    pub expired_messages: u64,
     /// The last round trip measured by a ping.
     pub rtt: Option<Duration>,
 }

@@ -228,6 +228,7 @@ impl Link {
     pub fn poll(&mut self, now: Instant, ready: Ready) -> Action<'_> {
         self.advance(now);
         self.handle_due();
+        self.expire_messages();
         match self.next_source(ready) {
             Some(source) => self.take(source).map_or(Action::Timeout(None), Action::Event),
             None if ready.write && self.wants_write() => Action::Send,
@@ -237,9 +238,16 @@ impl Link {
                 if !ready.write && self.wants_write() {
                     self.arm_stall();
                 }
-                Action::Timeout(self.timers.next())
+                Action::Timeout(self.next_deadline())
             }
         }
+    }
+
+    /// When there is something to do at the latest.
+    fn next_deadline(&self) -> Option<Instant> {
+        let session = self.session.as_ref().filter(|_| self.phase.is_open());
+        let expiry = session.and_then(|session| session.lanes.next_expiry());
+        self.timers.next().into_iter().chain(expiry).min()
     }
 
     /// Where the next event comes from, of those that the owner can take.
@@ -426,6 +434,10 @@ impl Session {
                 E::CallFailed { call: CallId { id: call, link }, error }
             }
             Notice::Cancelled { serial } => E::Cancelled { call: serial },
+            Notice::Expired(envelope) => {
+                self.untaken_expired -= envelope.charge();
+                E::Expired(*envelope)
+            }
             Notice::Draining { by, code, detail } => E::Draining { by, code, detail },
         })
     }

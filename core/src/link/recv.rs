@@ -267,6 +267,14 @@ impl Link {
         }
     }
 
+    /// Drops own messages whose turn has come too late.
+    pub(super) fn expire_messages(&mut self) {
+        let Some(session) = self.session.as_mut().filter(|_| self.phase.is_open()) else { return };
+        if session.expire_messages(self.now, &mut self.stats) {
+            self.advance_drain();
+        }
+    }
+
     fn expire_calls(&mut self) {
         if let Some(session) = &mut self.session {
             let mut context = Context {

@@ -32,10 +32,16 @@ impl Link {
     /// them, or none, can be repeated.
     ///
     /// This is where queued messages are sealed. Nothing is sealed earlier, so a message that was never taken
-    /// here can still be cancelled, expire, or be given back when the link ends.
+    /// here can still be cancelled, expire, or be given back when the link ends. If time has passed since
+    /// [`poll`](Self::poll) said `Send`, all that there was may have expired.
     pub fn transmit(&mut self, now: Instant) -> &[u8] {
         self.advance(now);
-        while self.send.pending().len() < AHEAD && self.seals_more() {
+        loop {
+            // Before it is asked whether there is anything: a record is never empty.
+            self.expire_messages();
+            if self.send.pending().len() >= AHEAD || !self.seals_more() {
+                break;
+            }
             // The last counter is for the last word.
             if self.session.as_ref().is_some_and(|session| session.seal.counter() >= LAST_COUNTER) {
                 self.end(Reason::CounterExhausted, By::Local);
@@ -251,6 +257,7 @@ impl Session {
     fn write_messages(&mut self, out: &mut Vec<u8>, text: usize, record: usize, context: &mut Context<'_>) {
         loop {
             let room = record.saturating_sub(out.len() - text);
+            self.expire_messages(context.now, context.stats);
             let mut writer = FrameWriter::new(out);
             let progress = self.lanes.write(&mut writer, room, record, &mut self.send_credit, context.now);
             let Some(progress) = progress else { break };

@@ -6,6 +6,7 @@ mod calls;
 mod credit;
 mod deadlines;
 mod events;
+mod expiry;
 mod goodbye;
 mod hostile;
 mod keys;
