@@ -34,7 +34,7 @@ mod registry;
 mod routes;
 mod schedule;
 mod state;
-
+pub mod trust;
 mod trusted;
 
 pub use action::{
