@@ -37,6 +37,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub mod trust;
 mod trusted;
 
 pub use action::{
