@@ -12,6 +12,8 @@ pub enum Owned {
     Identified(NodeId),
     /// See [`Event::Established`].
     Established(NodeId),
+    /// See [`Event::Ready`].
+    Ready,
     /// See [`Event::Message`].
     Message {
         /// Its service.
@@ -71,6 +73,7 @@ impl From<Event<'_>> for Owned {
             Event::Opened => Self::Opened,
             Event::Identified(peer) => Self::Identified(peer.id),
             Event::Established(peer) => Self::Established(peer.id),
+            Event::Ready => Self::Ready,
             Event::Message(message) => Self::Message {
                 service: message.service.to_owned(),
                 priority: message.priority,

@@ -54,10 +54,15 @@ pub enum Event<'a> {
     /// The link began its handshake.
     Opened,
     /// The peer has proved its id. Under [`Trust::Ask`](crate::Trust::Ask), and only then, this is a
-    /// question: answer with [`admit`](super::Link::admit) or [`refuse`](super::Link::refuse).
+    /// question: answer with [`admit`](super::Link::admit) or [`refuse`](super::Link::refuse). On a link that
+    /// belongs to a node it never is: the node answers.
     Identified(&'a Peer),
     /// The handshake is done and messages can flow.
     Established(&'a Peer),
+    /// Each side that [holds](crate::ConfigBuilder::hold_ready) its links has said that it is
+    /// [ready](super::Link::ready). Comes once: right behind `Established` if neither does, and messages flow
+    /// before it.
+    Ready,
     /// The peer sent a message one way.
     Message(Incoming<'a>),
     /// The peer calls a service. The token is the one way to answer.

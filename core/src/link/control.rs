@@ -21,6 +21,8 @@ pub(super) struct Control {
     pub(super) rekey: Option<bool>,
     /// The goodbye of this side, sent once no new work is left before it.
     pub(super) goodbye: Option<(u32, Box<str>)>,
+    /// This side's READY.
+    pub(super) ready: bool,
     pub(super) permanence: Permanence,
     pub(super) adverts: Adverts,
 }
@@ -33,6 +35,7 @@ impl Control {
             || self.ping.is_some()
             || self.pong.is_some()
             || self.rekey.is_some()
+            || self.ready
             || self.permanence.is_due()
             || self.adverts.is_due()
             || self.adverts.ack.is_some()

@@ -7,10 +7,12 @@
 //! Where to look: `state` has every change of phase, `handshake` the way to the traffic keys, `recv` and
 //! `send` the way of bytes in and out, `session` what each frame does, `queue`, `control` and `inbox` what
 //! waits, `calls` and `credit` the accounts. `managed` is what a link and its node tell each other, `alive`
-//! how two nodes find out which of two links is dead, `standing` what else they say of the link.
+//! how two nodes find out which of two links is dead, `standing` what else they say of the link, `barrier`
+//! whether both are ready.
 
 mod action;
 mod alive;
+mod barrier;
 mod bytes;
 mod calls;
 mod commands;
@@ -147,6 +149,9 @@ struct Announce {
     opened: bool,
     identified: bool,
     established: bool,
+    ready: bool,
+    /// The owner was ready before the link was.
+    said_ready: bool,
     /// `Closed` has been given: nothing follows it.
     closed: bool,
 }
@@ -284,10 +289,11 @@ impl Link {
     }
 
     fn has_notice(&self) -> bool {
-        let Announce { opened, identified, established, .. } = self.announce;
+        let Announce { opened, identified, established, ready, .. } = self.announce;
         opened
             || identified
             || established
+            || ready
             || self.session.as_ref().is_some_and(|session| !session.notices.is_empty())
     }
 
@@ -300,6 +306,9 @@ impl Link {
         }
         if core::mem::take(&mut self.announce.established) {
             return self.peer.as_deref().map(E::Established);
+        }
+        if core::mem::take(&mut self.announce.ready) {
+            return Some(E::Ready);
         }
         self.session.as_mut()?.next_notice(self.tag)
     }

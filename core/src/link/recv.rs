@@ -224,6 +224,7 @@ impl Link {
                 session.open.rekey(&*self.config.provider).map_err(|_| Reason::ProviderFailed)?;
                 self.stats.rekeys_received += 1;
             }
+            Some(Signal::Ready) => self.on_ready()?,
             Some(Signal::Permanence(kept)) => self.on_permanence(kept),
             Some(Signal::Advert(advert)) => self.on_advert(advert),
             Some(Signal::AdvertAcked(version)) => self.tell_node(|| FromLink::AdvertAcked { version }),
@@ -253,6 +254,7 @@ impl Link {
                 Timer::Calls => self.expire_calls(),
                 Timer::Silence => self.on_silence(),
                 Timer::Stall => self.end(Reason::WriteStalled, By::Transport),
+                Timer::Ready => self.end(Reason::NotReady, By::Local),
                 Timer::Ephemeral => self.on_ephemeral(),
                 Timer::Drain => match &mut self.ending {
                     Some(ending) => ending.waited = true,

@@ -230,6 +230,9 @@ impl Session {
             let Some(id) = self.control.cancels.pop_front() else { break };
             writer.cancel(id);
         }
+        if core::mem::take(&mut self.control.ready) {
+            writer.ready();
+        }
         if self.control.permanence.is_due() {
             self.control.permanence.told = self.control.permanence.own;
             writer.permanence(self.control.permanence.own);

@@ -5,6 +5,7 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use super::action::{Body as Received, Stats};
+use super::barrier::Barrier;
 use super::calls::{self, CallTable, Pending, Sealed, Serving};
 use super::control::Control;
 use super::credit::{Budget, MESSAGE_OVERHEAD, RecvCredit, SendCredit};
@@ -35,6 +36,7 @@ pub(super) struct Session {
     pub(super) key_age: KeyAge,
     pub(super) limits: Limits,
     pub(super) control: Control,
+    pub(super) barrier: Barrier,
     pub(super) lanes: Lanes,
     pub(super) send_credit: [SendCredit; 2],
     pub(super) recv_credit: [RecvCredit; 2],
@@ -76,6 +78,7 @@ pub(super) enum Signal<'a> {
     Rekey,
     Permanence(bool),
     Advert(&'a [u8]),
+    Ready,
     AdvertAcked(u64),
 }
 
@@ -115,6 +118,7 @@ impl Session {
             key_age: KeyAge { records: 0, bytes: 0, since: now },
             limits,
             control: Control::default(),
+            barrier: Barrier::default(),
             lanes: Lanes::default(),
             send_credit: [send; 2],
             recv_credit: [recv; 2],
@@ -174,6 +178,7 @@ impl Session {
                 }
                 _ => context.stats.unknown_pongs += 1,
             },
+            Frame::Ready => return Ok(Some(Signal::Ready)),
             Frame::Permanence(kept) => return Ok(Some(Signal::Permanence(kept))),
             Frame::Advert(advert) => {
                 if advert.len() > MAX_ADVERT {

@@ -111,6 +111,7 @@ impl Link {
             self.timers.set(Timer::Silence, self.now + session.limits.idle);
         }
         self.time_ephemeral();
+        self.raise_barrier();
         self.tell_established();
     }
 
@@ -132,6 +133,7 @@ impl Link {
             session.lanes.held = true;
         }
         self.timers.stop(Timer::Ephemeral);
+        self.timers.stop(Timer::Ready);
         self.timers.set(Timer::Drain, self.now + self.config.timing.drain);
         self.drain = Some(Box::new(Drain { by, reason: why, close_received: None }));
         self.tell_node(|| FromLink::Draining);

@@ -32,6 +32,7 @@ mod kind {
     pub(super) const ADVERT: u8 = 0x38;
     pub(super) const ADVERT_ACK: u8 = 0x39;
     pub(super) const PERMANENCE: u8 = 0x3a;
+    pub(super) const READY: u8 = 0x3b;
     pub(super) const REKEY: u8 = 0x40;
     pub(super) const GOODBYE: u8 = 0x41;
     pub(super) const CLOSE: u8 = 0x42;
@@ -126,6 +127,8 @@ pub(crate) enum Frame<'a> {
     },
     /// Whether the sender wants the link kept.
     Permanence(bool),
+    /// The sender's application is ready.
+    Ready,
     Rekey {
         request: bool,
     },
@@ -175,6 +178,7 @@ impl<'a> Frame<'a> {
                 kept @ (0 | 1) => Self::Permanence(kept == 1),
                 _ => return Err(Malformed::new("PERMANENCE: neither 0 nor 1")),
             },
+            kind::READY => Self::Ready,
             kind::REKEY => match body.u8()? {
                 request @ (0 | 1) => Self::Rekey { request: request == 1 },
                 _ => return Err(Malformed::new("REKEY: request is neither 0 nor 1")),
@@ -376,6 +380,10 @@ impl<'a> FrameWriter<'a> {
 
     pub(crate) fn permanence(&mut self, kept: bool) {
         self.frame(kind::PERMANENCE, 0, |out| out.push(u8::from(kept)));
+    }
+
+    pub(crate) fn ready(&mut self) {
+        self.frame(kind::READY, 0, |_| {});
     }
 
     pub(crate) fn rekey(&mut self, request: bool) {

@@ -13,6 +13,7 @@ mod keys;
 mod lanes;
 mod liveness;
 mod order;
+mod ready;
 mod reasons;
 mod storm;
 mod support;
