@@ -21,6 +21,7 @@
 mod action;
 mod admission;
 mod advertising;
+pub mod adverts;
 pub mod arbitration;
 mod backoff;
 mod commands;
