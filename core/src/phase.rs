@@ -13,6 +13,9 @@ pub enum Phase {
     Authentication,
     /// The peer is authenticated and this side's application decides about it.
     Admission,
+    /// The responder has an older link with this peer and has asked whether it still lives; a responder waits
+    /// for the answer, an initiator for what its node says.
+    Alive,
     /// An initiator waits for the responder's word.
     Status,
     /// Messages flow.
@@ -31,6 +34,7 @@ impl Phase {
             Self::KeyExchange => "key_exchange",
             Self::Authentication => "authentication",
             Self::Admission => "admission",
+            Self::Alive => "alive",
             Self::Status => "status",
             Self::Established => "established",
             Self::Draining => "draining",

@@ -8,7 +8,7 @@ use super::message::{
     CallId, Envelope, MAX_ERROR_DETAIL, MAX_SERVICE, Message, Payload, Rejected, ReplyRejected, ReplyToken,
     Why,
 };
-use super::queue::Kind;
+use super::queue::{Kind, Lanes};
 use super::timers::Timer;
 use crate::crypto::CryptoError;
 use crate::error::{By, Reason, ServiceError};
@@ -32,7 +32,8 @@ impl Link {
         }
         if let Some(session) = &mut self.session {
             let body = message.body.queued();
-            session.lanes.push(message.priority.lane(), Kind::Send, message.service, body);
+            let kind = Kind::Send { expires: message.expires };
+            session.lanes.push(message.priority.lane(), kind, message.service, body);
         }
         Ok(())
     }
@@ -92,9 +93,13 @@ impl Link {
     }
 
     /// Bytes of messages that may still be queued before the send buffer is full; each message counts 64 more
-    /// than its body and service name. The last one may go over it.
+    /// than its body and service name, and one that has expired counts until its event is taken. The last one
+    /// may go over it.
     pub fn send_space(&self) -> usize {
-        let queued = self.session.as_ref().map_or(0, |session| session.lanes.bytes(Budget::Messages));
+        let queued = self.session.as_ref().map_or(0, |session| {
+            // An owner that takes no events could pile up what has expired.
+            session.lanes.bytes(Budget::Messages) + session.untaken_expired
+        });
         self.config.send_buffer.max(1).saturating_sub(queued)
     }
 
@@ -165,11 +170,11 @@ impl Link {
     }
 
     /// Takes the peer that [`Event::Identified`](super::Event::Identified) asked about. Does nothing in
-    /// another phase.
+    /// another phase, and on a link that belongs to a node, which answers in its place.
     pub fn admit(&mut self, now: Instant) {
         self.advance(now);
-        if self.phase == Phase::Admission {
-            self.accept();
+        if self.phase == Phase::Admission && self.managed.is_none() {
+            self.accept(false);
             self.process();
         }
     }
@@ -187,6 +192,7 @@ impl Link {
                 let seconds = u16::try_from(retry_after.as_millis().div_ceil(1000)).unwrap_or(u16::MAX);
                 self.refuse_in_clear(CleartextRefusal::OverCapacity { seconds }, Reason::Refused(refusal));
             }
+            (Phase::Alive, _) if !self.is_initiator() => self.refuse_with(Reason::Refused(refusal), true),
             (Phase::Admission, _) => self.refuse_with(Reason::Refused(refusal), true),
             (phase, _) if phase.is_handshake() => self.end(Reason::Refused(refusal), By::Local),
             _ => {}
@@ -213,6 +219,13 @@ impl Link {
     pub fn close(&mut self, now: Instant) {
         self.advance(now);
         self.end(Reason::Dropped, By::Local);
+    }
+
+    /// Ends the link at once because trust in the peer was withdrawn; the peer is told `revoked`, as far as
+    /// the stream takes it. Requests that have not been taken are dropped.
+    pub fn revoke(&mut self, now: Instant) {
+        self.advance(now);
+        self.end(Reason::Revoked, By::Local);
     }
 
     /// Changes the key of this direction with the next record, and asks the peer to change its own. Requests
@@ -245,10 +258,13 @@ impl Link {
         }
     }
 
-    /// After the end: the one-way messages that were queued and never begun, in order. Nothing of them was
-    /// sent.
+    /// After the end: the one-way messages of which the last byte was not sealed, in order of their priority
+    /// and in the order in which they were queued within one. The peer delivers whole messages only, so it has
+    /// delivered none of them. Those of a link that belongs to a node go to the node.
     pub fn take_unsent(&mut self) -> Option<Envelope> {
-        self.session.as_mut().filter(|_| self.phase == Phase::Closed)?.lanes.take_unsent()
+        let lanes =
+            self.session.as_mut().filter(|_| self.phase == Phase::Closed).map(|session| &mut session.lanes);
+        lanes.and_then(Lanes::take_unsent).or_else(|| self.take_kept())
     }
 }
 

@@ -5,22 +5,29 @@
 //! (`send`, `call`, `reply`, …).
 //!
 //! Where to look: `state` has every change of phase, `handshake` the way to the traffic keys, `recv` and
-//! `send` the way of bytes in and out, `session` what each frame does, `queue` and `inbox` what waits,
-//! `calls` and `credit` the accounts.
+//! `send` the way of bytes in and out, `session` what each frame does, `queue`, `control` and `inbox` what
+//! waits, `calls` and `credit` the accounts. `managed` is what a link and its node tell each other, `alive`
+//! how two nodes find out which of two links is dead, `standing` what else they say of the link, `barrier`
+//! whether both are ready.
 
 mod action;
+mod alive;
+mod barrier;
 mod bytes;
 mod calls;
 mod commands;
+mod control;
 mod credit;
 mod handshake;
 mod inbox;
+mod managed;
 mod message;
 mod peer;
 mod queue;
 mod recv;
 mod send;
 mod session;
+mod standing;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -44,13 +51,15 @@ use self::bytes::{RecvBuffer, SendBuffer};
 use self::credit::Budget;
 use self::handshake::Handshake;
 use self::inbox::Notice;
+use self::managed::Managed;
 use self::session::Session;
 use self::state::{Drain, Ending, Outbound};
 use self::timers::{Timer, Timers};
-use crate::config::Config;
+use crate::config::{Config, Trust};
 use crate::crypto::noise::Role;
 use crate::crypto::{Secret, Seed};
 use crate::error::{By, Closed, Reason};
+use crate::hello::Hello;
 use crate::identity::{ClaimedId, NodeId};
 use crate::phase::Phase;
 use crate::time::Instant;
@@ -104,10 +113,25 @@ pub struct Link {
     proved: Option<NodeId>,
     drain: Option<Box<Drain>>,
     ending: Option<Box<Ending>>,
+    managed: Option<Box<Managed>>,
     announce: Announce,
     stats: Stats,
     #[cfg(feature = "key-log")]
     key_log: Option<Box<KeyLog>>,
+}
+
+/// What a link begins with that is not the same for all links of its configuration.
+struct Terms {
+    hello: Hello,
+    trust: Trust,
+    managed: Option<Box<Managed>>,
+}
+
+impl Terms {
+    /// Those of a link without a node.
+    fn of(config: &Config) -> Self {
+        Self { hello: config.hello.clone(), trust: config.trust.clone(), managed: None }
+    }
 }
 
 /// Where an event comes from.
@@ -125,6 +149,9 @@ struct Announce {
     opened: bool,
     identified: bool,
     established: bool,
+    ready: bool,
+    /// The owner was ready before the link was.
+    said_ready: bool,
     /// `Closed` has been given: nothing follows it.
     closed: bool,
 }
@@ -133,22 +160,17 @@ impl Link {
     /// The side that opened the stream. `seed` is all the randomness that the link uses: 32 fresh bytes for
     /// each link.
     pub fn initiator(config: &Arc<Config>, dial: Dial, seed: &Seed, now: Instant) -> Self {
-        let mut link = Self::new(config, Role::Initiator, dial, seed, now);
-        link.start_initiator();
-        link
+        Self::start(config, Role::Initiator, dial, Terms::of(config), seed, now)
     }
 
     /// The side that accepted the stream. `sequence` is as in [`Dial::sequence`], `seed` as in
     /// [`initiator`](Self::initiator).
     pub fn responder(config: &Arc<Config>, sequence: u64, seed: &Seed, now: Instant) -> Self {
-        let mut link = Self::new(config, Role::Responder, Dial::anyone().sequence(sequence), seed, now);
-        if link.ending.is_none() {
-            link.enter_step(Phase::Preamble);
-        }
-        link
+        let dial = Dial::anyone().sequence(sequence);
+        Self::start(config, Role::Responder, dial, Terms::of(config), seed, now)
     }
 
-    fn new(config: &Arc<Config>, role: Role, dial: Dial, seed: &Seed, now: Instant) -> Self {
+    fn start(config: &Arc<Config>, role: Role, dial: Dial, terms: Terms, seed: &Seed, now: Instant) -> Self {
         // Three independent draws from the one seed: ephemeral key, token tag, first ping.
         let mut draws = Secret::<48>::default();
         let derived =
@@ -156,14 +178,9 @@ impl Link {
         let (ephemeral, rest) = draws.expose().split_first_chunk::<32>().unwrap_or((&[0; 32], &[]));
         let (tag, rest) = rest.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
         let ping = rest.first_chunk::<8>().unwrap_or(&[0; 8]);
-        let handshake = Handshake::new(
-            config,
-            role,
-            dial.expected,
-            dial.sequence,
-            Secret::new(*ephemeral),
-            u64::from_be_bytes(*ping),
-        );
+        let Terms { hello, trust, managed } = terms;
+        let (ephemeral, ping) = (Secret::new(*ephemeral), u64::from_be_bytes(*ping));
+        let handshake = Handshake::new(role, dial, hello, trust, ephemeral, ping);
         let mut timers = Timers::default();
         timers.set(Timer::Handshake, now + config.timing.handshake);
         config.note_start();
@@ -183,6 +200,7 @@ impl Link {
             proved: None,
             drain: None,
             ending: None,
+            managed,
             announce: Announce { opened: true, ..Announce::default() },
             stats: Stats::default(),
             #[cfg(feature = "key-log")]
@@ -191,39 +209,13 @@ impl Link {
         if derived.is_err() {
             // Without its draws the link would use a key that everybody knows.
             link.end(Reason::ProviderFailed, By::Local);
+            return link;
+        }
+        match role {
+            Role::Initiator => link.start_initiator(),
+            Role::Responder => link.enter_step(Phase::Preamble),
         }
         link
-    }
-
-    /// A link that belongs to a node: it asks the node before it takes its peer. `trust` holds in place of
-    /// the configuration's until then, and the hello carries `adverts` and `addresses`.
-    #[allow(clippy::too_many_arguments)]
-    pub(crate) fn managed(
-        config: &Arc<Config>,
-        role: Role,
-        dial: Dial,
-        _trust: crate::config::Trust,
-        _adverts: Option<crate::hello::AdvertVersions>,
-        _addresses: &[crate::hello::DialAddress],
-        seed: &Seed,
-        now: Instant,
-    ) -> Self {
-        match role {
-            Role::Initiator => Self::initiator(config, dial, seed, now),
-            Role::Responder => Self::responder(config, dial.sequence, seed, now),
-        }
-    }
-
-    /// The next word for the link's node, if it belongs to one. Ask after each poll, each read and each
-    /// command until there is none.
-    pub fn poll_node(&mut self) -> Option<crate::node::LinkToNode> {
-        None
-    }
-
-    /// Takes in word from the link's node.
-    pub fn on_node(&mut self, message: crate::node::NodeToLink, now: Instant) {
-        let _ = message;
-        self.advance(now);
     }
 
     /// Time does not step back: a clock that does is heard again once it has caught up.
@@ -241,6 +233,7 @@ impl Link {
     pub fn poll(&mut self, now: Instant, ready: Ready) -> Action<'_> {
         self.advance(now);
         self.handle_due();
+        self.expire_messages();
         match self.next_source(ready) {
             Some(source) => self.take(source).map_or(Action::Timeout(None), Action::Event),
             None if ready.write && self.wants_write() => Action::Send,
@@ -250,9 +243,16 @@ impl Link {
                 if !ready.write && self.wants_write() {
                     self.arm_stall();
                 }
-                Action::Timeout(self.timers.next())
+                Action::Timeout(self.next_deadline())
             }
         }
+    }
+
+    /// When there is something to do at the latest.
+    fn next_deadline(&self) -> Option<Instant> {
+        let session = self.session.as_ref().filter(|_| self.phase.is_open());
+        let expiry = session.and_then(|session| session.lanes.next_expiry());
+        self.timers.next().into_iter().chain(expiry).min()
     }
 
     /// Where the next event comes from, of those that the owner can take.
@@ -289,10 +289,11 @@ impl Link {
     }
 
     fn has_notice(&self) -> bool {
-        let Announce { opened, identified, established, .. } = self.announce;
+        let Announce { opened, identified, established, ready, .. } = self.announce;
         opened
             || identified
             || established
+            || ready
             || self.session.as_ref().is_some_and(|session| !session.notices.is_empty())
     }
 
@@ -305,6 +306,9 @@ impl Link {
         }
         if core::mem::take(&mut self.announce.established) {
             return self.peer.as_deref().map(E::Established);
+        }
+        if core::mem::take(&mut self.announce.ready) {
+            return Some(E::Ready);
         }
         self.session.as_mut()?.next_notice(self.tag)
     }
@@ -439,6 +443,10 @@ impl Session {
                 E::CallFailed { call: CallId { id: call, link }, error }
             }
             Notice::Cancelled { serial } => E::Cancelled { call: serial },
+            Notice::Expired(envelope) => {
+                self.untaken_expired -= envelope.charge();
+                E::Expired(*envelope)
+            }
             Notice::Draining { by, code, detail } => E::Draining { by, code, detail },
         })
     }

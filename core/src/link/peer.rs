@@ -20,6 +20,8 @@ pub struct Peer {
     /// 32 bytes that are the same on both sides of this link and differ from every other link's: for binding
     /// an application's own authentication to it. They are not secret.
     pub channel_binding: [u8; 32],
+    /// True at a dialler whose dial won over one of the peer's that was under way at the same time.
+    pub simultaneous: bool,
     pub(super) exporter: Secret<32>,
 }
 
@@ -51,6 +53,7 @@ impl fmt::Debug for Peer {
             .field("hello", &self.hello)
             .field("outcome", &self.outcome)
             .field("suite", &self.suite)
+            .field("simultaneous", &self.simultaneous)
             .finish_non_exhaustive()
     }
 }

@@ -7,6 +7,7 @@ use super::session::{Context, Signal};
 use super::timers::Timer;
 use crate::crypto::TAG_LEN;
 use crate::error::{By, Reason};
+use crate::node::FromLink;
 use crate::phase::Phase;
 use crate::refusal::Refusal;
 use crate::time::Instant;
@@ -31,7 +32,7 @@ impl Link {
     pub fn recv_space(&mut self) -> &mut [u8] {
         let limit = match (self.phase, &self.session) {
             (Phase::Closed, _) => 0,
-            (Phase::Status | Phase::Established | Phase::Draining, Some(session)) => {
+            (Phase::Alive | Phase::Status | Phase::Established | Phase::Draining, Some(session)) => {
                 READ_AHEAD.max(2 + usize::from(session.limits.max_record) + TAG_LEN)
             }
             _ => 2 + MAX_HANDSHAKE,
@@ -77,7 +78,9 @@ impl Link {
                 Phase::Preamble => self.process_preamble(),
                 Phase::KeyExchange | Phase::Authentication => self.process_handshake(),
                 Phase::Admission | Phase::Closed => None,
-                Phase::Status | Phase::Established | Phase::Draining => self.process_record(),
+                // The dialler's node has the word, and the peer waits for it.
+                Phase::Alive if self.is_initiator() => None,
+                Phase::Alive | Phase::Status | Phase::Established | Phase::Draining => self.process_record(),
             };
             if done.is_none() {
                 break;
@@ -151,7 +154,7 @@ impl Link {
     /// Opens the next record in place and hands its frames on.
     fn process_record(&mut self) -> Option<()> {
         let length = self.next_length()?;
-        if length == 0 && self.phase == Phase::Status {
+        if length == 0 && self.phase == Phase::Status && !self.alive_asked() {
             return self.process_cleartext();
         }
         let session = self.session.as_mut()?;
@@ -185,12 +188,16 @@ impl Link {
             session.life = self.now;
             session.unanswered = 0;
         }
+        if self.phase.is_open() {
+            self.tell_confirmed();
+        }
         let mut record = Reader::new(text);
         while !record.is_empty() && self.phase != Phase::Closed {
             if let Err(why) = self.on_frame(&mut record) {
                 self.end(why, By::Local);
             }
         }
+        self.answer_alive_without_node();
         self.advance_drain();
     }
 
@@ -199,11 +206,13 @@ impl Link {
         let mut context =
             Context { now: self.now, phase: self.phase, timers: &mut self.timers, stats: &mut self.stats };
         let frame = Frame::parse(record).map_err(|what| context.malformed(what))?;
-        if self.phase == Phase::Status {
-            return match frame {
-                Frame::Status(status) => self.on_status(status),
-                _ => Err(context.malformed(Malformed::new("the first frame is not STATUS"))),
-            };
+        match (self.phase, frame) {
+            (Phase::Status, Frame::Status(status)) => return self.on_status(status),
+            (Phase::Status, _) => {
+                return Err(context.malformed(Malformed::new("the first frame is not STATUS")));
+            }
+            (Phase::Alive | Phase::Admission, frame) => return self.on_alive_frame(frame),
+            _ => {}
         }
         // A peer that has sent CLOSE has nothing more to say.
         if self.drain.as_ref().is_some_and(|drain| drain.close_received.is_some()) {
@@ -215,6 +224,10 @@ impl Link {
                 session.open.rekey(&*self.config.provider).map_err(|_| Reason::ProviderFailed)?;
                 self.stats.rekeys_received += 1;
             }
+            Some(Signal::Ready) => self.on_ready()?,
+            Some(Signal::Permanence(kept)) => self.on_permanence(kept),
+            Some(Signal::Advert(advert)) => self.on_advert(advert),
+            Some(Signal::AdvertAcked(version)) => self.tell_node(|| FromLink::AdvertAcked { version }),
             Some(Signal::Goodbye { code, detail }) => {
                 session.lanes.held = true;
                 self.drain(By::Peer, Reason::Goodbye { code, detail: detail.into() });
@@ -241,6 +254,7 @@ impl Link {
                 Timer::Calls => self.expire_calls(),
                 Timer::Silence => self.on_silence(),
                 Timer::Stall => self.end(Reason::WriteStalled, By::Transport),
+                Timer::Ready => self.end(Reason::NotReady, By::Local),
                 Timer::Ephemeral => self.on_ephemeral(),
                 Timer::Drain => match &mut self.ending {
                     Some(ending) => ending.waited = true,
@@ -252,6 +266,14 @@ impl Link {
                     }
                 }
             }
+        }
+    }
+
+    /// Drops own messages whose turn has come too late.
+    pub(super) fn expire_messages(&mut self) {
+        let Some(session) = self.session.as_mut().filter(|_| self.phase.is_open()) else { return };
+        if session.expire_messages(self.now, &mut self.stats) {
+            self.advance_drain();
         }
     }
 

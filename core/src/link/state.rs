@@ -7,9 +7,12 @@
 //!      │ msg2                                      │ msg1
 //!  Authentication                              Authentication
 //!      │ AUTH_R                                    │ AUTH_I
-//!  Admission ── admit                          Admission ── admit
-//!      │                                           │
+//!  Admission ── admit                          Admission ◀──▶ Alive
+//!      │                                           │ admit
 //!  Status ── STATUS ──▶ Established ◀──────────────┘
+//!      ▲                    │
+//!      ▼                    │
+//!    Alive                  │
 //!                           │ goodbye, here or there
 //!                       Draining
 //!                           │ CLOSE both ways
@@ -26,6 +29,7 @@ use super::inbox::{Inbox, Notice};
 use super::session::Session;
 use super::timers::Timer;
 use crate::error::{By, CallError, Closed, Executed, Reason, Violation};
+use crate::node::FromLink;
 use crate::phase::Phase;
 use crate::wire::Malformed;
 use crate::wire::reason;
@@ -106,9 +110,9 @@ impl Link {
             session.activity = self.now;
             self.timers.set(Timer::Silence, self.now + session.limits.idle);
         }
-        if let Some(after) = self.config.timing.ephemeral {
-            self.timers.set(Timer::Ephemeral, self.now + after);
-        }
+        self.time_ephemeral();
+        self.raise_barrier();
+        self.tell_established();
     }
 
     /// Begins to drain: by own wish, or because the peer said goodbye.
@@ -129,8 +133,10 @@ impl Link {
             session.lanes.held = true;
         }
         self.timers.stop(Timer::Ephemeral);
+        self.timers.stop(Timer::Ready);
         self.timers.set(Timer::Drain, self.now + self.config.timing.drain);
         self.drain = Some(Box::new(Drain { by, reason: why, close_received: None }));
+        self.tell_node(|| FromLink::Draining);
         self.advance_drain();
     }
 
@@ -216,6 +222,7 @@ impl Link {
         let closed =
             Closed { reason: why, by, phase, peer: self.proved, claimed: self.claimed, unsent, untaken };
         self.ending = Some(Box::new(Ending { closed, flushed: by == By::Transport, waited: false }));
+        self.tell_ended();
     }
 }
 

@@ -1,5 +1,8 @@
 //! What can be seen from inside only: counters near their end, padding, and how small an idle link is.
 
+mod managed;
+mod standing;
+
 use alloc::sync::Arc;
 use core::time::Duration;
 

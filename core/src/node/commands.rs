@@ -30,10 +30,7 @@ impl Node {
             if let Some(record) = self.peers.get_mut(&peer) {
                 // Links that end because of an earlier revocation still do.
                 record.revoked = false;
-                record.dial = match core::mem::take(&mut record.dial) {
-                    Dialling::GivenUp => Dialling::Idle,
-                    dial => dial,
-                };
+                record.failures = 0;
             }
             self.start_dial(peer);
         }
@@ -119,15 +116,15 @@ impl Node {
         let Some(record) = self.record(peer) else { return };
         record.addresses = addresses;
         record.round.clear();
+        record.failures = 0;
         if record.dial == Dialling::GivenUp {
-            record.dial = Dialling::Idle;
             self.start_dial(peer);
         }
         self.forget_if_idle(peer);
     }
 
-    /// Says whether a link to a peer is kept. A permanent peer without a link is dialled at once, also if
-    /// dialling it was given up before; the peer is told of the change.
+    /// Says whether a link to a peer is kept. A permanent peer without a link is dialled, also if dialling it
+    /// was given up before; the peer is told of the change.
     pub fn set_permanence(&mut self, peer: NodeId, permanence: Permanence, now: Instant) {
         self.advance(now);
         let Some(record) = self.record(peer) else { return };
@@ -142,7 +139,7 @@ impl Node {
             self.tell(link, ToLink::Permanence(permanent));
         }
         if permanent {
-            self.start_dial(peer);
+            self.dial_soon(peer);
         } else {
             self.rest_if_unwanted(peer);
         }
@@ -153,9 +150,9 @@ impl Node {
         self.peers.get(&peer)?.route
     }
 
-    /// Asks for a link to a peer before `until`: dials it at once if it is not linked, waiting to be dialled
-    /// again or given up notwithstanding. [`NodeEvent::Linked`] or [`NodeEvent::DialFailed`] tell how that
-    /// goes.
+    /// Asks for a link to a peer before `until`: dials it, also if dialling it was given up before; after
+    /// failures not before its wait is over. [`NodeEvent::Linked`] or [`NodeEvent::DialFailed`] tell how
+    /// that goes.
     ///
     /// # Errors
     /// [`WhyNotQueued::Linked`] if there is a link; [`WhyNotQueued::Untrusted`],
@@ -169,9 +166,7 @@ impl Node {
         }
         if let Some(record) = self.record(peer) {
             record.wanted = true;
-            if record.dial != Dialling::Waiting {
-                self.start_dial(peer);
-            }
+            self.dial_soon(peer);
         }
         Ok(())
     }
@@ -212,11 +207,8 @@ impl Node {
         self.stats.queued += 1;
         if let Some(record) = self.record(peer) {
             record.outbox.push(envelope);
-            let rests = matches!(record.dial, Dialling::Idle | Dialling::GivenUp);
             self.watch_outbox(peer, expires);
-            if rests {
-                self.start_dial(peer);
-            }
+            self.dial_soon(peer);
         }
         Ok(())
     }
@@ -239,14 +231,22 @@ impl Node {
         self.say_goodbye(peer, code, detail);
     }
 
+    /// Ends the links of a peer, but for those that it dials and that nobody has decided about.
     fn say_goodbye(&mut self, peer: NodeId, code: u32, detail: &str) {
-        let links: Vec<_> = self.links_of(peer).map(|(id, link)| (id, link.stage)).collect();
-        for (link, stage) in links {
-            match stage {
-                Stage::Established => self.tell(link, ToLink::Goodbye { code, detail: detail.into() }),
-                Stage::Draining | Stage::Ending => {}
-                _ => self.refuse(link, Refusal::ShuttingDown),
-            }
+        let links: Vec<_> = self
+            .links_of(peer)
+            .filter(|(_, link)| {
+                !link.is_undecided() && !matches!(link.stage, Stage::Draining | Stage::Ending)
+            })
+            .map(|(id, link)| (id, link.since.is_some()))
+            .collect();
+        // All of them first: none is to take over from another.
+        for (link, established) in &links {
+            self.enter(*link, if *established { Stage::Draining } else { Stage::Ending });
+        }
+        for (link, _) in links {
+            self.tell(link, ToLink::Goodbye { code, detail: detail.into() });
+            self.lose_route(peer, link);
         }
     }
 

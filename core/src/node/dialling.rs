@@ -21,11 +21,11 @@ impl Node {
         let trusted = self.trusted.contains(peer);
         let Some(record) = self.peers.get_mut(&peer) else { return };
         self.schedule.stop(Due::Redial(peer));
-        if has_link || record.dial.is_under_way() || self.stopping {
+        if record.dial.is_under_way() {
             return;
         }
-        if !record.wants_link() {
-            record.dial = Dialling::Idle;
+        record.dial = Dialling::Idle;
+        if has_link || self.stopping || !record.wants_link() {
             return;
         }
         if !trusted {
@@ -43,6 +43,20 @@ impl Node {
         self.schedule.set(Due::Dial(peer), deadline);
         let ticket = DialTicket { peer, address, attempt, deadline };
         self.actions.push_back(NodeAction::Dial(ticket));
+    }
+
+    /// Dials a peer at once, or, after failures, when its wait is over: to be asked again is no reason to be
+    /// impatient.
+    pub(super) fn dial_soon(&mut self, peer: NodeId) {
+        match self.peers.get_mut(&peer) {
+            Some(record) if record.failures > 0 => {
+                if matches!(record.dial, Dialling::Idle | Dialling::GivenUp) {
+                    record.dial = Dialling::Idle;
+                    self.redial(peer, Retry::Later(None));
+                }
+            }
+            _ => self.start_dial(peer),
+        }
     }
 
     /// The time for a dial is over.
@@ -88,8 +102,9 @@ impl Node {
         let retry = better(record.hope, error.retry());
         record.hope = Some(retry);
         if error.is_for_another_link() {
-            // No failure: there is, or is about to be, another link. If that ends, this goes on.
+            // There is, or is about to be, another link. If that ends, this goes on.
             record.round.clear();
+            record.failures = record.failures.saturating_add(1);
             return self.redial(peer, Retry::Now);
         }
         self.stats.failed_dials += 1;
@@ -125,21 +140,23 @@ impl Node {
                 // Those who are all told the same time do not all come at that time.
                 after.map_or(wait, |after| after + wait)
             }
-            Retry::Now => backoff.wait(0, &mut self.draws),
+            // Soon, unless that has not helped several times.
+            Retry::Now => backoff.wait(record.failures.saturating_sub(3), &mut self.draws),
         };
         record.dial = Dialling::Waiting;
         self.schedule.set(Due::Redial(peer), self.now + wait);
     }
 
-    /// Dialling changes nothing: whoever waits for a link is told. A peer that is wanted for good keeps what
-    /// is queued, for it may come by itself.
+    /// Dialling changes nothing: whoever waits for a link is told. What is queued for a peer that may come by
+    /// itself is kept for its time: one that is wanted for good, or of which no address is known.
     fn give_up(&mut self, peer: NodeId) {
         let Some(record) = self.peers.get_mut(&peer) else { return };
         record.dial = Dialling::GivenUp;
         record.wanted = false;
         self.schedule.stop(Due::Want(peer));
         self.schedule.stop(Due::Redial(peer));
-        if !record.is_permanent() {
+        let may_come = record.is_permanent() || record.last_error == Some(DialError::NoAddress);
+        if !may_come {
             self.empty_outbox(peer, Undelivered::GivenUp);
         }
     }

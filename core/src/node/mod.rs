@@ -34,7 +34,10 @@ mod registry;
 mod routes;
 mod schedule;
 mod state;
+#[cfg(test)]
+mod tests;
 
+pub mod trust;
 mod trusted;
 
 pub use action::{
@@ -44,6 +47,7 @@ pub use action::{
 pub use admission::Source;
 pub use backoff::Backoff;
 pub use dial::{DialError, DialFailure, DialTicket};
+pub(crate) use message::{FromLink, Identity, ToLink};
 pub use message::{LinkId, LinkToNode, NodeToLink};
 pub use policy::NodePolicy;
 pub use registry::{Drift, DriftPolicy, Known, Registry};
@@ -56,7 +60,6 @@ use core::fmt;
 use self::admission::{Admission, Room};
 use self::arbitration::Dialler;
 use self::backoff::Draws;
-use self::message::ToLink;
 use self::peers::{Dialling, LinkRecord, PeerRecord, Stage};
 use self::registry::Memory;
 use self::schedule::{Due, Schedule};
@@ -86,6 +89,8 @@ pub struct Node {
     links: BTreeMap<LinkId, LinkRecord>,
     peers: BTreeMap<NodeId, PeerRecord>,
     attempts: u64,
+    /// Links taken so far, at either end.
+    taken: u64,
     schedule: Schedule,
     actions: VecDeque<NodeAction>,
     registry: Memory,
@@ -128,6 +133,7 @@ impl Node {
             links: BTreeMap::new(),
             peers: BTreeMap::new(),
             attempts: 0,
+            taken: 0,
             schedule: Schedule::default(),
             actions: VecDeque::new(),
             registry: Memory::default(),
@@ -307,6 +313,7 @@ impl Node {
             stage: Stage::Handshake,
             began: self.now,
             since: None,
+            place: 0,
             confirmed: false,
         };
         self.links.insert(id, record);

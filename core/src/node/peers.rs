@@ -58,6 +58,9 @@ pub(super) struct LinkRecord {
     pub(super) began: Instant,
     /// When it was established, if it ever was.
     pub(super) since: Option<Instant>,
+    /// Its place among the node's links in the order in which they were decided about, from 1: by this node if
+    /// the peer dialled, by the peer otherwise.
+    pub(super) place: u64,
     /// The peer is known to be established as well.
     pub(super) confirmed: bool,
 }

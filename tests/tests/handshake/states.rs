@@ -1,7 +1,7 @@
 //! H8: each state of waiting, and each message that does not belong there.
 
 use handclasp::crypto::{CryptoProvider, RustCrypto};
-use handclasp::{By, Closed, Phase, Reason};
+use handclasp::{By, Closed, Phase, Reason, Refusal};
 use handclasp_sim::hostile::{AUTH, Hostile, REFUSE, Traffic, framed, hello};
 use handclasp_sim::{Solo, config, id, key};
 
@@ -172,7 +172,8 @@ fn h8_records_of_status_that_open_and_are_wrong() {
         ("GOODBYE first".into(), vec![0x41, 0, 0, 4, 0, 0, 0, 0]),
         ("SEND first".into(), vec![0x10, 2, 0, 2, 1, b's']),
         ("an unknown frame first".into(), vec![0xff, 0, 0, 0]),
-        ("alive, which is reserved".into(), vec![0x01, 0, 0, 1, 1]),
+        ("alive, and more".into(), vec![0x01, 0, 0, 2, 1, 0]),
+        ("ALIVE_REPLY first".into(), vec![0x02, 0, 0, 1, 0]),
         ("an unknown status".into(), vec![0x01, 0, 0, 1, 9]),
         ("no status".into(), vec![0x01, 0, 0, 0]),
         ("a refusal of an unknown code".into(), vec![0x01, 0, 0, 3, 2, 0, 99]),
@@ -238,5 +239,72 @@ fn h8_the_end_of_the_stream_in_each_state() {
         let closed = at.solo.closed();
         assert_eq!((closed.reason, closed.by, closed.phase), (Reason::Truncated, By::Transport, at.phase));
         assert!(at.solo.link.is_finished());
+    }
+}
+
+/// The question whether an older link still lives.
+const ALIVE: [u8; 5] = [0x01, 0, 0, 1, 1];
+
+/// An initiator that has been asked and has answered.
+fn asked() -> At {
+    let mut at = initiator(Phase::Status);
+    let keys = at.traffic.as_mut().unwrap();
+    let record = keys.seal(&[&ALIVE[..], &[0x00, 0, 0, 2, 0, 0]].concat());
+    at.solo.feed(&record);
+    let answer = at.solo.written();
+    // It knows of no other link, so it goes on.
+    assert_eq!(at.traffic.as_mut().unwrap().open(&answer), [0x02, 0, 0, 1, 0]);
+    assert_eq!(at.solo.link.phase(), Phase::Status);
+    at
+}
+
+#[test]
+fn c3_a_dialler_without_a_node_goes_on_and_takes_the_second_word() {
+    for (accept, simultaneous) in [(0, false), (3, true)] {
+        let mut at = asked();
+        let mut status = status(&at.solo);
+        status[4] = accept;
+        let record = at.traffic.as_mut().unwrap().seal(&status);
+        at.solo.feed(&record);
+        assert_eq!(at.solo.link.phase(), Phase::Established);
+        assert_eq!(at.solo.link.peer().unwrap().simultaneous, simultaneous);
+    }
+    let mut at = asked();
+    let record = at.traffic.as_mut().unwrap().seal(&[0x01, 0, 0, 3, 2, 0, 24]);
+    at.solo.feed(&record);
+    let closed = at.solo.closed();
+    assert_eq!((closed.reason, closed.by), (Reason::Refused(Refusal::Alive), By::Peer));
+}
+
+#[test]
+fn c3_what_is_no_second_word_is_a_violation() {
+    let again = [&ALIVE[..], &ALIVE].concat();
+    for (what, text) in
+        [("asked twice", &ALIVE[..]), ("an answer", &[0x02, 0, 0, 1, 0]), ("twice in one", &again)]
+    {
+        let mut at = asked();
+        let record = at.traffic.as_mut().unwrap().seal(text);
+        at.solo.feed(&record);
+        violation(&at.solo.closed(), Phase::Status, what);
+    }
+    // Traffic records have come: a refusal in the clear is none any more.
+    let mut at = asked();
+    at.solo.feed(&[0, 0, 3, 0, 9]);
+    violation(&at.solo.closed(), Phase::Status, "a cleartext refusal");
+    // Behind the question, before the answer.
+    let mut at = initiator(Phase::Status);
+    let text = [&ALIVE[..], &status(&at.solo)].concat();
+    let record = at.traffic.as_mut().unwrap().seal(&text);
+    at.solo.feed(&record);
+    violation(&at.solo.closed(), Phase::Alive, "STATUS behind STATUS");
+}
+
+#[test]
+fn c3_an_answer_to_no_question_is_a_violation() {
+    for make in [responder, initiator] {
+        let mut at = make(Phase::Established);
+        let record = at.traffic.as_mut().unwrap().seal(&[0x02, 0, 0, 1, 0]);
+        at.solo.feed(&record);
+        violation(&at.solo.closed(), Phase::Established, "ALIVE_REPLY");
     }
 }

@@ -83,21 +83,23 @@ fn stage(event: &Owned) -> u8 {
         Owned::Opened => 0,
         Owned::Identified(_) => 1,
         Owned::Established(_) => 2,
-        Owned::Closed(_) => 4,
-        _ => 3,
+        Owned::Ready => 3,
+        Owned::Closed(_) => 5,
+        _ => 4,
     }
 }
 
 fn check(events: &[Owned], side: Side) {
     let stages: Vec<u8> = events.iter().map(stage).collect();
     assert!(stages.is_sorted(), "{side:?}: out of order: {events:?}");
-    for once in [0, 1, 2, 4] {
+    for once in [0, 1, 2, 3, 5] {
         let times = events.iter().filter(|event| stage(event) == once).count();
         assert!(times <= 1, "{side:?}: twice: {events:?}");
     }
     assert_eq!(stages.first(), Some(&0), "{side:?}: {events:?}");
-    assert_eq!(stages.last(), Some(&4), "{side:?}: no end: {events:?}");
-    assert!(!stages.contains(&3) || stages.contains(&2), "{side:?}: messages before the link: {events:?}");
+    assert_eq!(stages.last(), Some(&5), "{side:?}: no end: {events:?}");
+    assert_eq!(stages.contains(&2), stages.contains(&3), "{side:?}: nobody holds: {events:?}");
+    assert!(!stages.contains(&4) || stages.contains(&2), "{side:?}: messages before the link: {events:?}");
     assert!(!stages.contains(&2) || stages.contains(&1), "{side:?}: nobody established: {events:?}");
     let draining = events.iter().filter(|event| matches!(event, Owned::Draining { .. })).count();
     assert!(draining <= 1, "{side:?}: {events:?}");

@@ -113,7 +113,7 @@ impl Handshake {
         {
             return Err(Reason::Refused(Refusal::WrongDestination));
         }
-        let id = match (&self.expected, &config.trust) {
+        let id = match (&self.expected, &self.trust) {
             (Some(expected), _) if *expected.as_bytes() != claim.id => {
                 return Err(Reason::WrongPeer { expected: *expected, got: Some(ClaimedId::new(claim.id)) });
             }

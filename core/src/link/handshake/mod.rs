@@ -10,16 +10,17 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use self::auth::{AUTH, Claim, REFUSE};
-use super::Link;
 use super::peer::Peer;
 use super::session::Session;
 use super::state::Outbound;
+use super::{Dial, Link};
 use crate::config::{Config, Trust};
 use crate::crypto::noise::{HandshakeState, Protocol, Role, Split};
 use crate::crypto::{CryptoError, Secret, Suite, TAG_LEN};
 use crate::error::{By, Reason};
 use crate::hello::Hello;
 use crate::identity::{ClaimedId, NodeId};
+use crate::node::FromLink;
 use crate::phase::Phase;
 use crate::refusal::Refusal;
 use crate::wire::frame::FrameWriter;
@@ -35,6 +36,8 @@ pub(super) struct Handshake {
     /// The peer that the initiator dials.
     expected: Option<NodeId>,
     hello: Hello,
+    /// Whom this side takes if it dials nobody in particular.
+    trust: Trust,
     ephemeral: Secret<32>,
     /// The suite chosen, once there is a preamble.
     suite: Option<Suite>,
@@ -45,31 +48,34 @@ pub(super) struct Handshake {
     responder_auth: [u8; 32],
     /// The initiator's AUTH, made and not yet sent.
     own_auth: Vec<u8>,
+    /// It was asked whether an older link still lives.
+    pub(super) alive_asked: bool,
     pub(super) first_ping: u64,
 }
 
 impl Handshake {
     pub(super) fn new(
-        config: &Config,
         role: Role,
-        expected: Option<NodeId>,
-        sequence: u64,
+        dial: Dial,
+        mut hello: Hello,
+        trust: Trust,
         ephemeral: Secret<32>,
         first_ping: u64,
     ) -> Self {
-        let mut hello = config.hello.clone();
-        hello.link_sequence = sequence;
-        hello.destination = expected.map(|id| *id.as_bytes());
+        hello.link_sequence = dial.sequence;
+        hello.destination = dial.expected.map(|id| *id.as_bytes());
         Self {
             role,
-            expected,
+            expected: dial.expected,
             hello,
+            trust,
             ephemeral,
             suite: None,
             noise: None,
             channel: None,
             responder_auth: [0; 32],
             own_auth: Vec::new(),
+            alive_asked: false,
             first_ping,
         }
     }
@@ -155,6 +161,7 @@ impl Link {
         let Some(handshake) = &mut self.handshake else { return };
         handshake.begin_noise(&self.config, bytes, suite);
         self.enter_step(Phase::KeyExchange);
+        self.tell_node(|| FromLink::Heard);
     }
 
     /// The one length that the other side's message of the key exchange has.
@@ -269,6 +276,7 @@ impl Link {
         let limits = handshake.hello.limits.smaller_of(claim.hello.limits);
         let first_ping = handshake.first_ping;
         let suite = handshake.suite.unwrap_or(Suite::NnChaChaPoly);
+        let asks = handshake.trust == Trust::Ask;
         let prepared = match (&checked, keys) {
             (_, Some(keys)) => Ok(keys),
             (Ok(_), None) => handshake.prepare_initiator(&self.config),
@@ -295,18 +303,28 @@ impl Link {
             Err(why) => return self.refuse_with(why, true),
         };
         let (channel_binding, exporter) = (keys.binding, keys.exporter);
-        self.peer =
-            Some(Box::new(Peer { id, hello: claim.hello, outcome, suite, channel_binding, exporter }));
+        let simultaneous = false;
+        self.peer = Some(Box::new(Peer {
+            id,
+            hello: claim.hello,
+            outcome,
+            suite,
+            channel_binding,
+            simultaneous,
+            exporter,
+        }));
         self.announce.identified = true;
-        if self.config.trust == Trust::Ask {
+        let has_node = self.tell_identified();
+        if asks || has_node {
             self.enter_step(Phase::Admission);
         } else {
-            self.accept();
+            self.accept(simultaneous);
         }
     }
 
-    /// This side takes the peer: the initiator proves itself in turn, the responder says so.
-    pub(super) fn accept(&mut self) {
+    /// This side takes the peer: the initiator proves itself in turn, the responder says so, and whether a
+    /// dial of its own loses by it.
+    pub(super) fn accept(&mut self, simultaneous: bool) {
         let (Some(handshake), Some(peer), Some(session)) =
             (&mut self.handshake, &self.peer, &mut self.session)
         else {
@@ -316,7 +334,7 @@ impl Link {
             Role::Responder => {
                 let digest = peer.outcome.digest(&*self.config.provider);
                 let mut status = Vec::new();
-                FrameWriter::new(&mut status).status_accept(peer.outcome.version, &digest);
+                FrameWriter::new(&mut status).status_accept(peer.outcome.version, &digest, simultaneous);
                 session.control.status = Some(status);
                 self.establish();
             }
@@ -333,18 +351,20 @@ impl Link {
     /// The responder's word reaches the initiator.
     pub(super) fn on_status(&mut self, status: &[u8]) -> Result<(), Reason> {
         let malformed = |what| Reason::Violation(crate::error::Violation { phase: Phase::Status, what });
-        let Some(peer) = &self.peer else { return Ok(()) };
+        let Some(peer) = &mut self.peer else { return Ok(()) };
         let mut reader = Reader::new(status);
         match reader.u8().map_err(malformed)? {
-            0 => {
+            accept @ (0 | 3) => {
                 let version = reader.u16().map_err(malformed)?;
                 let digest: [u8; 32] = reader.array().map_err(malformed)?;
                 let own = peer.outcome.digest(&*self.config.provider);
                 if version != peer.outcome.version || digest != own {
                     return Err(malformed(Malformed::new("STATUS: another outcome than this side's")));
                 }
+                peer.simultaneous = accept == 3;
                 self.establish();
             }
+            1 if reader.is_empty() => self.on_alive_asked()?,
             2 => {
                 let own = self.config.node_id();
                 match wire::reason::parse(reader.rest(), own, Phase::Status).map_err(malformed)? {

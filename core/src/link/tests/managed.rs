@@ -1,0 +1,698 @@
+//! Links that belong to a node, the node being the test.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::{builder, key};
+use crate::config::{Config, ConfigBuilder, Trust};
+use crate::crypto::noise::Role;
+use crate::error::{By, Closed, Reason};
+use crate::hello::{AdvertVersions, DialAddress};
+use crate::identity::Signer;
+use crate::link::{Action, Dial, Envelope, Event, Link, Message, Priority, Ready, Why};
+use crate::node::{FromLink, Identity, NodeToLink, ToLink};
+use crate::phase::Phase;
+use crate::refusal::Refusal;
+use crate::wire::frame::FrameWriter;
+use crate::{Instant, Seed};
+
+/// One end: its link, and what it has said to its owner and to its node.
+pub(super) struct End {
+    pub(super) link: Link,
+    /// The names of its events.
+    pub(super) events: Vec<String>,
+    /// Words that the test has not looked at.
+    pub(super) words: Vec<FromLink>,
+}
+
+/// Two ends that belong to nodes, 1 dialling 2.
+pub(super) struct Nodes {
+    pub(super) a: End,
+    pub(super) b: End,
+    pub(super) now: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    A,
+    B,
+}
+
+pub(super) const BOTH: [Side; 2] = [Side::A, Side::B];
+
+fn end(link: Link) -> End {
+    End { link, events: Vec::new(), words: Vec::new() }
+}
+
+impl End {
+    fn act(&mut self, now: Instant, peer: &mut Link) -> bool {
+        let mut moved = false;
+        loop {
+            match self.link.poll(now, Ready::ALL) {
+                Action::Event(event) => {
+                    let text = alloc::format!("{event:?}");
+                    let name = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+                    self.events.push(name.to_string());
+                }
+                Action::Send => {
+                    let mut bytes = self.link.transmit(now);
+                    assert!(!bytes.is_empty(), "Send was offered, but there is nothing to write");
+                    let count = bytes.len();
+                    while !bytes.is_empty() {
+                        let space = peer.recv_space();
+                        let piece = space.len().min(bytes.len());
+                        if piece == 0 {
+                            break; // It has ended.
+                        }
+                        space[..piece].copy_from_slice(&bytes[..piece]);
+                        peer.received(piece, now);
+                        bytes = &bytes[piece..];
+                    }
+                    self.link.transmitted(count, now);
+                }
+                Action::Timeout(at) => {
+                    assert!(at.is_none_or(|at| at > now), "a deadline in the past");
+                    break;
+                }
+            }
+            moved = true;
+        }
+        while let Some(word) = self.link.poll_node() {
+            let ended = self.words.iter().any(|word| matches!(word, FromLink::Ended { .. }));
+            assert!(!ended, "{word:?} behind the end");
+            self.words.push(word.0);
+            moved = true;
+        }
+        moved
+    }
+
+    /// The next word.
+    pub(super) fn word(&mut self) -> FromLink {
+        assert!(!self.words.is_empty(), "no word, {:?}", self.link);
+        self.words.remove(0)
+    }
+
+    pub(super) fn none(&self) {
+        assert!(self.words.is_empty(), "{:?}", self.words);
+    }
+
+    pub(super) fn ended(&mut self) -> (Closed, Vec<Envelope>) {
+        match self.word() {
+            FromLink::Ended { closed, unsent } => (*closed, unsent),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Whether a word is this one.
+macro_rules! assert_word {
+    ($end:expr, $word:pat) => {{
+        let word = $end.word();
+        assert!(matches!(word, $word), "{word:?}");
+    }};
+}
+pub(super) use assert_word;
+
+impl Nodes {
+    pub(super) fn new() -> Self {
+        Self::with(|builder| builder)
+    }
+
+    pub(super) fn with(change: impl Fn(ConfigBuilder) -> ConfigBuilder) -> Self {
+        Self::of(change(builder(1, 2)), change(builder(2, 1)))
+    }
+
+    pub(super) fn of(a: ConfigBuilder, b: ConfigBuilder) -> Self {
+        let now = Instant::from_nanos(1_000_000_000);
+        let (a, b) = (a.build().unwrap(), b.build().unwrap());
+        let link = |config, role, dial, other| {
+            let trust = Trust::listed([key(other).node_id()]);
+            Link::managed(config, role, dial, trust, None, &[], &Seed::new([other; 32]), now)
+        };
+        Self {
+            a: end(link(&a, Role::Initiator, Dial::to(key(2).node_id()).sequence(7), 2)),
+            b: end(link(&b, Role::Responder, Dial::anyone().sequence(3), 1)),
+            now,
+        }
+    }
+
+    /// Both established, all words up to there heard.
+    pub(super) fn established() -> Self {
+        let mut nodes = Self::new();
+        nodes.establish();
+        nodes
+    }
+
+    pub(super) fn establish(&mut self) {
+        for side in BOTH {
+            self.run();
+            self.say(side, ToLink::Admit { simultaneous: false });
+        }
+        self.run();
+        for side in BOTH {
+            let end = self.end(side);
+            assert_eq!(end.link.phase(), Phase::Established);
+            assert!(matches!(end.words.last(), Some(FromLink::Confirmed)), "{:?}", end.words);
+            end.words.clear();
+            end.events.clear();
+        }
+    }
+
+    pub(super) fn end(&mut self, side: Side) -> &mut End {
+        match side {
+            Side::A => &mut self.a,
+            Side::B => &mut self.b,
+        }
+    }
+
+    /// Moves bytes, events and words until nothing moves.
+    pub(super) fn run(&mut self) {
+        while self.a.act(self.now, &mut self.b.link) | self.b.act(self.now, &mut self.a.link) {}
+    }
+
+    pub(super) fn say(&mut self, side: Side, word: ToLink) {
+        let now = self.now;
+        self.end(side).link.on_node(NodeToLink(word), now);
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.now < until {
+            self.run();
+            let next = [&mut self.a, &mut self.b].into_iter().filter_map(|end| {
+                match end.link.poll(self.now, Ready::NOTHING) {
+                    Action::Timeout(at) => at,
+                    other => panic!("{other:?}"),
+                }
+            });
+            self.now = next.min().map_or(until, |next| next.min(until));
+        }
+        self.run();
+    }
+
+    /// Puts a frame under the key of a link, as that link never would: alone in a record.
+    pub(super) fn smuggle(&mut self, side: Side, frame: impl FnOnce(&mut FrameWriter<'_>)) {
+        let mut bytes = Vec::new();
+        frame(&mut FrameWriter::new(&mut bytes));
+        self.end(side).link.session.as_mut().unwrap().control.alone = Some(bytes);
+        self.run();
+    }
+}
+
+pub(super) fn envelope(service: &str, priority: Priority) -> Envelope {
+    Envelope { service: service.into(), body: Bytes::from_static(b"body"), priority, expires: None }
+}
+
+fn services(envelopes: &[Envelope]) -> Vec<&str> {
+    envelopes.iter().map(|envelope| envelope.service.as_str()).collect()
+}
+
+#[test]
+fn c4_words_to_the_node_come_at_their_moment_and_in_order() {
+    let mut nodes = Nodes::new();
+    // Nothing was heard yet: the dialler's first bytes have not come.
+    assert!(nodes.b.link.poll_node().is_none() && nodes.a.link.poll_node().is_none());
+    nodes.run();
+    assert_word!(nodes.b, FromLink::Heard);
+    nodes.b.none();
+    let FromLink::Identified(identity) = nodes.a.word() else { panic!("who?") };
+    let Identity { id, hello } = *identity;
+    assert_eq!((id, hello.incarnation, hello.link_sequence), (key(2).node_id(), 2, 3));
+    assert_eq!(nodes.a.link.phase(), Phase::Admission);
+    // The event comes too, and is no question: the owner cannot answer it.
+    assert_eq!(nodes.a.events, ["Opened", "Identified"]);
+    let now = nodes.now;
+    nodes.a.link.admit(now);
+    nodes.run();
+    assert_eq!(nodes.a.link.phase(), Phase::Admission);
+
+    nodes.say(Side::A, ToLink::Admit { simultaneous: false });
+    nodes.run();
+    nodes.a.none();
+    let FromLink::Identified(identity) = nodes.b.word() else { panic!("who?") };
+    assert_eq!((identity.id, identity.hello.link_sequence), (key(1).node_id(), 7));
+    assert_eq!(nodes.b.link.phase(), Phase::Admission);
+    nodes.b.none();
+
+    // The acceptor is established before it can know that the dialler is.
+    nodes.say(Side::B, ToLink::Admit { simultaneous: false });
+    let word = nodes.b.link.poll_node().map(|word| word.0);
+    assert!(matches!(word, Some(FromLink::Established)), "{word:?}");
+    assert!(nodes.b.link.poll_node().is_none());
+    nodes.run();
+    assert_word!(nodes.a, FromLink::Established);
+    assert_word!(nodes.a, FromLink::Confirmed);
+    assert_word!(nodes.b, FromLink::Confirmed);
+    // More records are no more confirmations.
+    nodes.a.link.send(Message::new("s", "more")).unwrap();
+    nodes.run();
+    nodes.say(Side::A, ToLink::Probe);
+    nodes.run();
+    assert_eq!(nodes.a.link.stats().pongs, 2);
+    nodes.a.none();
+    nodes.b.none();
+
+    nodes.say(Side::A, ToLink::Goodbye { code: 4, detail: "enough".into() });
+    nodes.run();
+    for side in BOTH {
+        assert_word!(nodes.end(side), FromLink::Draining);
+        let (closed, unsent) = nodes.end(side).ended();
+        assert_eq!(closed.reason, Reason::Goodbye { code: 4, detail: "enough".into() });
+        assert!(unsent.is_empty());
+        nodes.end(side).none();
+    }
+}
+
+#[test]
+fn c4_the_acceptor_is_confirmed_by_the_first_record_and_not_before() {
+    let mut nodes = Nodes::new();
+    for side in BOTH {
+        nodes.run();
+        nodes.say(side, ToLink::Admit { simultaneous: false });
+    }
+    nodes.b.words.clear();
+    // Its STATUS goes out; nothing comes back yet.
+    let now = nodes.now;
+    let End { link, .. } = &mut nodes.b;
+    while let Action::Event(_) = link.poll(now, Ready::EVENTS) {}
+    let count = link.transmit(now).len();
+    assert!(count > 0);
+    link.transmitted(count, now);
+    assert!(matches!(link.poll_node().map(|word| word.0), Some(FromLink::Established)));
+    assert!(link.poll_node().is_none());
+    nodes.pass(Duration::from_secs(5));
+    nodes.b.none();
+}
+
+#[test]
+fn c4_a_managed_link_goes_by_its_nodes_trust_and_says_what_its_node_does() {
+    let config = builder(1, 2).address(1, "of the configuration").build().unwrap();
+    let other = builder(2, 1).build().unwrap();
+    let now = Instant::ZERO;
+    let versions = AdvertVersions { own: 5, held: 2 };
+    let address = |text: &str| DialAddress { weight: 3, address: text.into() };
+    let long: Vec<_> = (0..64).map(|_| address(&"x".repeat(255))).collect();
+    for (addresses, trusts, sent) in [
+        (&[address("of the node")][..], true, 1),
+        (&[], true, 0),
+        // Too large, and no address at all: the hello goes without.
+        (&long, true, 0),
+        (&[address("")], true, 0),
+        (&[address("of the node")], false, 1),
+    ] {
+        let trusted = if trusts { alloc::vec![key(2).node_id()] } else { Vec::new() };
+        let seed = Seed::new([1; 32]);
+        let mut a = Link::managed(
+            &config,
+            Role::Initiator,
+            Dial::anyone(),
+            Trust::listed(trusted),
+            Some(versions),
+            addresses,
+            &seed,
+            now,
+        );
+        let mut b = Link::managed(
+            &other,
+            Role::Responder,
+            Dial::anyone(),
+            Trust::Anyone,
+            None,
+            &[],
+            &Seed::new([2; 32]),
+            now,
+        );
+        super::carry(&mut a, &mut b, now);
+        super::carry(&mut b, &mut a, now);
+        if !trusts {
+            assert_eq!(a.closed().map(|closed| &closed.reason), Some(&Reason::Refused(Refusal::Denied)));
+            continue;
+        }
+        a.on_node(NodeToLink(ToLink::Admit { simultaneous: false }), now);
+        super::carry(&mut a, &mut b, now);
+        let hello = &b.peer().expect("anyone is trusted").hello;
+        assert_eq!((hello.addresses.len(), hello.adverts), (sent, Some(versions)));
+        assert!(hello.addresses.iter().all(|each| each.address == "of the node"));
+    }
+}
+
+#[test]
+fn c4_refusals_reach_the_other_side_and_the_own_node() {
+    for refuser in BOTH {
+        let mut nodes = Nodes::new();
+        nodes.run();
+        if refuser == Side::B {
+            nodes.say(Side::A, ToLink::Admit { simultaneous: false });
+            nodes.run();
+        }
+        nodes.a.words.clear();
+        nodes.b.words.clear();
+        nodes.say(refuser, ToLink::Refuse(Refusal::Simultaneous));
+        nodes.run();
+        for side in BOTH {
+            let by = if side == refuser { By::Local } else { By::Peer };
+            let (closed, _) = nodes.end(side).ended();
+            assert_eq!((closed.reason, closed.by), (Reason::Refused(Refusal::Simultaneous), by));
+        }
+    }
+}
+
+#[test]
+fn c2_the_dialler_that_wins_is_told() {
+    for simultaneous in [true, false] {
+        let mut nodes = Nodes::new();
+        nodes.run();
+        nodes.say(Side::A, ToLink::Admit { simultaneous: false });
+        nodes.run();
+        nodes.say(Side::B, ToLink::Admit { simultaneous });
+        nodes.run();
+        assert_eq!(nodes.a.link.phase(), Phase::Established);
+        assert_eq!(nodes.a.link.peer().unwrap().simultaneous, simultaneous);
+        assert!(!nodes.b.link.peer().unwrap().simultaneous);
+    }
+}
+
+/// Both sides at the moment when the acceptor has asked and the dialler has been told so.
+fn asked(nodes: &mut Nodes) {
+    nodes.run();
+    nodes.say(Side::A, ToLink::Admit { simultaneous: false });
+    nodes.run();
+    nodes.a.words.clear();
+    nodes.b.words.clear();
+    nodes.say(Side::B, ToLink::AskAlive);
+    assert_eq!(nodes.b.link.phase(), Phase::Alive);
+    nodes.run();
+    assert_word!(nodes.a, FromLink::AliveAsked);
+    assert_eq!(nodes.a.link.phase(), Phase::Alive);
+    nodes.b.none();
+}
+
+#[test]
+fn c3_the_dialler_goes_on_and_the_acceptor_decides_again() {
+    for (go_on, verdict) in [
+        (true, ToLink::Admit { simultaneous: false }),
+        (true, ToLink::Admit { simultaneous: true }),
+        (true, ToLink::Refuse(Refusal::Alive)),
+        (false, ToLink::Refuse(Refusal::Alive)),
+    ] {
+        // Padding hides the question like any other record.
+        let mut nodes = Nodes::with(|builder| builder.padding(crate::config::Padding::Block(512)));
+        asked(&mut nodes);
+        nodes.say(Side::A, ToLink::AnswerAlive { go_on });
+        assert_eq!(nodes.a.link.phase(), Phase::Status);
+        nodes.run();
+        let FromLink::AliveAnswered { goes_on } = nodes.b.word() else { panic!("no answer") };
+        assert_eq!((goes_on, nodes.b.link.phase()), (go_on, Phase::Admission));
+        let admits = matches!(verdict, ToLink::Admit { .. });
+        nodes.say(Side::B, verdict);
+        nodes.run();
+        if admits {
+            for side in BOTH {
+                assert_word!(nodes.end(side), FromLink::Established);
+                assert_word!(nodes.end(side), FromLink::Confirmed);
+            }
+        } else {
+            for side in BOTH {
+                assert_eq!(nodes.end(side).ended().0.reason, Reason::Refused(Refusal::Alive));
+            }
+        }
+    }
+}
+
+#[test]
+fn c3_the_question_has_a_deadline_at_both_sides() {
+    let mut nodes = Nodes::new();
+    asked(&mut nodes);
+    nodes.pass(Duration::from_millis(6999));
+    assert!(nodes.a.words.is_empty() && nodes.b.words.is_empty());
+    nodes.pass(Duration::from_millis(1));
+    for side in BOTH {
+        let closed = nodes.end(side).ended().0;
+        assert_eq!((closed.reason, closed.phase), (Reason::HandshakeTimeout, Phase::Alive));
+    }
+}
+
+#[test]
+fn c3_the_acceptor_may_refuse_while_it_waits_for_the_answer() {
+    let mut nodes = Nodes::new();
+    asked(&mut nodes);
+    nodes.say(Side::B, ToLink::Admit { simultaneous: false });
+    assert_eq!(nodes.b.link.phase(), Phase::Alive, "it asked, so it hears the answer first");
+    nodes.say(Side::B, ToLink::Refuse(Refusal::ShuttingDown));
+    nodes.run();
+    assert_eq!(nodes.b.ended().0.reason, Reason::Refused(Refusal::ShuttingDown));
+    // The dialler reads it once it has answered.
+    nodes.a.none();
+    nodes.say(Side::A, ToLink::AnswerAlive { go_on: true });
+    nodes.run();
+    let closed = nodes.a.ended().0;
+    assert_eq!((closed.reason, closed.by), (Reason::Refused(Refusal::ShuttingDown), By::Peer));
+}
+
+#[test]
+fn c3_words_that_do_not_fit_the_phase_do_nothing() {
+    let wrong = |alive: bool| {
+        let mut words = alloc::vec![ToLink::AskAlive, ToLink::Probe, ToLink::AckAdvert { version: 1 }];
+        if !alive {
+            words.push(ToLink::AnswerAlive { go_on: true });
+        }
+        words
+    };
+    // The dialler, waiting for its node.
+    let mut nodes = Nodes::new();
+    nodes.run();
+    for word in wrong(false) {
+        nodes.say(Side::A, word);
+        nodes.run();
+        assert_eq!(nodes.a.link.phase(), Phase::Admission);
+    }
+    nodes.say(Side::A, ToLink::Admit { simultaneous: false });
+    nodes.run();
+    // The acceptor, asking twice: once over.
+    nodes.say(Side::B, ToLink::AnswerAlive { go_on: false });
+    nodes.say(Side::B, ToLink::AskAlive);
+    nodes.run();
+    for word in wrong(true) {
+        nodes.say(Side::A, word);
+        nodes.run();
+        assert_eq!(nodes.a.link.phase(), Phase::Alive);
+    }
+    nodes.say(Side::A, ToLink::AnswerAlive { go_on: true });
+    nodes.say(Side::A, ToLink::AnswerAlive { go_on: false });
+    nodes.run();
+    nodes.say(Side::B, ToLink::AskAlive);
+    assert_eq!(nodes.b.link.phase(), Phase::Admission);
+    nodes.say(Side::B, ToLink::Admit { simultaneous: false });
+    nodes.run();
+    for side in BOTH {
+        for word in wrong(false) {
+            nodes.say(side, word);
+        }
+        nodes.say(side, ToLink::Refuse(Refusal::Denied));
+        nodes.run();
+        assert_eq!(nodes.end(side).link.phase(), Phase::Established);
+    }
+}
+
+#[test]
+fn c3_an_answer_that_nobody_asked_for_and_what_is_no_answer_end_the_link() {
+    // Established: nobody asks any more.
+    for side in BOTH {
+        let mut nodes = Nodes::established();
+        nodes.smuggle(side, |writer| writer.alive_reply(true));
+        let other = if side == Side::A { Side::B } else { Side::A };
+        let closed = nodes.end(other).link.closed().cloned().expect("a violation");
+        assert!(matches!(closed.reason, Reason::Violation(_)), "{closed}");
+    }
+    // Asked: nothing but the answer, with nothing beside it.
+    type Fill = fn(&mut FrameWriter<'_>);
+    let wrong: [Fill; 6] = [
+        |writer| writer.ping(1),
+        |writer| writer.pad(9),
+        |writer| writer.status_alive(),
+        |writer| {
+            writer.alive_reply(true);
+            writer.alive_reply(true);
+        },
+        |writer| {
+            writer.alive_reply(false);
+            writer.ping(1);
+        },
+        |writer| writer.raw(&[0x02, 0, 0, 1, 2]),
+    ];
+    for fill in wrong {
+        let mut nodes = Nodes::new();
+        asked(&mut nodes);
+        nodes.smuggle(Side::A, fill);
+        let closed = nodes.b.link.closed().cloned().expect("a violation");
+        assert!(matches!(closed.reason, Reason::Violation(_)), "{closed}");
+    }
+    // The question again, or with something beside it.
+    let wrong: [Fill; 2] = [
+        |writer| writer.status_alive(),
+        |writer| {
+            writer.status_alive();
+            writer.ping(1);
+        },
+    ];
+    for (again, fill) in [true, false].into_iter().zip(wrong) {
+        let mut nodes = Nodes::new();
+        if again {
+            asked(&mut nodes);
+            nodes.say(Side::A, ToLink::AnswerAlive { go_on: true });
+        } else {
+            nodes.run();
+            nodes.say(Side::A, ToLink::Admit { simultaneous: false });
+        }
+        nodes.run();
+        nodes.smuggle(Side::B, fill);
+        let closed = nodes.a.link.closed().cloned().expect("a violation");
+        assert!(matches!(closed.reason, Reason::Violation(_)), "{closed}");
+    }
+}
+
+#[test]
+fn c4_what_was_not_sent_comes_back_in_order_with_the_end() {
+    let mut nodes = Nodes::established();
+    let now = nodes.now;
+    // Queued by the owner, then by the node, and nothing of it is sealed.
+    for (service, priority) in [("1", Priority::Normal), ("2", Priority::Bulk), ("3", Priority::Normal)] {
+        nodes.a.link.send(Message::new(service, "body").priority(priority)).unwrap();
+    }
+    nodes.say(
+        Side::A,
+        ToLink::Deliver(alloc::vec![envelope("4", Priority::Urgent), envelope("5", Priority::Normal)]),
+    );
+    nodes.a.link.goodbye(0, "", now);
+    // The link drains: what comes now is behind the rest of its priority.
+    nodes.say(
+        Side::A,
+        ToLink::Deliver(alloc::vec![envelope("6", Priority::Normal), envelope("7", Priority::Urgent)]),
+    );
+    nodes.say(Side::A, ToLink::Close(Reason::Superseded));
+    nodes.say(Side::A, ToLink::Deliver(alloc::vec![envelope("8", Priority::Bulk)]));
+    assert!(nodes.a.link.take_unsent().is_none(), "the node has them");
+    nodes.run();
+    assert_word!(nodes.a, FromLink::Draining);
+    let (closed, unsent) = nodes.a.ended();
+    assert_eq!((closed.reason, closed.by, closed.unsent), (Reason::Superseded, By::Local, 5));
+    assert_eq!(services(&unsent), ["4", "7", "1", "3", "5", "6", "2", "8"]);
+    assert!(unsent.iter().all(|envelope| envelope.body == "body"));
+    // The node's word was under way when the link said its last.
+    nodes.say(Side::A, ToLink::Deliver(alloc::vec![envelope("9", Priority::Bulk)]));
+    nodes.run();
+    assert_eq!(nodes.a.link.take_unsent().map(|late| late.service).as_deref(), Some("9"));
+    assert!(nodes.a.link.take_unsent().is_none());
+    // The other side hears why.
+    let closed = nodes.b.ended().0;
+    assert_eq!((closed.reason, closed.by), (Reason::Superseded, By::Peer));
+    assert_eq!(nodes.a.events.last().map(String::as_str), Some("Closed"));
+}
+
+#[test]
+fn c4_what_the_node_delivers_goes_out_behind_what_is_queued_whatever_the_buffer() {
+    let mut nodes = Nodes::with(|builder| builder.send_buffer(1));
+    nodes.run();
+    // Early, it waits for the link to be there.
+    nodes.say(Side::B, ToLink::Deliver(alloc::vec![envelope("early", Priority::Normal)]));
+    nodes.establish();
+    nodes.run();
+    assert_eq!(nodes.a.link.stats().messages_received, 1);
+    nodes.a.link.send(Message::new("first", "")).unwrap();
+    assert_eq!(nodes.a.link.send_space(), 0);
+    let batch = (0..100).map(|at: u32| envelope(&at.to_string(), Priority::Normal)).collect();
+    nodes.say(Side::A, ToLink::Deliver(batch));
+    let limit = nodes.a.link.session.as_ref().unwrap().limits.max_message;
+    let large =
+        Envelope { body: alloc::vec![0; limit as usize + 1].into(), ..envelope("l", Priority::Urgent) };
+    let nameless = envelope(&"n".repeat(256), Priority::Urgent);
+    nodes.say(Side::A, ToLink::Deliver(alloc::vec![large, nameless, envelope("last", Priority::Normal)]));
+    let now = nodes.now;
+    let mut came = Vec::new();
+    super::carry(&mut nodes.a.link, &mut nodes.b.link, now);
+    loop {
+        match nodes.b.link.poll(now, Ready::EVENTS) {
+            Action::Event(Event::Message(message)) => came.push(message.service.to_string()),
+            Action::Event(_) => {}
+            _ => break,
+        }
+    }
+    let order: Vec<_> = core::iter::once("first".to_string())
+        .chain((0..100).map(|at: u32| at.to_string()))
+        .chain(["last".to_string()])
+        .collect();
+    assert_eq!(came, order);
+    nodes.run();
+    let FromLink::Undeliverable(back, why) = nodes.a.word() else { panic!("not given back") };
+    assert_eq!((back.service.as_str(), why), ("l", Why::TooLarge { limit }));
+    let FromLink::Undeliverable(back, why) = nodes.a.word() else { panic!("not given back") };
+    assert_eq!((back.service.len(), why), (256, Why::LongServiceName));
+    nodes.a.none();
+}
+
+#[test]
+fn i5_a_link_that_is_revoked_ends_at_once_in_every_phase() {
+    // Which side, and what the nodes have said before.
+    for side in BOTH {
+        for steps in 0..4 {
+            let mut nodes = Nodes::new();
+            nodes.run();
+            for admits in BOTH.iter().take(steps) {
+                nodes.say(*admits, ToLink::Admit { simultaneous: false });
+                nodes.run();
+            }
+            if steps == 3 {
+                nodes.say(side, ToLink::Goodbye { code: 0, detail: String::new() });
+            }
+            nodes.end(side).words.clear();
+            nodes.say(side, ToLink::Close(Reason::Revoked));
+            assert_eq!(nodes.end(side).link.phase(), Phase::Closed);
+            nodes.run();
+            let words: BTreeMap<bool, usize> =
+                nodes.end(side).words.iter().fold(BTreeMap::new(), |mut all, word| {
+                    *all.entry(matches!(word, FromLink::Ended { .. })).or_default() += 1;
+                    all
+                });
+            assert_eq!(words.get(&true), Some(&1), "{words:?}");
+            let closed = nodes.end(side).link.closed().cloned().unwrap();
+            assert_eq!((closed.reason, closed.by), (Reason::Revoked, By::Local));
+            if steps >= 2 {
+                let other = if side == Side::A { Side::B } else { Side::A };
+                let closed = nodes.end(other).link.closed().cloned().expect("told");
+                assert_eq!((closed.reason, closed.by), (Reason::Revoked, By::Peer));
+            }
+        }
+    }
+    // Without a node, the owner says it.
+    let (mut a, mut b, now) = super::pair();
+    a.revoke(now);
+    super::carry(&mut a, &mut b, now);
+    assert_eq!(a.closed().map(|closed| &closed.reason), Some(&Reason::Revoked));
+    assert_eq!(b.closed().map(|closed| closed.by), Some(By::Peer));
+}
+
+#[test]
+fn c4_a_link_without_a_node_has_no_words_and_hears_none() {
+    let (mut a, _, now) = super::pair();
+    assert!(a.poll_node().is_none());
+    a.on_node(NodeToLink(ToLink::Close(Reason::Superseded)), now);
+    assert_eq!(a.phase(), Phase::Established);
+    a.close(now);
+    assert!(a.poll_node().is_none());
+}
+
+#[test]
+fn c4_a_link_that_ends_before_a_byte_came_says_so_and_no_more() {
+    let config: alloc::sync::Arc<Config> = builder(1, 2).build().unwrap();
+    let seed = Seed::new([1; 32]);
+    let now = Instant::ZERO;
+    let mut link =
+        Link::managed(&config, Role::Responder, Dial::anyone(), Trust::Anyone, None, &[], &seed, now);
+    link.transport_failed(now);
+    let word = link.poll_node().expect("the end");
+    assert!(word.is_end() && link.poll_node().is_none());
+}
