@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use handclasp::node::NodeToLink;
-use handclasp::{Instant, Phase, Reason};
-use tracing::{Span, field};
+use handclasp::{Envelope, Instant, Phase, Reason};
+use tracing::{Span, debug, field};
 
 use super::Driver;
 use crate::link::Link;
@@ -32,6 +32,15 @@ impl<S> Driver<S> {
     pub(super) fn hear(&mut self, words: Vec<NodeToLink>, now: Instant) {
         for word in words {
             self.link.on_node(word, now);
+        }
+    }
+
+    pub(super) fn report_expired(&self, expired: Vec<Envelope>) {
+        for envelope in expired {
+            match (&self.member, &self.peer) {
+                (Some(member), Some(peer)) => member.inner.expired(peer.id, envelope),
+                _ => debug!(message = ?envelope, "expired"),
+            }
         }
     }
 

@@ -179,6 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.closed = news.closed;
         }
         self.report_to_node();
+        self.report_expired(news.expired);
         if self.link.phase() == Phase::Admission && !self.asked && self.member.is_none() {
             self.ask(now, context);
             again = true;

@@ -12,9 +12,10 @@ mod supervisor;
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use handclasp::hello::DialAddress;
+use handclasp::node::adverts::AdvertError;
 use handclasp::{Envelope, NodeId, Signer};
 use tokio::net::{TcpListener, lookup_host};
 
@@ -184,9 +185,15 @@ impl Node {
         self.inner().look(|state| state.node.is_trusted(peer))
     }
 
-    /// Says where this node can be dialled. Links that begin from now on tell it to their peers.
-    pub fn advertise(&self, addresses: Vec<DialAddress>) {
-        self.inner().act(|state, _| state.node.advertise(addresses));
+    /// Says where this node can be dialled: in hellos, and by an advert that the node signs and that all peers
+    /// with a link get, now or later. They dial it only if their policy has
+    /// [`dial_back`](handclasp::node::NodePolicy::dial_back).
+    ///
+    /// # Errors
+    /// [`AdvertError`] for the first thing that is wrong; then all stays as it was.
+    pub fn advertise(&self, addresses: Vec<DialAddress>) -> Result<(), AdvertError> {
+        let created = SystemTime::now().into();
+        self.inner().act(|state, _| state.node.advertise(addresses, created))
     }
 
     /// How the node and all its peers stand. Asks each link for its figures and waits at most a second for

@@ -10,7 +10,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use handclasp::node::{DialError, DialTicket, LinkId, Node as Core, NodeAction, NodeEvent, Question};
+use handclasp::node::{
+    DialError, DialTicket, LinkId, Node as Core, NodeAction, NodeEvent, Question, Undelivered,
+};
 use handclasp::{Config, Envelope, Instant, Link as CoreLink, NodeId};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, broadcast, mpsc};
@@ -259,6 +261,13 @@ impl Inner {
         let _ = self.tasks.send(task);
     }
 
+    /// A message was not sent in time.
+    pub(crate) fn expired(&self, peer: NodeId, envelope: Envelope) {
+        let event = Arc::new(NodeEvent::Undelivered { peer, envelope, why: Undelivered::Expired });
+        self.look(|state| state.tell(&event));
+        events::log(self.id, &event);
+    }
+
     /// A connection that was dialled.
     pub(crate) fn connected(self: &Arc<Self>, ticket: DialTicket, stream: TcpStream) {
         let shared = Shared::new(self.clock);
@@ -313,10 +322,7 @@ impl State {
                 NodeAction::Event(event) => {
                     self.on_event(inner, &event);
                     let event = Arc::new(event);
-                    if let Some(events) = &self.events {
-                        // Nobody may be listening.
-                        let _ = events.send(Arc::clone(&event));
-                    }
+                    self.tell(&event);
                     effects.push(Effect::Told(event));
                 }
                 NodeAction::Timeout(at) => {
@@ -324,6 +330,13 @@ impl State {
                     return effects;
                 }
             }
+        }
+    }
+
+    fn tell(&self, event: &Arc<NodeEvent>) {
+        if let Some(events) = &self.events {
+            // Nobody may be listening.
+            let _ = events.send(Arc::clone(event));
         }
     }
 
