@@ -37,6 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(7);
 const REPORT: Duration = Duration::from_millis(250);
 
 pub(crate) async fn run(role: &Child, calls_in_flight: u16) -> Outcome<i32> {
+    // A terminal gives Ctrl-C to all its processes. Here the parent decides what comes of it.
+    tokio::spawn(tokio::signal::ctrl_c());
     let file = |extension| role.directory.join(format!("{}-{}.{extension}", role.name, role.run));
     let log = File::create(file("log"))?;
     tracing_subscriber::fmt()

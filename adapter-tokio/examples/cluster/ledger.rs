@@ -11,6 +11,9 @@ use std::str::FromStr;
 
 use handclasp::Executed;
 
+#[cfg(test)]
+mod tests;
+
 /// Who made a call or sent a message, and which one of its.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Origin {

@@ -14,7 +14,7 @@ use tokio::time::timeout_at;
 
 use crate::Outcome;
 use crate::ledger;
-use crate::sum::{Run, Sum};
+use crate::sum::{Process, Sum};
 use crate::table::Table;
 
 const NAMES: [&str; 3] = [ANNA, BEN, CLEO];
@@ -36,21 +36,19 @@ pub(crate) async fn run(seconds: Duration, calls_in_flight: u16) -> Outcome<i32>
     fs::create_dir(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     let outcome = tokio::select! {
         outcome = story(&directory, seconds, calls_in_flight) => outcome,
+        // The children end with their orders.
         interrupted = tokio::signal::ctrl_c() => {
             interrupted?;
-            Err("interrupted".into())
+            fs::remove_dir_all(&directory)?;
+            return Err("interrupted".into());
         }
     };
-    match outcome {
-        Ok(true) => {
-            fs::remove_dir_all(&directory)?;
-            Ok(0)
-        }
-        Ok(false) | Err(_) => {
-            eprintln!("The ledgers and logs are in {}.", directory.display());
-            outcome.map(|_| 1)
-        }
+    if let Ok(true) = outcome {
+        fs::remove_dir_all(&directory)?;
+        return Ok(0);
     }
+    println!("The ledgers and logs are in {}.", directory.display());
+    outcome.map(|_| 1)
 }
 
 /// The whole run. True if everything adds up.
@@ -293,7 +291,7 @@ impl Cluster {
                 }
             }
             [word, rest @ ..] if word == "problem" => {
-                self.problems.push(format!("{name}: {}", rest.join(" ")))
+                self.problems.push(format!("{name}: {}", rest.join(" ")));
             }
             _ => self.unread.push(Line { name, run, words }),
         }
@@ -316,12 +314,12 @@ impl Cluster {
     }
 
     /// What all of them wrote.
-    fn ledgers(&self) -> Outcome<Vec<Run>> {
+    fn ledgers(&self) -> Outcome<Vec<Process>> {
         let mut runs = Vec::new();
         for (name, run, killed) in &self.runs {
             let path = self.directory.join(format!("{name}-{run}.ledger"));
             let entries = ledger::read(&path, *killed)?;
-            runs.push(Run { name: name.clone(), run: *run, killed: *killed, entries });
+            runs.push(Process { name: name.clone(), run: *run, killed: *killed, entries });
         }
         Ok(runs)
     }

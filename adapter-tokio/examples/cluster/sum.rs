@@ -7,9 +7,12 @@ use handclasp::Executed;
 
 use crate::ledger::{Entry, Origin};
 
+#[cfg(test)]
+mod tests;
+
 /// One run of a process.
 #[derive(Debug)]
-pub(crate) struct Run {
+pub(crate) struct Process {
     pub(crate) name: String,
     /// 1, and 2 after the restart. The runs of a process stand in this order.
     pub(crate) run: u32,
@@ -46,7 +49,7 @@ const MESSAGES_TWICE: &str = "messages delivered twice";
 const MESSAGES_LOST: &str = "messages lost without a word";
 const MESSAGES_LIES: &str = "messages said to be undelivered that were not";
 const DISORDER: &str = "messages out of order";
-const BACK: &str = "links or calls of the revoked after its end";
+const BACK: &str = "links, calls or messages after a revocation";
 const HELD: &str = "revocations that somebody did not feel";
 const REASONS: &str = "links lost for no reason of this story";
 const MISSED: &str = "events missed";
@@ -87,7 +90,7 @@ struct Handled {
 
 impl Sum {
     /// `revoked` is the process that the others revoke.
-    pub(crate) fn of(runs: &[Run], revoked: &str) -> Self {
+    pub(crate) fn of(runs: &[Process], revoked: &str) -> Self {
         let mut sum = Self::default();
         let mut handled = Handled::default();
         sum.handlers(runs, &mut handled);
@@ -120,7 +123,11 @@ impl Sum {
         self.broken.entry(promise).or_insert_with(|| (0, example())).0 += 1;
     }
 
-    fn handlers(&mut self, runs: &[Run], handled: &mut Handled) {
+    fn message_unknown(&mut self, why: &'static str) {
+        *self.messages_unknown.entry(why).or_default() += 1;
+    }
+
+    fn handlers(&mut self, runs: &[Process], handled: &mut Handled) {
         // The last number of each sender that a receiver got, over all its runs.
         let mut last: HashMap<(&str, &str, u32), u64> = HashMap::new();
         let mut talked: HashSet<(&str, u32, &str, u32)> = HashSet::new();
@@ -163,7 +170,7 @@ impl Sum {
         }
     }
 
-    fn calls_of(&mut self, run: &Run, handled: &mut Handled) {
+    fn calls_of(&mut self, run: &Process, handled: &mut Handled) {
         let mut outcomes = HashMap::new();
         for entry in &run.entries {
             let (number, outcome) = match entry {
@@ -179,18 +186,14 @@ impl Sum {
                 self.breaks(WRONG, || format!("two outcomes of call {number} of {}", run.name));
             }
         }
-        // Peers that let this process know that it is revoked.
-        let mut over = HashSet::new();
-        for entry in &run.entries {
+        let over = over(run);
+        for (at, entry) in run.entries.iter().enumerate() {
             match entry {
-                Entry::Unlinked { peer, reason } if reason == "revoked" => {
-                    over.insert(peer);
-                }
                 Entry::Call { number, to } => {
                     self.calls += 1;
                     let origin = Origin { name: run.name.clone(), run: run.run, number: *number };
                     let executed = handled.executed.remove(&origin).is_some();
-                    if executed && over.contains(to) {
+                    if executed && over.get(to.as_str()).is_some_and(|over| *over < at) {
                         self.breaks(BACK, || format!("call {origin} by {to}"));
                     }
                     match outcomes.remove(number) {
@@ -223,7 +226,7 @@ impl Sum {
         }
     }
 
-    fn messages_of(&mut self, run: &Run, handled: &mut Handled) {
+    fn messages_of(&mut self, run: &Process, handled: &mut Handled) {
         let mut undelivered = HashMap::new();
         for entry in &run.entries {
             if let Entry::Undelivered { number, to, reason } = entry {
@@ -233,8 +236,9 @@ impl Sum {
             }
         }
         // From the last line to the first one, so that it is known what came after each message.
-        let mut lost: HashMap<&str, &'static str> = HashMap::new();
-        for entry in run.entries.iter().rev() {
+        let mut lost: HashMap<&str, Option<&'static str>> = HashMap::new();
+        let over = over(run);
+        for (at, entry) in run.entries.iter().enumerate().rev() {
             match entry {
                 Entry::Unlinked { peer, reason } => {
                     lost.insert(peer, excuse(reason));
@@ -246,6 +250,9 @@ impl Sum {
                     self.messages += 1;
                     let origin = Origin { name: run.name.clone(), run: run.run, number: *number };
                     let received = handled.received.remove(&(to.clone(), origin.clone())).is_some();
+                    if received && over.get(to.as_str()).is_some_and(|over| *over < at) {
+                        self.breaks(BACK, || format!("message {origin}, received by {to}"));
+                    }
                     match undelivered.remove(&(*number, to.as_str())) {
                         Some(_) if received => {
                             self.delivered += 1;
@@ -253,12 +260,10 @@ impl Sum {
                         }
                         Some(reason) => *self.undelivered.entry(reason.clone()).or_default() += 1,
                         None if received => self.delivered += 1,
-                        None => match lost.get(to.as_str()).copied().unwrap_or_default() {
-                            _ if run.killed => {
-                                *self.messages_unknown.entry("sender killed").or_default() += 1
-                            }
-                            "" => self.breaks(MESSAGES_LOST, || format!("{origin} to {to}")),
-                            excuse => *self.messages_unknown.entry(excuse).or_default() += 1,
+                        None if run.killed => self.message_unknown("the sender was killed"),
+                        None => match lost.get(to.as_str()).copied().flatten() {
+                            Some(excuse) => self.message_unknown(excuse),
+                            None => self.breaks(MESSAGES_LOST, || format!("{origin} to {to}")),
                         },
                     }
                 }
@@ -270,13 +275,12 @@ impl Sum {
         }
     }
 
-    fn events_of(&mut self, run: &Run, runs: &[Run], revoked: &str) {
+    fn events_of(&mut self, run: &Process, runs: &[Process], revoked: &str) {
         let was_killed = |peer: &str| runs.iter().any(|run| run.name == peer && run.killed);
-        // Peers that this process revoked, or that revoked it.
-        let mut over = HashSet::new();
-        for entry in &run.entries {
+        let over = over(run);
+        for (at, entry) in run.entries.iter().enumerate() {
             match entry {
-                Entry::Linked { peer } if over.contains(peer) => {
+                Entry::Linked { peer } if over.get(peer.as_str()).is_some_and(|over| *over < at) => {
                     self.breaks(BACK, || format!("{} linked {peer}", run.name));
                 }
                 Entry::Unlinked { peer, reason } => {
@@ -290,15 +294,9 @@ impl Sum {
                     if !expected {
                         self.breaks(REASONS, || format!("{} to {peer}: {reason}", run.name));
                     }
-                    if reason == "revoked" {
-                        over.insert(peer);
-                    }
                 }
                 Entry::DialFailed { peer, reason } => {
                     *self.dials.entry((format!("{} to {peer}", run.name), reason.clone())).or_default() += 1;
-                }
-                Entry::Revoked { peer } => {
-                    over.insert(peer);
                 }
                 Entry::Missed { count } => self.breaks(MISSED, || format!("{count} by {}", run.name)),
                 _ => {}
@@ -310,7 +308,7 @@ impl Sum {
     }
 
     /// Whether the process has noticed the revocation, on whichever side of it.
-    fn revocation_in(&mut self, run: &Run, runs: &[Run], revoked: &str) {
+    fn revocation_in(&mut self, run: &Process, runs: &[Process], revoked: &str) {
         if run.killed {
             return;
         }
@@ -334,12 +332,25 @@ impl Sum {
     }
 }
 
-/// Why a message that was under way when its link ended may be lost; nothing if it may not.
-fn excuse(reason: &str) -> &'static str {
+/// The peers that the process revoked, or that revoked it, and the line that says so first.
+fn over(run: &Process) -> HashMap<&str, usize> {
+    let mut over = HashMap::new();
+    for (at, entry) in run.entries.iter().enumerate() {
+        match entry {
+            Entry::Revoked { peer } => over.entry(peer.as_str()).or_insert(at),
+            Entry::Unlinked { peer, reason } if reason == "revoked" => over.entry(peer).or_insert(at),
+            _ => continue,
+        };
+    }
+    over
+}
+
+/// Why a message may be lost that was under way when its link ended for this reason; `None` if it may not.
+fn excuse(reason: &str) -> Option<&'static str> {
     match reason {
-        "truncated" | "transport" => "the receiver was killed",
-        "revoked" => "revoked",
-        _ => "",
+        "truncated" | "transport" => Some("the receiver was killed"),
+        "revoked" => Some("revoked"),
+        _ => None,
     }
 }
 

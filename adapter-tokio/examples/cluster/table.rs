@@ -1,7 +1,8 @@
 //! The live table: in a terminal it is drawn again and again at the same place, elsewhere now and then.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write, stdout};
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _, stdout};
 use std::time::{Duration, Instant};
 
 const HEADER: [&str; 9] =
@@ -90,7 +91,8 @@ impl Table {
         for line in &lines {
             text += " ";
             for (cell, width) in line.iter().zip(&widths) {
-                text += &format!(" {cell:<width$} ");
+                // Text takes all that is written.
+                let _ = write!(text, " {cell:<width$} ");
             }
             text.truncate(text.trim_end().len());
             text += "\n";

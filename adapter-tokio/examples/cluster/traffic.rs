@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::ledger::{Entry, Ledger, Origin};
 
-/// The longest time that a call takes at the side that executes it.
+/// A call takes at least a millisecond at the side that executes it, and at most so many.
 const WORK: u64 = 16;
 
 /// After a failure, so that a peer that is not there makes no busy loop.
@@ -95,7 +95,7 @@ pub(crate) fn services(traffic: &Arc<Traffic>) -> Services {
             let traffic = Arc::clone(&executes);
             async move {
                 let origin = traffic.origin(&request).ok_or(ServiceError::HandlerFailed)?;
-                let work = Duration::from_millis(origin.number % WORK);
+                let work = Duration::from_millis(1 + origin.number % WORK);
                 traffic.ledger.write(&Entry::Executed(origin));
                 sleep(work).await;
                 Ok(request.body)
@@ -116,7 +116,7 @@ pub(crate) async fn call(traffic: Arc<Traffic>, peer: Peer, to: String) {
         let body = body(traffic.run, number);
         traffic.ledger.write(&Entry::Call { number, to: to.clone() });
         match peer.call("work", &body).await {
-            Ok(answer) if answer == &body[..] => traffic.ledger.write(&Entry::Answered { number }),
+            Ok(answer) if answer == body[..] => traffic.ledger.write(&Entry::Answered { number }),
             Ok(_) => traffic.ledger.write(&Entry::WrongAnswer { number }),
             Err(error) => {
                 let (executed, reason) = failure(&error);
