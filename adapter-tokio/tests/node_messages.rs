@@ -21,8 +21,7 @@ impl Log {
         echo().on("log", Allow::Anyone, move |request| {
             let log = log.clone();
             async move {
-                let number = request.body.get(..4).and_then(|bytes| bytes.try_into().ok());
-                log.0.lock().expect("no panic").push(u32::from_be_bytes(number.expect("a number")));
+                log.0.lock().expect("no panic").push(number(&request.body));
             }
         })
     }
@@ -34,6 +33,10 @@ impl Log {
     fn take(&self) -> Vec<u32> {
         std::mem::take(&mut *self.0.lock().expect("no panic"))
     }
+}
+
+fn number(body: &[u8]) -> u32 {
+    u32::from_be_bytes(body.first_chunk().copied().expect("a number"))
 }
 
 async fn log(peer: &Peer, number: u32) {
@@ -234,6 +237,71 @@ async fn c4_m6_nothing_is_lost_or_reordered_when_one_link_takes_over_from_anothe
     }
     until("all there", || seen.len() == number as usize).await;
     assert_eq!(seen.take(), (0..number).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn m6_what_a_draining_link_holds_back_goes_before_what_is_sent_later() {
+    // The links that messages came on, in order, and the messages of each.
+    let seen: Arc<Mutex<Vec<([u8; 32], Vec<u32>)>>> = Arc::default();
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let slow =
+        Services::new().serve("wait", Allow::Anyone, |_| std::future::pending()).on("log", Allow::Anyone, {
+            let (seen, gate) = (Arc::clone(&seen), Arc::clone(&gate));
+            move |request| {
+                let (seen, gate) = (Arc::clone(&seen), Arc::clone(&gate));
+                async move {
+                    gate.acquire().await.expect("it stays open").forget();
+                    let link = request.peer.channel_binding;
+                    let mut seen = seen.lock().expect("no panic");
+                    if seen.iter().all(|(known, _)| *known != link) {
+                        seen.push((link, Vec::new()));
+                    }
+                    let (_, messages) =
+                        seen.iter_mut().find(|(known, _)| *known == link).expect("it is there");
+                    messages.push(number(&request.body));
+                }
+            }
+        });
+    let limits = Limits { window: 64 << 10, max_message: 16 << 10, ..Limits::default() };
+    let ben = node(2).config(|config| config.limits(limits)).services(&slow).listen("127.0.0.1:0");
+    let ben = start(ben).await;
+    let anna = start(node(1).peer(id(2), [address(&ben)], Permanence::Ephemeral)).await;
+    let peer = anna.peer(id(2));
+    let link = soon(peer.connect()).await.expect("a link");
+    // A call that keeps the link draining.
+    let call = tokio::spawn({
+        let link = link.clone();
+        async move { link.call_with(Message::new("wait", ""), Duration::from_secs(1)).await }
+    });
+    let mut body = vec![0; 8 << 10];
+    let mut next: u32 = 0;
+    let mut send_until = async |last: u32| {
+        while next < last {
+            body[..4].copy_from_slice(&next.to_be_bytes());
+            soon(peer.send(Message::new("log", &*body))).await.expect("it is queued");
+            next += 1;
+        }
+    };
+    // More than the other side takes: some of it stays here.
+    send_until(64).await;
+    let parting = tokio::spawn({
+        let peer = ben.peer(id(1));
+        async move { peer.disconnect(0, "").await }
+    });
+    let is_gone = || {
+        let now = peer.link().map(|link| link.peer().channel_binding);
+        now != Some(link.peer().channel_binding)
+    };
+    until("it drains", is_gone).await;
+    send_until(80).await;
+    gate.add_permits(1000);
+    let count = || seen.lock().expect("no panic").iter().map(|(_, messages)| messages.len()).sum::<usize>();
+    until("all there", || count() == 80).await;
+    soon(parting).await.expect("no panic");
+    soon(call).await.expect("no panic").expect_err("no answer");
+    let seen = seen.lock().expect("no panic").clone();
+    let got: Vec<_> = seen.iter().flat_map(|(_, messages)| messages.clone()).collect();
+    assert_eq!((got, seen.len()), ((0..80).collect::<Vec<_>>(), 2));
 }
 
 #[tokio::test]

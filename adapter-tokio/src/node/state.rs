@@ -213,6 +213,10 @@ impl Inner {
         let now = self.clock.now();
         let result = act(&mut state, now);
         let effects = state.drain(self, link, now);
+        if let Some(link) = link {
+            // By what the link said, messages may no longer go to it.
+            state.check_route(link);
+        }
         if state.due.is_some_and(|due| state.armed.is_none_or(|armed| due < armed)) {
             self.wake.notify_one();
         }
