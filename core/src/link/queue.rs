@@ -7,6 +7,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::string::ToString;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 
@@ -408,6 +409,26 @@ impl Lanes {
         message
     }
 
+    /// The one-way messages that were not begun, for a goodbye that holds them back for good. All else keeps
+    /// its place.
+    pub(super) fn take_held(&mut self) -> Vec<Envelope> {
+        let mut held = Vec::new();
+        for at in 0..Lane::COUNT {
+            let begun = self.queues[at].begun.take();
+            // Once around: what stays goes from the front to the back.
+            for index in 0..self.queues[at].entries.len() {
+                let stays = |entry: &Entry| !matches!(entry.kind, Kind::Send { .. });
+                if (index == 0 && begun.is_some()) || self.queues[at].entries.front().is_some_and(stays) {
+                    self.queues[at].rotate();
+                } else {
+                    held.extend(self.remove_first(at));
+                }
+            }
+            self.queues[at].begun = begun;
+        }
+        held
+    }
+
     /// How many one-way messages [`take_unsent`](Self::take_unsent) would give.
     pub(super) fn unsent(&self) -> usize {
         let entries = self.queues.iter().flat_map(|queue| &queue.entries);
@@ -453,6 +474,16 @@ impl Entry {
 }
 
 impl Queue {
+    /// Moves the first entry to the end.
+    fn rotate(&mut self) {
+        if let Some(entry) = self.entries.pop_front() {
+            let small = self.small.front(entry.small_len()).to_vec();
+            self.small.pop(small.len());
+            self.small.push(&small);
+            self.entries.push_back(entry);
+        }
+    }
+
     /// Takes the first entry off.
     fn pop(&mut self) {
         if let Some(entry) = self.entries.pop_front() {
