@@ -42,12 +42,17 @@ impl Node {
     /// A link takes no more messages, and will give back what it does not send: nothing goes to the next one
     /// before that.
     pub(super) fn stop_routing(&mut self, peer: NodeId, link: LinkId) {
+        let timing = &self.config.timing;
+        let wait = match self.links.get(&link).map(|link| link.stage) {
+            // It still sends what was queued before this node's goodbye.
+            Some(Stage::Draining) => timing.drain + timing.flush + HANDOVER,
+            _ => HANDOVER,
+        };
         let Some(record) = self.peers.get_mut(&peer) else { return };
         if record.route == Some(link) {
             record.route = None;
             record.owing.push(link);
-            let timing = &self.config.timing;
-            self.schedule.set(Due::Handover(peer), self.now + timing.drain + timing.flush + HANDOVER);
+            self.schedule.set(Due::Handover(peer), self.now + wait);
         }
         self.choose_route(peer);
     }
