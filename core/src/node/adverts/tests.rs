@@ -154,6 +154,18 @@ fn d4_an_advert_has_at_most_2048_bytes() {
     assert!(matches!(too_large, Err(InvalidAdvert::TooLarge { size: 2049 })));
 }
 
+/// A signer whose key is out of reach.
+#[derive(Debug)]
+struct Gone;
+impl Signer for Gone {
+    fn node_id(&self) -> NodeId {
+        key(1).node_id()
+    }
+    fn sign(&self, _: &[u8]) -> Result<[u8; 64], SignerError> {
+        Err(SignerError::Unavailable)
+    }
+}
+
 #[test]
 fn d4_what_may_not_be_said_is_not_signed() {
     let refused = |change: fn(&mut AdvertContent)| {
@@ -183,16 +195,6 @@ fn d4_what_may_not_be_said_is_not_signed() {
     turned.capabilities.reverse();
     assert_eq!(Advert::sign(turned, &key(1)).unwrap(), advert(1, 7));
 
-    #[derive(Debug)]
-    struct Gone;
-    impl Signer for Gone {
-        fn node_id(&self) -> NodeId {
-            key(1).node_id()
-        }
-        fn sign(&self, _: &[u8]) -> Result<[u8; 64], SignerError> {
-            Err(SignerError::Unavailable)
-        }
-    }
     assert_eq!(Advert::sign(content(1), &Gone), Err(AdvertError::Signer(SignerError::Unavailable)));
 }
 
@@ -328,9 +330,9 @@ fn d4_two_statements_of_one_version_are_a_fork_if_both_are_signed() {
     assert_eq!(bench.insert(1, second.bytes()), (Ok(forked), 1));
     assert_eq!(bench.held(1), Some(&first));
 
-    let mut forged = second.bytes().to_vec();
-    *forged.last_mut().unwrap() ^= 1;
-    assert_eq!(bench.insert(1, &forged), (Err(InvalidAdvert::BadSignature), 1));
+    let mut unsigned = second.bytes().to_vec();
+    *unsigned.last_mut().unwrap() ^= 1;
+    assert_eq!(bench.insert(1, &unsigned), (Err(InvalidAdvert::BadSignature), 1));
     // A node that signs the same statement anew says nothing new.
     let mut again = first.bytes().to_vec();
     *again.last_mut().unwrap() ^= 1;

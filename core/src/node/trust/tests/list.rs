@@ -314,14 +314,16 @@ fn text() -> impl Strategy<Value = String> {
         let mut listed = Vec::new();
         let mut text = String::new();
         for (before, peer, between, windows) in lines {
+            let line;
             if peer < 6 && !listed.contains(&peer) {
-                text += &format!("{before}{}{between}label=peer {peer}{between}", id(peer));
+                line = format!("{before}{}{between}label=peer {peer}{between}", id(peer));
                 listed.push(peer);
             } else if peer == 6 {
-                text += &format!("{before}# {}{between}", id(0));
+                line = format!("{before}# {}{between}", id(0));
             } else {
-                text += &before;
+                line = before;
             }
+            text += &line;
             text += if windows { "\r\n" } else { "\n" };
         }
         text
