@@ -76,6 +76,21 @@ fn d4_every_field_stands_where_the_document_says() {
     );
 }
 
+/// The example of docs/wire.md §12.
+#[test]
+fn d4_the_example_in_the_document_is_right() {
+    let advert = Advert::sign(content(7), &SecretKey::from_bytes([1; 32])).unwrap();
+    let hex: String = advert.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(
+        hex,
+        "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c\
+         0000000000000007000000006b855dc0000c000903623a310a0b03613a31001b\
+         0463686174000400070000046d657461037a697000010003010000902e5c7fa3\
+         e792331aa45d70fadf58d9e286e31f11fe7b7027d563c22c9e2553a218c7c67c\
+         4f6ceb3520e0f07ba59b6aa48e445d576179c4c9d607f88b693e0c"
+    );
+}
+
 #[test]
 fn d4_every_flipped_bit_is_found() {
     let advert = advert(1, 7);
