@@ -201,6 +201,9 @@ pub struct Timing {
     pub drain: Duration,
     /// The last bytes of a link that ends at once. Default 1 s.
     pub flush: Duration,
+    /// From a link's establishment until each side that [holds](ConfigBuilder::hold_ready) it has said that it
+    /// is ready. Default 30 s.
+    pub ready: Duration,
     /// If set, a link without application traffic for this long says goodbye by itself. Default: none.
     pub ephemeral: Option<Duration>,
 }
@@ -213,6 +216,7 @@ impl Timing {
             ("stall", self.stall),
             ("drain", self.drain),
             ("flush", self.flush),
+            ("ready", self.ready),
             ("ephemeral", self.ephemeral.unwrap_or(Duration::MAX)),
         ];
         match fields.into_iter().find(|(_, value)| *value < Duration::from_millis(1)) {
@@ -230,6 +234,7 @@ impl Default for Timing {
             stall: Duration::from_secs(30),
             drain: Duration::from_secs(5),
             flush: Duration::from_secs(1),
+            ready: Duration::from_secs(30),
             ephemeral: None,
         }
     }
@@ -347,6 +352,15 @@ impl ConfigBuilder {
     /// Adds an address that the node can be dialled at.
     pub fn address(mut self, weight: u16, address: impl Into<String>) -> Self {
         self.hello.addresses.push(DialAddress { weight, address: address.into() });
+        self
+    }
+
+    /// Holds each link, once it is established, until the application says that it is
+    /// [ready](crate::Link::ready): both sides learn by [`Event::Ready`](crate::Event::Ready) that each that
+    /// holds has said so, and the link ends if one does not within [`Timing::ready`]. Messages flow
+    /// meanwhile. Default: not held.
+    pub fn hold_ready(mut self) -> Self {
+        self.hello.hold = true;
         self
     }
 

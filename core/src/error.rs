@@ -1,10 +1,12 @@
 //! How links end: one closed set of reasons, with the numbers of docs/wire.md §10.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
 use crate::crypto::SuiteSet;
 use crate::identity::{ClaimedId, NodeId};
+use crate::node::DialError;
 use crate::phase::Phase;
 use crate::refusal::{Refusal, Retry};
 use crate::wire::Malformed;
@@ -42,6 +44,8 @@ pub enum Reason {
     WriteStalled,
     /// The handshake, or the step of it in the link's phase, took longer than allowed.
     HandshakeTimeout,
+    /// A side that holds the link did not say in time that it is ready.
+    NotReady,
     /// One side refused the link.
     Refused(Refusal),
     /// Another peer answered than the one dialled.
@@ -110,6 +114,7 @@ impl Reason {
             Self::PeerDead => 12,
             Self::WriteStalled => 13,
             Self::HandshakeTimeout => 14,
+            Self::NotReady => 15,
             Self::Refused(refusal) => refusal.code(),
             Self::WrongPeer { .. } => 40,
             Self::UnsupportedWire { .. } => 41,
@@ -142,6 +147,7 @@ impl Reason {
             Self::PeerDead => "peer_dead",
             Self::WriteStalled => "write_stalled",
             Self::HandshakeTimeout => "handshake_timeout",
+            Self::NotReady => "not_ready",
             Self::Refused(refusal) => refusal.name(),
             Self::WrongPeer { .. } => "wrong_peer",
             Self::UnsupportedWire { .. } => "unsupported_wire",
@@ -189,6 +195,7 @@ impl fmt::Display for Reason {
             Self::PeerDead => f.write_str("nothing came from the peer, pings included"),
             Self::WriteStalled => f.write_str("the stream took no bytes for too long"),
             Self::HandshakeTimeout => f.write_str("the handshake took too long"),
+            Self::NotReady => f.write_str("one side did not say in time that it is ready"),
             Self::Refused(refusal) => refusal.fmt(f),
             Self::WrongPeer { expected, got: Some(got) } => {
                 write!(f, "another peer answered: expected {expected}, got {got}")
@@ -267,8 +274,8 @@ pub struct Closed {
     pub claimed: Option<ClaimedId>,
     /// Requests of the peer's that had come and were not taken in time.
     pub untaken: usize,
-    /// One-way messages that were queued and never sealed; [`Link::take_unsent`](crate::Link::take_unsent)
-    /// gives them back.
+    /// One-way messages that were queued and of which the last byte was not sealed;
+    /// [`Link::take_unsent`](crate::Link::take_unsent) gives them back.
     pub unsent: usize,
 }
 
@@ -381,6 +388,11 @@ pub enum CallError {
         /// Whether the peer may have executed it.
         executed: Executed,
     },
+    /// The call waited for a link to the peer, and none could be made. It was not executed.
+    NoLink {
+        /// Why the last dial failed.
+        error: Box<DialError>,
+    },
 }
 
 /// Whether a request whose answer is missing may have been executed.
@@ -396,6 +408,7 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, executed): (&dyn fmt::Display, _) = match self {
             Self::Service(error) => return error.fmt(f),
+            Self::NoLink { error } => (error, &Executed::No),
             Self::DeadlineExceeded { executed } => (&"the call's time was over", executed),
             Self::LinkClosed { reason, executed } => (reason, executed),
         };

@@ -233,7 +233,7 @@ pub struct AdvertVersions {
 /// An extension that this version does not know. It is authenticated with the rest and otherwise ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownExtension {
-    /// The type: 0, or 8 to 0x7fff. An unknown critical extension ends a handshake, so none is ever kept.
+    /// The type: 0, or 9 to 0x7fff. An unknown critical extension ends a handshake, so none is ever kept.
     pub kind: u16,
     /// The value.
     pub value: Box<[u8]>,
@@ -269,6 +269,8 @@ pub struct Hello {
     pub adverts: Option<AdvertVersions>,
     /// The id that an initiator dials.
     pub destination: Option<[u8; 32]>,
+    /// The side holds the link until its application says that it is ready.
+    pub hold: bool,
     /// Extensions that this version does not know, strictly ascending by type.
     pub unknown: Vec<UnknownExtension>,
     /// Which known extensions came marked critical, bit `type - 1`. The mark has no effect on an extension
@@ -292,6 +294,7 @@ impl Hello {
             addresses: Vec::new(),
             adverts: None,
             destination: None,
+            hold: false,
             unknown: Vec::new(),
             critical: 0,
         }

@@ -16,6 +16,7 @@ pub mod raw;
 mod solo;
 mod step;
 pub mod watched;
+pub mod world;
 
 pub use counting::{Count, Counting, CountingSigner, Counts};
 pub use owned::Owned;

@@ -1,7 +1,7 @@
 //! Events that outlive the link's loan.
 
 use bytes::Bytes;
-use handclasp::{By, CallError, CallId, Closed, Event, Instant, NodeId, Priority, ReplyToken};
+use handclasp::{By, CallError, CallId, Closed, Envelope, Event, Instant, NodeId, Priority, ReplyToken};
 
 /// An [`Event`] with its bytes owned.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub enum Owned {
     Identified(NodeId),
     /// See [`Event::Established`].
     Established(NodeId),
+    /// See [`Event::Ready`].
+    Ready,
     /// See [`Event::Message`].
     Message {
         /// Its service.
@@ -50,6 +52,8 @@ pub enum Owned {
     },
     /// See [`Event::Cancelled`].
     Cancelled(u64),
+    /// See [`Event::Expired`].
+    Expired(Envelope),
     /// See [`Event::Draining`].
     Draining {
         /// Who said goodbye.
@@ -69,6 +73,7 @@ impl From<Event<'_>> for Owned {
             Event::Opened => Self::Opened,
             Event::Identified(peer) => Self::Identified(peer.id),
             Event::Established(peer) => Self::Established(peer.id),
+            Event::Ready => Self::Ready,
             Event::Message(message) => Self::Message {
                 service: message.service.to_owned(),
                 priority: message.priority,
@@ -84,6 +89,7 @@ impl From<Event<'_>> for Owned {
             Event::Reply { call, body } => Self::Reply { call, body: body.into_bytes() },
             Event::CallFailed { call, error } => Self::CallFailed { call, error },
             Event::Cancelled { call } => Self::Cancelled(call),
+            Event::Expired(envelope) => Self::Expired(envelope),
             Event::Draining { by, code, detail } => Self::Draining { by, code, detail: detail.into() },
             Event::Closed(closed) => Self::Closed(closed.clone()),
             other => unreachable!("an event that the sim does not know: {other:?}"),

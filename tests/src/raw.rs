@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use handclasp::crypto::RustCrypto;
+use handclasp::hello::Hello;
 use handclasp::negotiation::{Outcome, negotiate};
 use handclasp::wire::hello::parse;
 use handclasp::{Config, Limits};
@@ -110,9 +111,20 @@ impl Raw {
     /// # Panics
     /// If they are not.
     pub fn dialling(config: &Arc<Config>) -> Self {
+        Self::dialling_as(config, |_| {})
+    }
+
+    /// The same with another hello than the usual one.
+    ///
+    /// # Panics
+    /// If they are not established.
+    pub fn dialling_as(config: &Arc<Config>, edit: impl FnOnce(&mut Hello)) -> Self {
         let mut solo = Solo::responder(config, 0);
         let mut peer = Hostile::dial_to(&mut solo);
-        let own = hello(|hello| hello.limits = *config.limits());
+        let own = hello(|hello| {
+            hello.limits = *config.limits();
+            edit(hello);
+        });
         let auth = peer.auth(&key(RAW), &own);
         solo.feed(&peer.seal(&auth));
         let traffic = peer.traffic(&peer.heard, &auth);

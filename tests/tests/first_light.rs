@@ -11,6 +11,7 @@ fn two_links_authenticate_talk_and_say_goodbye() {
         assert!(matches!(pair.event(side), Some(Owned::Opened)));
         assert!(matches!(pair.event(side), Some(Owned::Identified(who)) if who == id(peer)));
         assert!(matches!(pair.event(side), Some(Owned::Established(who)) if who == id(peer)));
+        assert!(matches!(pair.event(side), Some(Owned::Ready)));
     }
     for from in [Side::Initiator, Side::Responder] {
         match pair.call(from, "echo", b"ping", b"pong") {

@@ -22,6 +22,8 @@ pub enum HelloPart {
     Adverts,
     /// The id that the initiator dials.
     Destination,
+    /// The hold until the application is ready.
+    Hold,
     /// The extensions that this version does not know.
     Unknown,
 }
@@ -37,6 +39,7 @@ impl HelloPart {
             Self::Addresses => "the addresses",
             Self::Adverts => "the advert versions",
             Self::Destination => "the destination",
+            Self::Hold => "the hold",
             Self::Unknown => "the unknown extensions",
         }
     }

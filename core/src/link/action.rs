@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::message::{CallId, Priority, ReplyToken};
+use super::message::{CallId, Envelope, Priority, ReplyToken};
 use super::peer::Peer;
 use crate::error::{By, CallError, Closed};
 use crate::time::Instant;
@@ -54,10 +54,15 @@ pub enum Event<'a> {
     /// The link began its handshake.
     Opened,
     /// The peer has proved its id. Under [`Trust::Ask`](crate::Trust::Ask), and only then, this is a
-    /// question: answer with [`admit`](super::Link::admit) or [`refuse`](super::Link::refuse).
+    /// question: answer with [`admit`](super::Link::admit) or [`refuse`](super::Link::refuse). On a link that
+    /// belongs to a node it never is: the node answers.
     Identified(&'a Peer),
     /// The handshake is done and messages can flow.
     Established(&'a Peer),
+    /// Each side that [holds](crate::ConfigBuilder::hold_ready) its links has said that it is
+    /// [ready](super::Link::ready). Comes once: right behind `Established` if neither does, and messages flow
+    /// before it.
+    Ready,
     /// The peer sent a message one way.
     Message(Incoming<'a>),
     /// The peer calls a service. The token is the one way to answer.
@@ -88,6 +93,9 @@ pub enum Event<'a> {
         /// The number of the [`ReplyToken`].
         call: u64,
     },
+    /// A one-way message [was not worth sending any more](super::Message::expires) when its turn came: nothing
+    /// of it was sent.
+    Expired(Envelope),
     /// A goodbye was said: no new sends or calls, until the link has drained and closes.
     Draining {
         /// Who said it.
@@ -179,6 +187,8 @@ pub struct Stats {
     pub unknown_pongs: u64,
     /// Calls that were over before the application could be given them.
     pub expired_calls: u64,
+    /// One-way messages whose time was over before they could be sent.
+    pub expired_messages: u64,
     /// The last round trip measured by a ping.
     pub rtt: Option<Duration>,
 }

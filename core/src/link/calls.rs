@@ -1,12 +1,22 @@
-//! Calls in flight, in both directions.
+//! Calls in flight, in both directions, and how they end.
 //!
 //! Both tables are sorted by request id. Ids grow, so that entries are added at the end and mostly leave at
 //! the front, which a deque does without moving the rest and, in the steady state, without allocating.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
+use bytes::Bytes;
+
+use super::inbox::Notice;
+use super::queue::{Body, Kind};
+use super::session::{Context, Session};
+use super::timers::Timer;
+use crate::error::{CallError, ServiceError};
 use crate::time::Instant;
+use crate::wire::Malformed;
 use crate::wire::frame::Lane;
+use crate::wire::reader::Reader;
 
 /// How much of an own request has left this side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,4 +144,67 @@ impl<T: Keyed> CallTable<T> {
             self.0 = VecDeque::new();
         }
     }
+}
+
+impl Session {
+    /// Queues an ERROR.
+    pub(super) fn answer_error(&mut self, id: u64, error: &ServiceError) {
+        let code = error.code();
+        let mut detail = Vec::new();
+        match error {
+            ServiceError::TooLarge { limit } => detail.extend_from_slice(&limit.to_be_bytes()),
+            ServiceError::Application { code, detail: bytes } => {
+                detail.extend_from_slice(&code.to_be_bytes());
+                detail.extend_from_slice(bytes);
+            }
+            _ => {}
+        }
+        self.lanes.push(Lane::REPLY, Kind::Error { id, code }, "", Body::Copied(&detail));
+    }
+
+    /// Ends what is over by `now`: own calls fail, the peer's are dropped.
+    pub(super) fn expire_calls(&mut self, context: &mut Context<'_>) {
+        while let Some(call) = self.pending.take_due(context.now) {
+            let executed = call.executed();
+            self.withdraw(&call);
+            let error = CallError::DeadlineExceeded { executed };
+            self.fail(call.id, error, None);
+        }
+        while let Some(call) = self.serving.take_due(context.now) {
+            if call.dispatched {
+                self.notices.push(Notice::Cancelled { serial: call.serial });
+            }
+        }
+        let next = self.pending.next_deadline().into_iter().chain(self.serving.next_deadline()).min();
+        if let Some(next) = next {
+            context.timers.set(Timer::Calls, next);
+        }
+    }
+
+    /// Takes an own call back as far as it has not left, and tells the peer of what has.
+    pub(super) fn withdraw(&mut self, call: &Pending) {
+        match call.sealed {
+            Sealed::Whole => self.control.cancels.push_back(call.id),
+            _ => self.lanes.cancel(call.lane, call.id),
+        }
+    }
+}
+
+/// The error that an ERROR frame says.
+pub(super) fn parse_error(code: u16, detail: &[u8]) -> Result<ServiceError, Malformed> {
+    let mut reader = Reader::new(detail);
+    Ok(match code {
+        1 => ServiceError::NoSuchService,
+        2 => ServiceError::Forbidden,
+        3 => ServiceError::HandlerFailed,
+        4 => ServiceError::Overloaded,
+        5 => ServiceError::DeadlineExceeded,
+        6 => ServiceError::Cancelled,
+        7 => ServiceError::TooLarge { limit: reader.u32()? },
+        8 => {
+            let code = reader.u32()?;
+            ServiceError::Application { code, detail: Bytes::copy_from_slice(reader.rest()) }
+        }
+        code => ServiceError::Other { code },
+    })
 }

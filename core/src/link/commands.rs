@@ -32,7 +32,8 @@ impl Link {
         }
         if let Some(session) = &mut self.session {
             let body = message.body.queued();
-            session.lanes.push(message.priority.lane(), Kind::Send, message.service, body);
+            let kind = Kind::Send { expires: message.expires };
+            session.lanes.push(message.priority.lane(), kind, message.service, body);
         }
         Ok(())
     }
@@ -92,9 +93,13 @@ impl Link {
     }
 
     /// Bytes of messages that may still be queued before the send buffer is full; each message counts 64 more
-    /// than its body and service name. The last one may go over it.
+    /// than its body and service name, and one that has expired counts until its event is taken. The last one
+    /// may go over it.
     pub fn send_space(&self) -> usize {
-        let queued = self.session.as_ref().map_or(0, |session| session.lanes.bytes(Budget::Messages));
+        let queued = self.session.as_ref().map_or(0, |session| {
+            // An owner that takes no events could pile up what has expired.
+            session.lanes.bytes(Budget::Messages) + session.untaken_expired
+        });
         self.config.send_buffer.max(1).saturating_sub(queued)
     }
 
@@ -253,8 +258,9 @@ impl Link {
         }
     }
 
-    /// After the end: the one-way messages that were queued and never begun, in order. Nothing of them was
-    /// sent.
+    /// After the end: the one-way messages of which the last byte was not sealed, in order of their priority
+    /// and in the order in which they were queued within one. The peer delivers whole messages only, so it has
+    /// delivered none of them. Those of a link that belongs to a node go to the node.
     pub fn take_unsent(&mut self) -> Option<Envelope> {
         let lanes =
             self.session.as_mut().filter(|_| self.phase == Phase::Closed).map(|session| &mut session.lanes);

@@ -4,6 +4,8 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use super::standing::{Adverts, Permanence};
+
 /// What is queued beside messages. Each kind has one place, or is bounded by the calls in flight, so that no
 /// peer can make it grow.
 #[derive(Debug, Default)]
@@ -19,6 +21,10 @@ pub(super) struct Control {
     pub(super) rekey: Option<bool>,
     /// The goodbye of this side, sent once no new work is left before it.
     pub(super) goodbye: Option<(u32, Box<str>)>,
+    /// This side's READY.
+    pub(super) ready: bool,
+    pub(super) permanence: Permanence,
+    pub(super) adverts: Adverts,
 }
 
 impl Control {
@@ -29,6 +35,10 @@ impl Control {
             || self.ping.is_some()
             || self.pong.is_some()
             || self.rekey.is_some()
+            || self.ready
+            || self.permanence.is_due()
+            || self.adverts.is_due()
+            || self.adverts.ack.is_some()
             || !self.cancels.is_empty()
     }
 }

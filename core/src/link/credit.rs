@@ -72,15 +72,16 @@ pub(super) struct RecvCredit {
     available: u64,
     /// Taken by the application and not yet given back.
     owed: u64,
-    /// Give back once more than this is owed. At most what the window holds beyond the largest message: a
-    /// peer that waits to begin one then never waits for a credit that is never sent.
+    /// Give back once more than this is owed. At most what half the window holds beyond the largest message: a
+    /// peer that waits to begin one, and has lanes that leave up to half the window to those above them, then
+    /// never waits for a credit that is never sent.
     threshold: u64,
 }
 
 impl RecvCredit {
     pub(super) fn new(window: u32, max_message: u32) -> Self {
         let window = u64::from(window);
-        let slack = window.saturating_sub(u64::from(max_message) + LARGEST_EXTRA as u64);
+        let slack = (window / 2).saturating_sub(u64::from(max_message) + LARGEST_EXTRA as u64);
         Self { available: window, owed: 0, threshold: slack.min(window / 4) }
     }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::action::Body;
 use super::bytes::ByteQueue;
-use super::message::SMALL_BODY;
+use super::message::{Envelope, SMALL_BODY};
 use crate::error::{By, CallError};
 use crate::time::Instant;
 use crate::wire::frame::Lane;
@@ -53,6 +53,8 @@ pub(super) enum Notice {
     Cancelled {
         serial: u64,
     },
+    /// A message of this side's was not sent in time.
+    Expired(Box<Envelope>),
     Draining {
         by: By,
         code: u32,

@@ -11,6 +11,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem::discriminant;
 
+use bytes::Bytes;
+
 use super::message::{Envelope, MAX_SERVICE, Payload, Why};
 use super::queue::Kind;
 use super::{Dial, Link, Terms};
@@ -28,6 +30,9 @@ pub(super) struct Managed {
     words: VecDeque<FromLink>,
     /// Messages from the node that came while the link could not take them: behind those in its queues.
     kept: Vec<Envelope>,
+    /// What the node wants to be told to the peer once the link is established.
+    permanent: bool,
+    advert: Option<Bytes>,
     /// `Confirmed` was said.
     confirmed: bool,
     /// `Ended` was said: nothing follows it.
@@ -45,6 +50,14 @@ impl Managed {
             self.words.retain(|older| discriminant(older) != discriminant(&word));
         }
         self.words.push_back(word);
+    }
+}
+
+#[cfg(test)]
+impl Managed {
+    /// Words that wait to be taken.
+    pub(super) fn waiting(&self) -> usize {
+        self.words.len()
     }
 }
 
@@ -120,7 +133,19 @@ impl Link {
                     self.deliver(envelope);
                 }
             }
-            ToLink::Permanence(_) | ToLink::Advert(_) | ToLink::AckAdvert { .. } => {}
+            ToLink::Permanence(own) if self.phase.is_handshake() => {
+                if let Some(managed) = &mut self.managed {
+                    managed.permanent = own;
+                }
+            }
+            ToLink::Permanence(own) => self.set_permanence(own),
+            ToLink::Advert(advert) if self.phase.is_handshake() => {
+                if let Some(managed) = &mut self.managed {
+                    managed.advert = Some(advert);
+                }
+            }
+            ToLink::Advert(advert) => self.push_advert(advert),
+            ToLink::AckAdvert { version } => self.ack_advert(version),
         }
     }
 
@@ -138,8 +163,9 @@ impl Link {
         } else if envelope.service.len() > MAX_SERVICE {
             Why::LongServiceName
         } else {
-            let Envelope { service, body, priority, .. } = envelope;
-            session.lanes.push(priority.lane(), Kind::Send, &service, Payload::Owned(body).queued());
+            let Envelope { service, body, priority, expires } = envelope;
+            let body = Payload::Owned(body);
+            session.lanes.push(priority.lane(), Kind::Send { expires }, &service, body.queued());
             return;
         };
         self.tell_node(|| FromLink::Undeliverable(envelope, why));
@@ -164,6 +190,7 @@ impl Link {
         let Some(managed) = &mut self.managed else { return };
         managed.tell(FromLink::Established);
         let kept = core::mem::take(&mut managed.kept);
+        let (permanent, advert) = (managed.permanent, managed.advert.take());
         if self.role == Role::Initiator {
             self.tell_confirmed();
             // An acceptor is sure of the link with the first record that it opens, and keeps an older one
@@ -171,6 +198,10 @@ impl Link {
             if let Some(session) = &mut self.session {
                 session.queue_ping();
             }
+        }
+        self.set_permanence(permanent);
+        if let Some(advert) = advert {
+            self.push_advert(advert);
         }
         for envelope in kept {
             self.deliver(envelope);

@@ -5,6 +5,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
+use super::credit::MESSAGE_OVERHEAD;
 use super::queue::Body as Queued;
 use crate::error::ServiceError;
 use crate::time::Instant;
@@ -180,6 +181,11 @@ pub struct Envelope {
 }
 
 impl Envelope {
+    /// What it counts in the send buffer.
+    pub(super) fn charge(&self) -> usize {
+        self.service.len() + self.body.len() + MESSAGE_OVERHEAD
+    }
+
     /// The same as a message to send.
     pub fn message(&self) -> Message<'_> {
         Message {

@@ -7,10 +7,12 @@
 //! Where to look: `state` has every change of phase, `handshake` the way to the traffic keys, `recv` and
 //! `send` the way of bytes in and out, `session` what each frame does, `queue`, `control` and `inbox` what
 //! waits, `calls` and `credit` the accounts. `managed` is what a link and its node tell each other, `alive`
-//! how two nodes find out which of two links is dead.
+//! how two nodes find out which of two links is dead, `standing` what else they say of the link, `barrier`
+//! whether both are ready.
 
 mod action;
 mod alive;
+mod barrier;
 mod bytes;
 mod calls;
 mod commands;
@@ -25,6 +27,7 @@ mod queue;
 mod recv;
 mod send;
 mod session;
+mod standing;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -146,6 +149,9 @@ struct Announce {
     opened: bool,
     identified: bool,
     established: bool,
+    ready: bool,
+    /// The owner was ready before the link was.
+    said_ready: bool,
     /// `Closed` has been given: nothing follows it.
     closed: bool,
 }
@@ -227,6 +233,7 @@ impl Link {
     pub fn poll(&mut self, now: Instant, ready: Ready) -> Action<'_> {
         self.advance(now);
         self.handle_due();
+        self.expire_messages();
         match self.next_source(ready) {
             Some(source) => self.take(source).map_or(Action::Timeout(None), Action::Event),
             None if ready.write && self.wants_write() => Action::Send,
@@ -236,9 +243,16 @@ impl Link {
                 if !ready.write && self.wants_write() {
                     self.arm_stall();
                 }
-                Action::Timeout(self.timers.next())
+                Action::Timeout(self.next_deadline())
             }
         }
+    }
+
+    /// When there is something to do at the latest.
+    fn next_deadline(&self) -> Option<Instant> {
+        let session = self.session.as_ref().filter(|_| self.phase.is_open());
+        let expiry = session.and_then(|session| session.lanes.next_expiry());
+        self.timers.next().into_iter().chain(expiry).min()
     }
 
     /// Where the next event comes from, of those that the owner can take.
@@ -275,10 +289,11 @@ impl Link {
     }
 
     fn has_notice(&self) -> bool {
-        let Announce { opened, identified, established, .. } = self.announce;
+        let Announce { opened, identified, established, ready, .. } = self.announce;
         opened
             || identified
             || established
+            || ready
             || self.session.as_ref().is_some_and(|session| !session.notices.is_empty())
     }
 
@@ -291,6 +306,9 @@ impl Link {
         }
         if core::mem::take(&mut self.announce.established) {
             return self.peer.as_deref().map(E::Established);
+        }
+        if core::mem::take(&mut self.announce.ready) {
+            return Some(E::Ready);
         }
         self.session.as_mut()?.next_notice(self.tag)
     }
@@ -425,6 +443,10 @@ impl Session {
                 E::CallFailed { call: CallId { id: call, link }, error }
             }
             Notice::Cancelled { serial } => E::Cancelled { call: serial },
+            Notice::Expired(envelope) => {
+                self.untaken_expired -= envelope.charge();
+                E::Expired(*envelope)
+            }
             Notice::Draining { by, code, detail } => E::Draining { by, code, detail },
         })
     }

@@ -28,7 +28,7 @@ const SHORTEST_PIECE: usize = 256;
 /// What is queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    Send,
+    Send { expires: Option<Instant> },
     Call { id: u64, deadline: Instant },
     Reply { id: u64 },
     Error { id: u64, code: u16 },
@@ -37,7 +37,7 @@ pub(super) enum Kind {
 impl Kind {
     fn budget(self) -> Budget {
         match self {
-            Self::Send | Self::Call { .. } => Budget::Messages,
+            Self::Send { .. } | Self::Call { .. } => Budget::Messages,
             Self::Reply { .. } | Self::Error { .. } => Budget::Replies,
         }
     }
@@ -272,7 +272,7 @@ impl Lanes {
                     Begin::Call { id, timeout_ms: u64::try_from(timeout).unwrap_or(u64::MAX), service }
                 }
                 Kind::Reply { id } => Begin::Reply { id },
-                Kind::Send | Kind::Error { .. } => Begin::Send { service },
+                Kind::Send { .. } | Kind::Error { .. } => Begin::Send { service },
             };
             let total = (piece < left).then_some(left as u64);
             out.begin(lane, begin, total, |out| {
@@ -345,41 +345,73 @@ impl Lanes {
         }
     }
 
-    /// The next message that was never begun; for the end of a link.
+    /// The next one-way message of which the last byte was not sealed; for the end of a link, where everything
+    /// else that is queued is dropped. The peer delivers whole messages only, so it has delivered none of
+    /// these.
     pub(super) fn take_unsent(&mut self) -> Option<Envelope> {
-        for (at, queue) in self.queues.iter_mut().enumerate() {
-            while let Some(entry) = queue.entries.front() {
-                if entry.kind != Kind::Send || queue.begun.is_some() {
-                    queue.discard();
-                    continue;
+        for at in 0..Lane::COUNT {
+            self.queues[at].abandon = false;
+            while !self.queues[at].entries.is_empty() {
+                if let Some(unsent) = self.remove_first(at) {
+                    return Some(unsent);
                 }
-                let small = queue.small.front(entry.small_len());
-                let (service, body) =
-                    small.split_at_checked(usize::from(entry.service_len)).unwrap_or_default();
-                let unsent = Envelope {
-                    service: core::str::from_utf8(service).unwrap_or_default().to_string(),
-                    body: entry.large.clone().unwrap_or_else(|| Bytes::copy_from_slice(body)),
-                    priority: Priority::of_lane(Lane::ALL[at]),
-                    expires: None,
-                };
-                queue.discard();
-                return Some(unsent);
             }
         }
-        self.bytes = [0; 2];
-        self.waiting = [0; 2];
         None
     }
 
-    /// How many one-way messages were never begun.
-    pub(super) fn unsent(&self) -> usize {
-        self.queues
-            .iter()
-            .map(|queue| {
-                let begun = usize::from(queue.begun.is_some());
-                queue.entries.iter().skip(begun).filter(|entry| entry.kind == Kind::Send).count()
+    /// A one-way message whose turn it is and whose time is over, taken out of its lane.
+    pub(super) fn take_expired(&mut self, now: Instant) -> Option<Envelope> {
+        let (at, _) = self.expiring().find(|(_, expires)| *expires <= now)?;
+        self.remove_first(at)
+    }
+
+    /// When the first of the messages whose turn it is expires.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.expiring().map(|(_, expires)| expires).min()
+    }
+
+    /// The lanes whose first message is not begun and expires. What a goodbye holds back has no turn.
+    fn expiring(&self) -> impl Iterator<Item = (usize, Instant)> {
+        let queues = self.queues.iter().enumerate().filter(|(_, queue)| queue.begun.is_none() && !self.held);
+        queues.filter_map(|(at, queue)| match queue.entries.front()?.kind {
+            Kind::Send { expires } => Some((at, expires?)),
+            _ => None,
+        })
+    }
+
+    /// Takes the first entry of a lane off, and gives it back if it is a one-way message.
+    fn remove_first(&mut self, at: usize) -> Option<Envelope> {
+        let queue = &mut self.queues[at];
+        let entry = queue.entries.front()?;
+        let budget = entry.kind.budget() as usize;
+        if let Some(sent) = queue.begun.take() {
+            self.bytes[budget] -= entry.body_len - sent;
+        } else {
+            self.bytes[budget] -= entry.charge();
+            self.waiting[budget] -= 1;
+        }
+        let message = if let Kind::Send { expires } = entry.kind {
+            let small = queue.small.front(entry.small_len());
+            let (service, body) = small.split_at_checked(usize::from(entry.service_len)).unwrap_or_default();
+            Some(Envelope {
+                service: core::str::from_utf8(service).unwrap_or_default().to_string(),
+                body: entry.large.clone().unwrap_or_else(|| Bytes::copy_from_slice(body)),
+                priority: Priority::of_lane(Lane::ALL[at]),
+                expires,
             })
-            .sum()
+        } else {
+            None
+        };
+        queue.passed = 0;
+        queue.pop();
+        message
+    }
+
+    /// How many one-way messages [`take_unsent`](Self::take_unsent) would give.
+    pub(super) fn unsent(&self) -> usize {
+        let entries = self.queues.iter().flat_map(|queue| &queue.entries);
+        entries.filter(|entry| matches!(entry.kind, Kind::Send { .. })).count()
     }
 
     pub(super) fn shrink(&mut self) {
@@ -407,7 +439,9 @@ impl Entry {
     fn header_len(&self) -> usize {
         let service = usize::from(self.service_len);
         match self.kind {
-            Kind::Send => begin_len(&Begin::Send { service: "" }, Some(self.body_len as u64)) + service,
+            Kind::Send { .. } => {
+                begin_len(&Begin::Send { service: "" }, Some(self.body_len as u64)) + service
+            }
             Kind::Call { id, .. } => {
                 let begin = Begin::Call { id, timeout_ms: u64::MAX, service: "" };
                 begin_len(&begin, Some(self.body_len as u64)) + service
@@ -427,11 +461,5 @@ impl Queue {
         if self.entries.is_empty() {
             self.account = 0;
         }
-    }
-
-    fn discard(&mut self) {
-        self.begun = None;
-        self.abandon = false;
-        self.pop();
     }
 }

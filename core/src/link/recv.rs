@@ -7,6 +7,7 @@ use super::session::{Context, Signal};
 use super::timers::Timer;
 use crate::crypto::TAG_LEN;
 use crate::error::{By, Reason};
+use crate::node::FromLink;
 use crate::phase::Phase;
 use crate::refusal::Refusal;
 use crate::time::Instant;
@@ -223,6 +224,10 @@ impl Link {
                 session.open.rekey(&*self.config.provider).map_err(|_| Reason::ProviderFailed)?;
                 self.stats.rekeys_received += 1;
             }
+            Some(Signal::Ready) => self.on_ready()?,
+            Some(Signal::Permanence(kept)) => self.on_permanence(kept),
+            Some(Signal::Advert(advert)) => self.on_advert(advert),
+            Some(Signal::AdvertAcked(version)) => self.tell_node(|| FromLink::AdvertAcked { version }),
             Some(Signal::Goodbye { code, detail }) => {
                 session.lanes.held = true;
                 self.drain(By::Peer, Reason::Goodbye { code, detail: detail.into() });
@@ -249,6 +254,7 @@ impl Link {
                 Timer::Calls => self.expire_calls(),
                 Timer::Silence => self.on_silence(),
                 Timer::Stall => self.end(Reason::WriteStalled, By::Transport),
+                Timer::Ready => self.end(Reason::NotReady, By::Local),
                 Timer::Ephemeral => self.on_ephemeral(),
                 Timer::Drain => match &mut self.ending {
                     Some(ending) => ending.waited = true,
@@ -260,6 +266,14 @@ impl Link {
                     }
                 }
             }
+        }
+    }
+
+    /// Drops own messages whose turn has come too late.
+    pub(super) fn expire_messages(&mut self) {
+        let Some(session) = self.session.as_mut().filter(|_| self.phase.is_open()) else { return };
+        if session.expire_messages(self.now, &mut self.stats) {
+            self.advance_drain();
         }
     }
 

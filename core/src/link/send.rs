@@ -32,10 +32,16 @@ impl Link {
     /// them, or none, can be repeated.
     ///
     /// This is where queued messages are sealed. Nothing is sealed earlier, so a message that was never taken
-    /// here can still be cancelled, expire, or be given back when the link ends.
+    /// here can still be cancelled, expire, or be given back when the link ends. If time has passed since
+    /// [`poll`](Self::poll) said `Send`, all that there was may have expired.
     pub fn transmit(&mut self, now: Instant) -> &[u8] {
         self.advance(now);
-        while self.send.pending().len() < AHEAD && self.seals_more() {
+        loop {
+            // Before it is asked whether there is anything: a record is never empty.
+            self.expire_messages();
+            if self.send.pending().len() >= AHEAD || !self.seals_more() {
+                break;
+            }
             // The last counter is for the last word.
             if self.session.as_ref().is_some_and(|session| session.seal.counter() >= LAST_COUNTER) {
                 self.end(Reason::CounterExhausted, By::Local);
@@ -218,11 +224,26 @@ impl Session {
             writer.ping(nonce);
             self.ping = Some((nonce, context.now));
         }
-        // As many as fit a record of the smallest size with all else that is here; the rest follows in the
-        // next.
+        // As many as fit a record of the smallest size with all else that is here, an advert and a goodbye
+        // included; the rest follows in the next.
         for _ in 0..128 {
             let Some(id) = self.control.cancels.pop_front() else { break };
             writer.cancel(id);
+        }
+        if core::mem::take(&mut self.control.ready) {
+            writer.ready();
+        }
+        if self.control.permanence.is_due() {
+            self.control.permanence.told = self.control.permanence.own;
+            writer.permanence(self.control.permanence.own);
+        }
+        if let Some(version) = self.control.adverts.ack.take() {
+            self.control.adverts.received = false;
+            writer.advert_ack(version);
+        }
+        if let Some(advert) = self.control.adverts.next.take_if(|_| !self.control.adverts.sent) {
+            self.control.adverts.sent = true;
+            writer.advert(&advert);
         }
         for (budget, credit) in (0..).zip(&mut self.recv_credit) {
             if credit.is_due() {
@@ -239,6 +260,7 @@ impl Session {
     fn write_messages(&mut self, out: &mut Vec<u8>, text: usize, record: usize, context: &mut Context<'_>) {
         loop {
             let room = record.saturating_sub(out.len() - text);
+            self.expire_messages(context.now, context.stats);
             let mut writer = FrameWriter::new(out);
             let progress = self.lanes.write(&mut writer, room, record, &mut self.send_credit, context.now);
             let Some(progress) = progress else { break };

@@ -1,15 +1,16 @@
 //! What a link has from its traffic keys on, and what each incoming frame does to it.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::action::{Body as Received, Stats};
-use super::calls::{CallTable, Pending, Sealed, Serving};
+use super::barrier::Barrier;
+use super::calls::{self, CallTable, Pending, Sealed, Serving};
 use super::control::Control;
 use super::credit::{Budget, MESSAGE_OVERHEAD, RecvCredit, SendCredit};
 use super::inbox::{Begun, Inbox, Notice, Partial, Request, RequestedCall, Stored};
-use super::queue::{Body, Kind, Lanes};
+use super::queue::Lanes;
 use super::state::Outbound;
 use super::timers::{Timer, Timers};
 use crate::crypto::cipher::{OpenKey, SealKey};
@@ -18,8 +19,7 @@ use crate::hello::Limits;
 use crate::phase::Phase;
 use crate::time::Instant;
 use crate::wire::Malformed;
-use crate::wire::frame::{Begin, Frame, Lane};
-use crate::wire::reader::Reader;
+use crate::wire::frame::{Begin, Frame, Lane, MAX_ADVERT};
 
 /// When the key of the sending direction changes next.
 #[derive(Debug)]
@@ -36,6 +36,7 @@ pub(super) struct Session {
     pub(super) key_age: KeyAge,
     pub(super) limits: Limits,
     pub(super) control: Control,
+    pub(super) barrier: Barrier,
     pub(super) lanes: Lanes,
     pub(super) send_credit: [SendCredit; 2],
     pub(super) recv_credit: [RecvCredit; 2],
@@ -49,6 +50,8 @@ pub(super) struct Session {
     pub(super) next_call: u64,
     /// Failures of own calls that the owner has not taken.
     pub(super) untaken_failures: usize,
+    /// What expired messages were charged to the send buffer that the owner has not been told of.
+    pub(super) untaken_expired: usize,
     /// Calls of the peer's so far.
     served: u64,
     /// The peer has said goodbye: it begins nothing new.
@@ -73,6 +76,10 @@ pub(super) enum Signal<'a> {
     Goodbye { code: u32, detail: &'a str },
     Close(&'a [u8]),
     Rekey,
+    Permanence(bool),
+    Advert(&'a [u8]),
+    Ready,
+    AdvertAcked(u64),
 }
 
 /// Whether a whole message goes to the application.
@@ -111,6 +118,7 @@ impl Session {
             key_age: KeyAge { records: 0, bytes: 0, since: now },
             limits,
             control: Control::default(),
+            barrier: Barrier::default(),
             lanes: Lanes::default(),
             send_credit: [send; 2],
             recv_credit: [recv; 2],
@@ -122,6 +130,7 @@ impl Session {
             serving: CallTable::default(),
             next_call: 1,
             untaken_failures: 0,
+            untaken_expired: 0,
             served: 0,
             peer_said_goodbye: false,
             outbound: Outbound::Open,
@@ -169,6 +178,23 @@ impl Session {
                 }
                 _ => context.stats.unknown_pongs += 1,
             },
+            Frame::Ready => return Ok(Some(Signal::Ready)),
+            Frame::Permanence(kept) => return Ok(Some(Signal::Permanence(kept))),
+            Frame::Advert(advert) => {
+                if advert.len() > MAX_ADVERT {
+                    return Err(Reason::TooLarge);
+                }
+                if core::mem::replace(&mut self.control.adverts.received, true) {
+                    return Err(context.violation("ADVERT: the one before was not acknowledged"));
+                }
+                return Ok(Some(Signal::Advert(advert)));
+            }
+            Frame::AdvertAck { version } => {
+                if !core::mem::take(&mut self.control.adverts.sent) {
+                    return Err(context.violation("ADVERT_ACK: no advert waits for it"));
+                }
+                return Ok(Some(Signal::AdvertAcked(version)));
+            }
             Frame::Rekey { request } => {
                 if !last {
                     return Err(context.violation("REKEY: not the last frame of its record"));
@@ -369,7 +395,7 @@ impl Session {
         if !self.recv_credit[Budget::Replies as usize].charge(detail.len() + MESSAGE_OVERHEAD) {
             return Err(Reason::FlowControl);
         }
-        let error = parse_error(code, detail).map_err(|what| context.malformed(what))?;
+        let error = calls::parse_error(code, detail).map_err(|what| context.malformed(what))?;
         if self.answered(id, context) {
             self.fail(id, CallError::Service(error), Some(detail.len()));
         } else {
@@ -397,46 +423,16 @@ impl Session {
         self.recv_credit[budget as usize].release(charged + MESSAGE_OVERHEAD);
     }
 
-    /// Queues an ERROR.
-    pub(super) fn answer_error(&mut self, id: u64, error: &ServiceError) {
-        let code = error.code();
-        let mut detail = Vec::new();
-        match error {
-            ServiceError::TooLarge { limit } => detail.extend_from_slice(&limit.to_be_bytes()),
-            ServiceError::Application { code, detail: bytes } => {
-                detail.extend_from_slice(&code.to_be_bytes());
-                detail.extend_from_slice(bytes);
-            }
-            _ => {}
+    /// Drops messages whose turn it is and whose time is over; false if there are none.
+    pub(super) fn expire_messages(&mut self, now: Instant, stats: &mut Stats) -> bool {
+        let mut any = false;
+        while let Some(envelope) = self.lanes.take_expired(now) {
+            any = true;
+            stats.expired_messages += 1;
+            self.untaken_expired += envelope.charge();
+            self.notices.push(Notice::Expired(Box::new(envelope)));
         }
-        self.lanes.push(Lane::REPLY, Kind::Error { id, code }, "", Body::Copied(&detail));
-    }
-
-    /// Ends what is over by `now`: own calls fail, the peer's are dropped.
-    pub(super) fn expire_calls(&mut self, context: &mut Context<'_>) {
-        while let Some(call) = self.pending.take_due(context.now) {
-            let executed = call.executed();
-            self.withdraw(&call);
-            let error = CallError::DeadlineExceeded { executed };
-            self.fail(call.id, error, None);
-        }
-        while let Some(call) = self.serving.take_due(context.now) {
-            if call.dispatched {
-                self.notices.push(Notice::Cancelled { serial: call.serial });
-            }
-        }
-        let next = self.pending.next_deadline().into_iter().chain(self.serving.next_deadline()).min();
-        if let Some(next) = next {
-            context.timers.set(Timer::Calls, next);
-        }
-    }
-
-    /// Takes an own call back as far as it has not left, and tells the peer of what has.
-    pub(super) fn withdraw(&mut self, call: &Pending) {
-        match call.sealed {
-            Sealed::Whole => self.control.cancels.push_back(call.id),
-            _ => self.lanes.cancel(call.lane, call.id),
-        }
+        any
     }
 
     /// Forgets what was only half received, and the calls being served.
@@ -463,22 +459,4 @@ fn budget_of(begun: Begun) -> Budget {
         Begun::Send | Begun::Call { .. } => Budget::Messages,
         Begun::Reply { .. } => Budget::Replies,
     }
-}
-
-fn parse_error(code: u16, detail: &[u8]) -> Result<ServiceError, Malformed> {
-    let mut reader = Reader::new(detail);
-    Ok(match code {
-        1 => ServiceError::NoSuchService,
-        2 => ServiceError::Forbidden,
-        3 => ServiceError::HandlerFailed,
-        4 => ServiceError::Overloaded,
-        5 => ServiceError::DeadlineExceeded,
-        6 => ServiceError::Cancelled,
-        7 => ServiceError::TooLarge { limit: reader.u32()? },
-        8 => {
-            let code = reader.u32()?;
-            ServiceError::Application { code, detail: bytes::Bytes::copy_from_slice(reader.rest()) }
-        }
-        code => ServiceError::Other { code },
-    })
 }

@@ -110,9 +110,8 @@ impl Link {
             session.activity = self.now;
             self.timers.set(Timer::Silence, self.now + session.limits.idle);
         }
-        if let Some(after) = self.config.timing.ephemeral {
-            self.timers.set(Timer::Ephemeral, self.now + after);
-        }
+        self.time_ephemeral();
+        self.raise_barrier();
         self.tell_established();
     }
 
@@ -134,6 +133,7 @@ impl Link {
             session.lanes.held = true;
         }
         self.timers.stop(Timer::Ephemeral);
+        self.timers.stop(Timer::Ready);
         self.timers.set(Timer::Drain, self.now + self.config.timing.drain);
         self.drain = Some(Box::new(Drain { by, reason: why, close_received: None }));
         self.tell_node(|| FromLink::Draining);

@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Silence,
     /// Bytes offered and not taken.
     Stall,
+    /// A side that is not ready.
+    Ready,
     /// No application traffic on an ephemeral link.
     Ephemeral,
     /// The drain after a goodbye.
@@ -23,17 +25,20 @@ pub(super) enum Timer {
     Flush,
 }
 
+const COUNT: usize = 9;
+
 /// One optional deadline for each [`Timer`].
 #[derive(Clone, Debug, Default)]
-pub(super) struct Timers([Option<Instant>; 8]);
+pub(super) struct Timers([Option<Instant>; COUNT]);
 
 impl Timers {
-    pub(super) const ALL: [Timer; 8] = [
+    pub(super) const ALL: [Timer; COUNT] = [
         Timer::Step,
         Timer::Handshake,
         Timer::Calls,
         Timer::Silence,
         Timer::Stall,
+        Timer::Ready,
         Timer::Ephemeral,
         Timer::Drain,
         Timer::Flush,
@@ -58,7 +63,7 @@ impl Timers {
     }
 
     pub(super) fn stop_all(&mut self) {
-        self.0 = [None; 8];
+        self.0 = [None; COUNT];
     }
 
     /// The earliest deadline.

@@ -5,7 +5,8 @@
 //! nodes must mean the same one. So only one node decides: the one that **accepted** the newer link. What it
 //! decides by is known to both ends or asked for:
 //!
-//! 1. A peer with another incarnation has been restarted: its older link is dead, whatever it looks like.
+//! 1. A peer with another incarnation has been restarted: a link of a former one stands in nobody's way, whatever
+//!    it looks like.
 //! 2. Of two dials in opposite directions, the one by the greater id wins. An acceptor whose own dial wins
 //!    holds the other one until its own has come to an end: refused at once, both might end with nothing.
 //! 3. A link of the same incarnation that is established already stays, unless the dialler, asked, says that
@@ -44,7 +45,8 @@ pub struct LinkFacts {
 /// What a node has with a peer when a newer link wants to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Standing {
-    /// The newest link that is established.
+    /// The newest link that has been taken, of those with the incarnation in question. One with a former
+    /// incarnation stands in nobody's way, and must not hide one that does.
     pub link: Option<LinkFacts>,
     /// A dial of this node's own has told the peer who dials, and waits for the peer's word.
     pub own_dial: bool,
@@ -70,8 +72,8 @@ pub enum Verdict {
 /// that the own dial it waited for has come to an end.
 pub fn decide(own: NodeId, peer: NodeId, new: LinkFacts, standing: Standing, deferred: bool) -> Verdict {
     let admit = Verdict::Admit { simultaneous: false };
-    match standing.link {
-        Some(old) if old.incarnation != new.incarnation => admit,
+    // A link of another incarnation does not stand: that process is gone, or this one is.
+    match standing.link.filter(|old| old.incarnation == new.incarnation) {
         // The own dial that it waited for became this link.
         Some(old) if deferred && old.dialler == Dialler::Own => Verdict::Refuse(Refusal::Simultaneous),
         Some(old) if old.dialler == Dialler::Peer && new.sequence <= old.sequence => {

@@ -70,6 +70,7 @@ impl Node {
     pub(super) fn withdraw_trust(&mut self, peer: NodeId) {
         self.trusted.remove(peer);
         self.registry.remove(peer);
+        self.adverts.remove(&peer);
         if !self.peers.contains_key(&peer) {
             return self.event(NodeEvent::Revoked { peer });
         }
@@ -231,21 +232,23 @@ impl Node {
         self.say_goodbye(peer, code, detail);
     }
 
+    /// Ends the links of a peer, but for those that it dials and that nobody has decided about.
     fn say_goodbye(&mut self, peer: NodeId, code: u32, detail: &str) {
-        let links: Vec<_> = self.links_of(peer).map(|(id, link)| (id, link.stage)).collect();
-        for (link, stage) in links {
-            match stage {
-                Stage::Established => self.tell(link, ToLink::Goodbye { code, detail: detail.into() }),
-                Stage::Draining | Stage::Ending => {}
-                _ => self.refuse(link, Refusal::ShuttingDown),
-            }
+        let links: Vec<_> = self
+            .links_of(peer)
+            .filter(|(_, link)| {
+                !link.is_undecided() && !matches!(link.stage, Stage::Draining | Stage::Ending)
+            })
+            .map(|(id, link)| (id, link.since.is_some()))
+            .collect();
+        // All of them first: none is to take over from another.
+        for (link, established) in &links {
+            self.enter(*link, if *established { Stage::Draining } else { Stage::Ending });
         }
-    }
-
-    /// Says where this node can be dialled. Links that begin from now on tell it to their peers, which dial
-    /// it only if their policy has [`dial_back`](super::NodePolicy::dial_back).
-    pub fn advertise(&mut self, addresses: Vec<DialAddress>) {
-        self.addresses = addresses;
+        for (link, _) in links {
+            self.tell(link, ToLink::Goodbye { code, detail: detail.into() });
+            self.lose_route(peer, link);
+        }
     }
 
     /// Ends everything in good order: takes no connection, dials nobody, says goodbye on all links. Poll on

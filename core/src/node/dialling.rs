@@ -21,15 +21,17 @@ impl Node {
         let trusted = self.trusted.contains(peer);
         let Some(record) = self.peers.get_mut(&peer) else { return };
         self.schedule.stop(Due::Redial(peer));
-        if has_link || record.dial.is_under_way() || self.stopping {
+        if record.dial.is_under_way() {
             return;
         }
-        if !record.wants_link() {
-            record.dial = Dialling::Idle;
+        record.dial = Dialling::Idle;
+        if has_link || self.stopping || !record.wants_link() {
             return;
         }
         if !trusted {
-            return self.dial_ended(peer, DialError::Untrusted);
+            // No event: of a peer that was revoked there is none, and whoever asks can see it.
+            record.last_error = Some(DialError::Untrusted);
+            return self.give_up(peer);
         }
         if record.round.is_empty() {
             record.hope = None;
@@ -147,15 +149,16 @@ impl Node {
         self.schedule.set(Due::Redial(peer), self.now + wait);
     }
 
-    /// Dialling changes nothing: whoever waits for a link is told. A peer that is wanted for good keeps what
-    /// is queued, for it may come by itself.
+    /// Dialling changes nothing: whoever waits for a link is told. What is queued for a peer that may come by
+    /// itself is kept for its time: one that is wanted for good, or of which no address is known.
     fn give_up(&mut self, peer: NodeId) {
         let Some(record) = self.peers.get_mut(&peer) else { return };
         record.dial = Dialling::GivenUp;
         record.wanted = false;
         self.schedule.stop(Due::Want(peer));
         self.schedule.stop(Due::Redial(peer));
-        if !record.is_permanent() {
+        let may_come = record.is_permanent() || record.last_error == Some(DialError::NoAddress);
+        if !may_come {
             self.empty_outbox(peer, Undelivered::GivenUp);
         }
     }

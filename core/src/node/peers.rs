@@ -58,6 +58,9 @@ pub(super) struct LinkRecord {
     pub(super) began: Instant,
     /// When it was established, if it ever was.
     pub(super) since: Option<Instant>,
+    /// Its place among the node's links in the order in which they were decided about, from 1: by this node if
+    /// the peer dialled, by the peer otherwise.
+    pub(super) place: u64,
     /// The peer is known to be established as well.
     pub(super) confirmed: bool,
 }
@@ -144,12 +147,11 @@ impl PeerRecord {
     pub(super) fn is_idle(&self) -> bool {
         self.links.is_empty()
             && self.losers.is_empty()
-            && (self.revoked
-                || (self.addresses.is_empty()
-                    && !self.is_permanent()
-                    && !self.wanted
-                    && self.outbox.is_empty()
-                    && matches!(self.dial, Dialling::Idle | Dialling::GivenUp)))
+            && self.addresses.is_empty()
+            && !self.is_permanent()
+            && !self.wanted
+            && self.outbox.is_empty()
+            && matches!(self.dial, Dialling::Idle | Dialling::GivenUp)
     }
 
     pub(super) fn status(&self, id: NodeId, state: PeerState) -> PeerStatus {

@@ -29,7 +29,7 @@ impl Node {
         let best = self
             .links_of(peer)
             .filter(|(_, link)| link.stage == Stage::Established)
-            .max_by_key(|(id, link)| (link.confirmed, link.since, *id));
+            .max_by_key(|(_, link)| (link.confirmed, link.place));
         let Some((link, dialler)) = best.map(|(id, link)| (id, link.dialler)) else { return };
         if let Some(record) = self.peers.get_mut(&peer) {
             record.route = Some(link);
@@ -73,10 +73,8 @@ impl Node {
         closed: Closed,
         unsent: Vec<Envelope>,
     ) {
-        self.put_back(peer, unsent);
         let useful = self.now.since(since) >= self.policy.backoff.useful;
         let Some(record) = self.peers.get_mut(&peer) else { return };
-        record.losers.retain(|loser| *loser != link);
         if record.losers.is_empty() {
             self.schedule.stop(Due::Handover(peer));
         }
@@ -85,6 +83,7 @@ impl Node {
         }
         let retry = closed.reason.retry();
         record.last_closed = Some(closed.clone());
+        self.put_back(peer, unsent);
         self.choose_route(peer);
         if self.links_of(peer).any(|(_, link)| link.since.is_some() && link.stage != Stage::Ending) {
             return;

@@ -26,7 +26,7 @@ use super::registry::{DriftPolicy, Known, Registry};
 use crate::error::{Closed, Reason};
 use crate::identity::NodeId;
 use crate::link::Envelope;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Retry};
 use crate::time::Instant;
 
 impl Node {
@@ -168,7 +168,7 @@ impl Node {
     fn arbitrate(&mut self, link: LinkId, deferred: bool) {
         let Some(record) = self.links.get(&link) else { return };
         let (Some(facts), Some(peer), dialler) = (record.facts, record.peer, record.dialler) else { return };
-        let standing = self.standing(peer);
+        let standing = self.standing(peer, facts.incarnation);
         match dialler {
             Dialler::Peer => {
                 let verdict = arbitration::decide(self.own, peer, facts, standing, deferred);
@@ -182,19 +182,19 @@ impl Node {
         }
     }
 
-    /// What stands with a peer.
-    fn standing(&self, peer: NodeId) -> Standing {
-        let newest = self
-            .links_of(peer)
-            .filter(|(_, link)| link.stands())
-            .max_by_key(|(id, link)| (link.since.is_none(), link.since, *id));
-        let own_dial = self.links_of(peer).any(|(_, link)| link.stage == Stage::Proved);
-        Standing { link: newest.and_then(|(_, link)| link.facts), own_dial }
+    /// What stands with a peer of that incarnation.
+    fn standing(&self, peer: NodeId, incarnation: u64) -> Standing {
+        let standing = self.links_of(peer).filter(|(_, link)| link.stands());
+        let newest = standing
+            .filter(|(_, link)| link.facts.is_some_and(|facts| facts.incarnation == incarnation))
+            .max_by_key(|(_, link)| link.place);
+        Standing { link: newest.and_then(|(_, link)| link.facts), own_dial: self.has_own_dial(peer) }
     }
 
     fn apply(&mut self, link: LinkId, verdict: Verdict) {
         match verdict {
             Verdict::Admit { simultaneous } => {
+                self.take_place(link);
                 self.enter(link, Stage::Admitted);
                 self.tell(link, ToLink::Admit { simultaneous });
             }
@@ -224,7 +224,7 @@ impl Node {
         for link in waiting {
             if self.peers.get(&peer).is_some_and(|record| record.revoked) {
                 self.refuse(link, Refusal::Denied);
-            } else if !self.standing(peer).own_dial {
+            } else if !self.has_own_dial(peer) {
                 self.arbitrate(link, true);
             }
         }
@@ -233,7 +233,7 @@ impl Node {
     fn on_alive_asked(&mut self, link: LinkId) {
         let Some(record) = self.links.get(&link) else { return };
         if let (Stage::Proved, Some(facts), Some(peer)) = (record.stage, record.facts, record.peer) {
-            let go_on = arbitration::goes_on(facts, self.standing(peer).link);
+            let go_on = arbitration::goes_on(facts, self.standing(peer, facts.incarnation).link);
             self.tell(link, ToLink::AnswerAlive { go_on });
         }
     }
@@ -241,7 +241,7 @@ impl Node {
     fn on_alive_answered(&mut self, link: LinkId, goes_on: bool) {
         let Some(record) = self.links.get(&link) else { return };
         if let (Stage::AliveAsked, Some(facts), Some(peer)) = (record.stage, record.facts, record.peer) {
-            let own_dial = self.standing(peer).own_dial;
+            let own_dial = self.has_own_dial(peer);
             self.apply(link, arbitration::answered(self.own, peer, facts, own_dial, goes_on));
         }
     }
@@ -262,6 +262,9 @@ impl Node {
         let (dialler, identity) = (record.dialler, record.identity.take());
         let (Some(peer), Some(identity)) = (record.peer, identity) else { return };
         self.stats.established += 1;
+        if dialler == Dialler::Own {
+            self.take_place(link);
+        }
         let known = Known::of(&identity.hello);
         let stored = known.clone();
         self.registry.write(peer, stored, self.policy.remembered);
@@ -297,12 +300,11 @@ impl Node {
             return;
         };
         record.confirmed = true;
-        let (Some(peer), Some(since), dialler) = (record.peer, record.since, record.dialler) else { return };
+        let (Some(peer), place, dialler) = (record.peer, record.place, record.dialler) else { return };
         let older: Vec<_> = self
             .links_of(peer)
-            .filter(|(id, link)| *id != newer && link.since.is_some_and(|at| (at, *id) < (since, newer)))
             // One that drains is on its way out.
-            .filter(|(_, link)| link.stage == Stage::Established)
+            .filter(|(_, link)| link.stands() && link.place < place)
             .map(|(id, _)| id)
             .collect();
         for link in older {
@@ -346,12 +348,16 @@ impl Node {
         let Some(peer) = record.peer else { return };
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.links.retain(|id| *id != link);
+            peer.losers.retain(|id| *id != link);
         }
         match record.since {
             Some(since) => self.link_lost(peer, link, since, *closed, unsent),
             None if record.dialler == Dialler::Own => self.dial_link_ended(peer, link, closed),
+            // It was taken, and gone before it knew: nothing was dialled because of it.
+            None if record.place > 0 => self.redial(peer, Retry::Later(None)),
             None => {}
         }
+        self.choose_route(peer);
         self.reconsider(peer);
         self.forget_if_idle(peer);
     }
@@ -368,6 +374,18 @@ impl Node {
     pub(super) fn enter(&mut self, link: LinkId, stage: Stage) {
         if let Some(record) = self.links.get_mut(&link) {
             record.stage = stage;
+        }
+    }
+
+    /// Whether a dial of this node's own has told the peer who dials, and waits for its word.
+    fn has_own_dial(&self, peer: NodeId) -> bool {
+        self.links_of(peer).any(|(_, link)| link.stage == Stage::Proved)
+    }
+
+    fn take_place(&mut self, link: LinkId) {
+        self.taken += 1;
+        if let Some(record) = self.links.get_mut(&link) {
+            record.place = self.taken;
         }
     }
 

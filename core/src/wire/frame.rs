@@ -7,6 +7,9 @@ use super::reader::{Malformed, Reader, VARINT_MAX, put_varint, varint_len};
 /// `type ‖ flags ‖ length`.
 pub(crate) const HEADER_LEN: usize = 4;
 
+/// The longest advert in bytes: with all else that goes beside messages, it fits the smallest record.
+pub(crate) const MAX_ADVERT: usize = 2048;
+
 const MORE: u8 = 0x80;
 const ABANDON: u8 = 0x40;
 const LANE_MASK: u8 = 0x07;
@@ -26,6 +29,10 @@ mod kind {
     pub(super) const CREDIT: u8 = 0x20;
     pub(super) const PING: u8 = 0x30;
     pub(super) const PONG: u8 = 0x31;
+    pub(super) const ADVERT: u8 = 0x38;
+    pub(super) const ADVERT_ACK: u8 = 0x39;
+    pub(super) const PERMANENCE: u8 = 0x3a;
+    pub(super) const READY: u8 = 0x3b;
     pub(super) const REKEY: u8 = 0x40;
     pub(super) const GOODBYE: u8 = 0x41;
     pub(super) const CLOSE: u8 = 0x42;
@@ -114,6 +121,14 @@ pub(crate) enum Frame<'a> {
     },
     Ping(u64),
     Pong(u64),
+    Advert(&'a [u8]),
+    AdvertAck {
+        version: u64,
+    },
+    /// Whether the sender wants the link kept.
+    Permanence(bool),
+    /// The sender's application is ready.
+    Ready,
     Rekey {
         request: bool,
     },
@@ -157,6 +172,13 @@ impl<'a> Frame<'a> {
             kind::CREDIT => Self::Credit { budget: body.u8()?, bytes: body.varint()? },
             kind::PING => Self::Ping(body.u64()?),
             kind::PONG => Self::Pong(body.u64()?),
+            kind::ADVERT => return Ok(Self::Advert(body.rest())),
+            kind::ADVERT_ACK => Self::AdvertAck { version: body.u64()? },
+            kind::PERMANENCE => match body.u8()? {
+                kept @ (0 | 1) => Self::Permanence(kept == 1),
+                _ => return Err(Malformed::new("PERMANENCE: neither 0 nor 1")),
+            },
+            kind::READY => Self::Ready,
             kind::REKEY => match body.u8()? {
                 request @ (0 | 1) => Self::Rekey { request: request == 1 },
                 _ => return Err(Malformed::new("REKEY: request is neither 0 nor 1")),
@@ -345,6 +367,23 @@ impl<'a> FrameWriter<'a> {
 
     pub(crate) fn pong(&mut self, nonce: u64) {
         self.frame(kind::PONG, 0, |out| out.extend_from_slice(&nonce.to_be_bytes()));
+    }
+
+    /// At most [`MAX_ADVERT`] bytes.
+    pub(crate) fn advert(&mut self, advert: &[u8]) {
+        self.frame(kind::ADVERT, 0, |out| out.extend_from_slice(advert));
+    }
+
+    pub(crate) fn advert_ack(&mut self, version: u64) {
+        self.frame(kind::ADVERT_ACK, 0, |out| out.extend_from_slice(&version.to_be_bytes()));
+    }
+
+    pub(crate) fn permanence(&mut self, kept: bool) {
+        self.frame(kind::PERMANENCE, 0, |out| out.push(u8::from(kept)));
+    }
+
+    pub(crate) fn ready(&mut self) {
+        self.frame(kind::READY, 0, |_| {});
     }
 
     pub(crate) fn rekey(&mut self, request: bool) {

@@ -36,6 +36,7 @@ const INFO: u16 = 4;
 const ADDRESSES: u16 = 5;
 const ADVERTS: u16 = 6;
 const DESTINATION: u16 = 7;
+const HOLD: u16 = 8;
 
 /// Reads a hello that fills `bytes`.
 ///
@@ -104,11 +105,11 @@ pub fn emit(hello: &Hello, out: &mut Vec<u8>) -> Result<(), HelloError> {
 
 /// Whether an extension of type `kind` is one that this version keeps and ignores.
 pub(crate) const fn is_ignorable(kind: u16) -> bool {
-    kind & CRITICAL == 0 && !matches!(kind, NAME..=DESTINATION)
+    kind & CRITICAL == 0 && !matches!(kind, NAME..=HOLD)
 }
 
 /// The bytes that each part takes, heads included; 0 for a part that is absent.
-pub(crate) fn sizes(hello: &Hello) -> [(HelloPart, usize); 8] {
+pub(crate) fn sizes(hello: &Hello) -> [(HelloPart, usize); 9] {
     let capability = |each: &Capability| 1 + each.name.len() + 2 + 2 + 1 + 2 + each.metadata.len();
     let pair = |(key, value): &(String, Box<[u8]>)| 1 + key.len() + 2 + value.len();
     let address = |each: &DialAddress| 2 + 1 + each.address.len();
@@ -124,6 +125,7 @@ pub(crate) fn sizes(hello: &Hello) -> [(HelloPart, usize); 8] {
         (HelloPart::Addresses, list(hello.addresses.is_empty(), hello.addresses.iter().map(address).sum())),
         (HelloPart::Adverts, hello.adverts.map_or(0, |_| EXTENSION_HEAD + 16)),
         (HelloPart::Destination, hello.destination.map_or(0, |_| EXTENSION_HEAD + 32)),
+        (HelloPart::Hold, if hello.hold { EXTENSION_HEAD } else { 0 }),
         (HelloPart::Unknown, hello.unknown.iter().map(|each| EXTENSION_HEAD + each.value.len()).sum()),
     ]
 }
@@ -189,6 +191,10 @@ fn take_extension(hello: &mut Hello, kind: u16, critical: bool, value: &[u8]) ->
             hello.adverts = Some(whole(value, adverts)?);
         }
         DESTINATION => hello.destination = Some(whole(value, Reader::array)?),
+        HOLD => {
+            whole(value, |_| Ok(()))?;
+            hello.hold = true;
+        }
         _ if critical => return Err(Malformed::new("unknown critical extension")),
         _ => {
             hello.unknown.push(UnknownExtension { kind, value: value.into() });
@@ -320,5 +326,8 @@ fn put_known(hello: &Hello, out: &mut Vec<u8>) {
     }
     if let Some(destination) = &hello.destination {
         put(DESTINATION, destination);
+    }
+    if hello.hold {
+        put(HOLD, &[]);
     }
 }

@@ -62,6 +62,7 @@ pub(crate) fn parse(bytes: &[u8], own: NodeId, phase: Phase) -> Result<Reason, M
         4 => Reason::Revoked,
         5 => Reason::Dropped,
         6 => Reason::DrainTimeout,
+        15 => Reason::NotReady,
         20..=30 => Reason::Refused(refusal::parse(bytes)?.mirrored()),
         40 => Reason::WrongPeer { expected: own, got: None },
         45 => Reason::Downgrade,

@@ -57,7 +57,7 @@ pub(crate) fn narrow_capabilities() -> impl Strategy<Value = Vec<Capability>> {
 }
 
 fn unknown() -> impl Strategy<Value = Vec<UnknownExtension>> {
-    let kind = prop_oneof![Just(0_u16), 8_u16..40, 0x7ff0_u16..=0x7fff];
+    let kind = prop_oneof![Just(0_u16), 9_u16..40, 0x7ff0_u16..=0x7fff];
     btree_map(kind, bytes(30), 0..4).prop_map(|entries| {
         entries.into_iter().map(|(kind, value)| UnknownExtension { kind, value }).collect()
     })
@@ -76,6 +76,7 @@ pub(crate) fn hello() -> impl Strategy<Value = Hello> {
         vec(address, 0..6),
         option::of(adverts),
         option::of(any::<[u8; 32]>()),
+        any::<bool>(),
         unknown(),
     );
     (fixed, extensions)
@@ -89,7 +90,8 @@ pub(crate) fn hello() -> impl Strategy<Value = Hello> {
             hello.addresses = extensions.4;
             hello.adverts = extensions.5;
             hello.destination = extensions.6;
-            hello.unknown = extensions.7;
+            hello.hold = extensions.7;
+            hello.unknown = extensions.8;
             hello
         })
         .prop_filter("too large for a record", |hello| hello.check().is_ok())
@@ -144,9 +146,10 @@ pub(crate) fn full() -> Hello {
     ];
     hello.adverts = Some(AdvertVersions { own: 3, held: 4 });
     hello.destination = Some([0xd5; 32]);
+    hello.hold = true;
     hello.unknown = vec![
         UnknownExtension { kind: 0, value: b"zero".as_slice().into() },
-        UnknownExtension { kind: 8, value: Box::default() },
+        UnknownExtension { kind: 9, value: Box::default() },
         UnknownExtension { kind: 0x7fff, value: b"last".as_slice().into() },
     ];
     hello

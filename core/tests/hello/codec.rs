@@ -31,6 +31,7 @@ fn full_bytes() -> Vec<u8> {
     bytes.extend(extension(6, b"\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x04"));
     bytes.extend(extension(7, &[0xd5; 32]));
     bytes.extend(extension(8, b""));
+    bytes.extend(extension(9, b""));
     bytes.extend(extension(0x7fff, b"last"));
     bytes
 }
@@ -46,7 +47,7 @@ type Change = fn(&mut Hello);
 
 #[test]
 fn h3_every_field_travels() {
-    let cases: [(&str, Change); 20] = [
+    let cases: [(&str, Change); 21] = [
         ("versions", |h| h.versions = VersionRange::new(2, 6).unwrap()),
         ("incarnation", |h| h.incarnation += 1),
         ("link_sequence", |h| h.link_sequence += 1),
@@ -66,6 +67,7 @@ fn h3_every_field_travels() {
         ("address weight", |h| h.addresses[1].weight = 1),
         ("adverts", |h| h.adverts = None),
         ("destination", |h| h.destination = Some([1; 32])),
+        ("hold", |h| h.hold = false),
         ("unknown", |h| h.unknown[1].value = [7].into()),
     ];
     for (what, change) in cases {
@@ -80,7 +82,7 @@ fn h3_every_field_travels() {
 #[test]
 fn h3_unknown_extensions_are_kept_and_unknown_critical_ones_are_refused() {
     let with = |kind| [emitted(&plain()), extension(kind, b"new")].concat();
-    for kind in [0, 8, 100, 0x7fff] {
+    for kind in [0, 9, 100, 0x7fff] {
         let parsed = parse(&with(kind)).unwrap();
         assert_eq!(parsed.unknown, [UnknownExtension { kind, value: b"new".as_slice().into() }]);
         assert_eq!(emitted(&parsed), with(kind));
@@ -90,11 +92,17 @@ fn h3_unknown_extensions_are_kept_and_unknown_critical_ones_are_refused() {
 
 #[test]
 fn h3_a_known_extension_may_be_marked_critical() {
-    let marked =
-        [emitted(&plain()), extension(0x8001, b"n"), extension(2, b"p"), extension(0x8007, &[1; 32])];
+    let marked = [
+        emitted(&plain()),
+        extension(0x8001, b"n"),
+        extension(2, b"p"),
+        extension(0x8007, &[1; 32]),
+        extension(0x8008, b""),
+    ];
     let parsed = parse(&marked.concat()).unwrap();
     assert_eq!(parsed.name.as_deref(), Some("n"));
     assert_eq!(parsed.destination, Some([1; 32]));
+    assert!(parsed.hold);
     assert_eq!(emitted(&parsed), marked.concat());
 }
 
@@ -106,7 +114,7 @@ fn h3_only_a_cut_between_extensions_leaves_a_hello() {
         let len = u16::from_be_bytes([bytes[edge + 2], bytes[edge + 3]]);
         edges.push(edge + 4 + usize::from(len));
     }
-    assert_eq!(edges.len(), 11);
+    assert_eq!(edges.len(), 12);
     for cut in 0..=bytes.len() {
         match parse(&bytes[..cut]) {
             Ok(hello) => {
@@ -157,6 +165,7 @@ fn h8_other_forms_are_malformed() {
         ("long adverts", extension(6, &[0; 17])),
         ("short destination", extension(7, &[0; 31])),
         ("long destination", extension(7, &[0; 33])),
+        ("a hold that says something", extension(8, &[0])),
     ];
     let plain = emitted(&plain());
     for (what, tail) in cases {

@@ -67,7 +67,7 @@ fn same(side: Side, sizes: &[usize]) {
     let whole = &WHOLE[usize::from(side == Side::Responder)];
     let (all_events, all_written) = whole.get_or_init(|| replayed(side, &[usize::MAX]));
     assert_eq!(&events, all_events, "{side:?} with reads of {sizes:?}");
-    assert_eq!(events.len(), 6, "Opened, Identified, Established and three messages: {events:?}");
+    assert_eq!(events.len(), 7, "Opened, Identified, Established, Ready and three messages: {events:?}");
     let handshake = &recorded()[usize::from(side == Side::Responder)];
     let length = all_written.len().min(written.len()).min(200);
     assert!(

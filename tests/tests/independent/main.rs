@@ -6,5 +6,6 @@ mod ends;
 mod handshake;
 mod peer;
 mod rules;
+mod standing;
 mod traffic;
 mod world;

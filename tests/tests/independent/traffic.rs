@@ -379,7 +379,7 @@ fn h3_padding_and_frames_to_skip_are_skipped_and_others_are_a_violation() {
     assert!(matches!(world.events.pop_front(), Some(Owned::Message { .. })));
     assert!(world.events.is_empty());
 
-    for kind in [0x02, 0x16, 0x28, 0x38, 0x43, kind::STATUS] {
+    for kind in [0x02, 0x16, 0x28, 0x39, 0x3a, 0x3b, 0x43, kind::STATUS] {
         let mut world = World::usual(false);
         world.peer.put(&[Frame::new(kind, 0, [])]);
         world.run();

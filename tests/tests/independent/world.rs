@@ -46,6 +46,8 @@ pub fn setup(secret: bool) -> Setup {
         offered: if secret { 0b10 } else { 0b01 },
         tamper: None,
         stubborn: false,
+        asks: false,
+        simultaneous: false,
     }
 }
 
@@ -84,7 +86,7 @@ impl World {
         let mut world = Self::new(link_dials, config, setup);
         world.run();
         assert_eq!((world.peer.state, &world.peer.over), (State::Open, &None), "{:?}", world.events);
-        assert!(matches!(world.events.back(), Some(Owned::Established(_))), "{:?}", world.events);
+        assert!(matches!(world.events.back(), Some(Owned::Ready)), "{:?}", world.events);
         world.events.clear();
         world
     }

@@ -4,7 +4,7 @@ use handclasp::{Limits, Message, Payload, Priority};
 use handclasp_sim::raw::{Raw, RawFrame, call, credit, frame, read_varint};
 use handclasp_sim::{Owned, Pair, Side};
 
-use crate::support::{raw, raw_config, raw_with, secs, smallest, take_events};
+use crate::support::{pair_with, raw, raw_config, raw_with, secs, smallest, take_events};
 
 /// Gives back all the credit that the SENDs among `frames`, for a service of one letter, have used.
 fn give_back(raw: &mut Raw, frames: &[RawFrame]) {
@@ -248,4 +248,26 @@ fn m13_records_are_full_while_there_is_enough_to_fill_them() {
     assert_eq!(after.messages_sent - before.messages_sent, 1000);
     // 70 bytes each: 70 000 are five records of 16 640.
     assert_eq!(after.records_sealed - before.records_sealed, 5);
+}
+
+#[test]
+fn m7_no_lane_waits_for_credit_that_the_other_side_holds_back() {
+    let defaults = Limits::default();
+    for limits in [defaults, smallest(1), Limits { window: 2 * defaults.window, ..defaults }] {
+        for priority in Priority::ALL {
+            // What the other side may hold back, one byte at a time around each of its bounds.
+            for held in [limits.max_message, limits.window / 4, limits.window / 2] {
+                for less in 0..3 {
+                    let mut pair = pair_with(|builder| builder.limits(limits));
+                    let length = held.min(limits.max_message) as usize - 66 + less;
+                    pair.initiator.link.send(Message::new("s", vec![0; length])).expect("taken");
+                    pair.run();
+                    let body = vec![0; limits.max_message as usize];
+                    pair.initiator.link.send(Message::new("s", body).priority(priority)).expect("taken");
+                    pair.run();
+                    assert_eq!(pair.initiator.link.queued(), 0, "{limits:?}, {priority:?}, {length}");
+                }
+            }
+        }
+    }
 }

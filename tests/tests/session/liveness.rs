@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use handclasp::{By, Limits, Message, Payload, Phase, Ready, Reason, Timing};
-use handclasp_sim::raw::{Raw, call, frame, reply, send};
+use handclasp_sim::raw::{Raw, RawFrame, call, frame, reply, send};
 use handclasp_sim::{Owned, Pair, Side};
 
 use crate::support::{
@@ -338,4 +338,48 @@ fn l6_a_link_that_is_not_ephemeral_stays() {
     assert_eq!(ended(&raw), None);
     raw.send(&call(1, 5, "s", b""));
     assert_eq!(raw.ready, Ready::ALL);
+}
+
+/// PERMANENCE, as it travels.
+fn permanence(kept: bool) -> Vec<u8> {
+    frame(0x3a, 0, [u8::from(kept)])
+}
+
+#[test]
+fn l6_a_peer_that_wants_the_link_kept_keeps_it() {
+    let timing = Timing { ephemeral: Some(secs(300)), ..Timing::default() };
+    let mut raw = Raw::dialling(&raw_config(|builder| builder.timing(timing.clone())));
+    let pass = |raw: &mut Raw, time: Duration| {
+        for _ in 0..time.as_secs() / 10 {
+            raw.pass(secs(10));
+            raw.send(&frame(0, 0, []));
+        }
+    };
+    raw.send(&permanence(true));
+    pass(&mut raw, secs(1000));
+    assert_eq!(raw.link.phase(), Phase::Established);
+    raw.send(&permanence(false));
+    pass(&mut raw, secs(290));
+    assert_eq!(raw.link.phase(), Phase::Established);
+    // Told in time, it is not too late.
+    raw.send(&permanence(true));
+    pass(&mut raw, secs(1000));
+    assert_eq!(raw.link.phase(), Phase::Established);
+    raw.send(&permanence(false));
+    pass(&mut raw, secs(300));
+    assert_eq!(raw.link.phase(), Phase::Draining);
+    // A goodbye is not taken back.
+    raw.send(&[permanence(true), permanence(false), permanence(true)].concat());
+    assert_eq!(raw.link.phase(), Phase::Draining);
+}
+
+#[test]
+fn d4_a_link_without_a_node_acknowledges_an_advert_and_forgets_it() {
+    let mut raw = raw();
+    for _ in 0..3 {
+        raw.send(&frame(0x38, 0, [0xad; 2048]));
+        assert_eq!(raw.frames(), [RawFrame { kind: 0x39, flags: 0, body: vec![0; 8] }]);
+    }
+    raw.send(&frame(0x38, 0, [0xad; 2049]));
+    assert_eq!(ended(&raw), Some(&Reason::TooLarge));
 }

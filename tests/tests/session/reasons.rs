@@ -46,6 +46,7 @@ fn all() -> Vec<Reason> {
         Reason::PeerDead,
         Reason::WriteStalled,
         Reason::HandshakeTimeout,
+        Reason::NotReady,
         Reason::WrongPeer { expected: id(1), got: None },
         Reason::UnsupportedWire { theirs: 2 },
         Reason::UnsupportedSuite { theirs: SuiteSet::EMPTY },
@@ -75,6 +76,7 @@ fn all() -> Vec<Reason> {
             | Reason::PeerDead
             | Reason::WriteStalled
             | Reason::HandshakeTimeout
+            | Reason::NotReady
             | Reason::WrongPeer { .. }
             | Reason::UnsupportedWire { .. }
             | Reason::UnsupportedSuite { .. }

@@ -68,6 +68,7 @@ impl<'a> Reader<'a> {
 pub mod kind {
     pub const PAD: u8 = 0x00;
     pub const STATUS: u8 = 0x01;
+    pub const ALIVE_REPLY: u8 = 0x02;
     pub const SEND: u8 = 0x10;
     pub const CALL: u8 = 0x11;
     pub const REPLY: u8 = 0x12;
@@ -77,6 +78,10 @@ pub mod kind {
     pub const CREDIT: u8 = 0x20;
     pub const PING: u8 = 0x30;
     pub const PONG: u8 = 0x31;
+    pub const ADVERT: u8 = 0x38;
+    pub const ADVERT_ACK: u8 = 0x39;
+    pub const PERMANENCE: u8 = 0x3a;
+    pub const READY: u8 = 0x3b;
     pub const REKEY: u8 = 0x40;
     pub const GOODBYE: u8 = 0x41;
     pub const CLOSE: u8 = 0x42;
@@ -106,6 +111,7 @@ impl Frame {
         match self.kind {
             kind::PAD => "PAD",
             kind::STATUS => "STATUS",
+            kind::ALIVE_REPLY => "ALIVE_REPLY",
             kind::SEND => "SEND",
             kind::CALL => "CALL",
             kind::REPLY => "REPLY",
@@ -115,6 +121,10 @@ impl Frame {
             kind::CREDIT => "CREDIT",
             kind::PING => "PING",
             kind::PONG => "PONG",
+            kind::ADVERT => "ADVERT",
+            kind::ADVERT_ACK => "ADVERT_ACK",
+            kind::PERMANENCE => "PERMANENCE",
+            kind::READY => "READY",
             kind::REKEY => "REKEY",
             kind::GOODBYE => "GOODBYE",
             kind::CLOSE => "CLOSE",

@@ -5,7 +5,7 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use super::bytes::{Frame, Reader, kind, lengthy, u16be};
 use super::crypto::{Cipher, Hash, Noise, hkdf, sha256, split};
 use super::hello::{Coded, Hello, Outcome};
-use super::{Keys, Over, Peer, State};
+use super::{Got, Keys, Over, Peer, State};
 
 /// What a signature is over.
 pub fn signed(initiator: bool, h: &Hash, auth_r: Option<&[u8]>, hello: &[u8], id: &Hash) -> Vec<u8> {
@@ -191,11 +191,40 @@ impl Peer {
             self.put(&[Frame::new(kind::STATUS, 0, body)]);
             return Err(Over::Refusing(refusal));
         }
+        if self.setup.asks {
+            self.put(&[Frame::new(kind::STATUS, 0, [1])]);
+            self.state = State::Alive;
+        } else {
+            self.accept();
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self) {
         let outcome = self.outcome.clone().expect("judged");
-        let body = [&[0][..], &u16be(outcome.version), &outcome.digest()].concat();
+        let status = if self.setup.simultaneous { 3 } else { 0 };
+        let body = [&[status][..], &u16be(outcome.version), &outcome.digest()].concat();
         self.put(&[Frame::new(kind::STATUS, 0, body)]);
         self.open();
-        Ok(())
+    }
+
+    /// The record that answers STATUS 1: ALIVE_REPLY, and nothing behind it but what is skipped.
+    pub(super) fn on_alive_reply(&mut self, frames: &[Frame]) -> Result<(), Over> {
+        let (first, rest) = frames.split_first().expect("a record has frames");
+        let skipped = |frame: &Frame| frame.kind == kind::PAD || frame.kind >= 0x80;
+        match (first.kind, first.flags, &first.body[..]) {
+            (kind::ALIVE_REPLY, 0, [reply @ (0 | 1)]) if rest.iter().all(skipped) => {
+                self.got.push(Got::Alive(*reply));
+                if *reply == 0 {
+                    self.accept();
+                    return Ok(());
+                }
+                let refusal = Coded::new(24, &[]);
+                self.put(&[Frame::new(kind::STATUS, 0, [&[2], &refusal.bytes()[..]].concat())]);
+                Err(Over::Refusing(refusal))
+            }
+            _ => Err(Over::Violation("no ALIVE_REPLY")),
+        }
     }
 
     fn switch(&mut self) {
@@ -213,6 +242,7 @@ impl Peer {
         let window = self.outcome.as_ref().expect("judged").window.into();
         self.credit = [window; 2];
         self.granted = [window; 2];
+        self.ready_due = self.theirs.as_ref().is_some_and(|hello| hello.other(8).is_some());
         self.state = State::Open;
     }
 
@@ -220,12 +250,19 @@ impl Peer {
     pub(super) fn on_status(&mut self, body: &[u8]) -> Result<(), Over> {
         let mut reader = Reader(body);
         match reader.u8() {
-            Some(0) => {
+            Some(1) if reader.0.is_empty() && !self.asked => {
+                // It knows of no other link.
+                self.asked = true;
+                self.put(&[Frame::new(kind::ALIVE_REPLY, 0, [0])]);
+                Ok(())
+            }
+            Some(accept @ (0 | 3)) => {
                 let outcome = self.outcome.as_ref().ok_or(Over::Violation("accepted a refusal"))?;
                 let same = reader.u16() == Some(outcome.version) && reader.0 == outcome.digest();
                 if !same {
                     return Err(Over::Violation("another outcome"));
                 }
+                self.simultaneous = accept == 3;
                 self.open();
                 Ok(())
             }

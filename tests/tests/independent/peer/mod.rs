@@ -30,6 +30,10 @@ pub struct Setup {
     pub tamper: Option<fn(&mut Vec<u8>)>,
     /// Goes on where it should refuse, so that the other side has to.
     pub stubborn: bool,
+    /// As a responder: asks first whether an older link is dead.
+    pub asks: bool,
+    /// As a responder: had a dial of its own under way, which loses.
+    pub simultaneous: bool,
 }
 
 impl Setup {
@@ -64,6 +68,7 @@ pub enum State {
     KeyExchange,
     Authentication,
     Status,
+    Alive,
     Open,
     Over,
 }
@@ -98,6 +103,11 @@ pub enum Got {
     Ping([u8; 8]),
     Pong([u8; 8]),
     Rekey(u8),
+    Alive(u8),
+    Advert(Vec<u8>),
+    AdvertAck(u64),
+    Permanence(bool),
+    Ready,
     Goodbye(u32, String),
     Close(Coded),
 }
@@ -156,6 +166,13 @@ pub struct Peer {
     goodbye_got: bool,
     farewell: Option<Vec<u8>>,
     close_sent: bool,
+    /// STATUS said so to this initiator.
+    pub simultaneous: bool,
+    /// STATUS has asked.
+    asked: bool,
+    /// The other side's READY is still to come, and its ADVERT may.
+    ready_due: bool,
+    advert_sent: bool,
 }
 
 impl Peer {
@@ -200,6 +217,10 @@ impl Peer {
             goodbye_got: false,
             farewell: None,
             close_sent: false,
+            simultaneous: false,
+            asked: false,
+            ready_due: false,
+            advert_sent: false,
         }
     }
 
@@ -224,7 +245,7 @@ impl Peer {
         }
         let length = usize::from(u16::from_be_bytes(self.input.get(..2)?.try_into().ok()?));
         let (skip, length) = match (length, self.state) {
-            (0, state) if state != State::Open => (0, 5),
+            (0, state) if !matches!(state, State::Open | State::Alive) && !self.asked => (0, 5),
             (length, _) => (2, length),
         };
         (self.input.len() >= skip + length).then(|| {
@@ -234,7 +255,7 @@ impl Peer {
     }
 
     fn unit(&mut self, unit: &[u8]) -> Result<(), Over> {
-        let early = !matches!(self.state, State::Open | State::Preamble);
+        let early = !matches!(self.state, State::Open | State::Alive | State::Preamble) && !self.asked;
         // A responder that refuses sends no traffic record, so a zero length stands for a refusal until STATUS.
         if early && unit.starts_with(&[0, 0]) && unit.len() == 5 {
             return Err(Over::Cleartext(unit[2], u16::from_be_bytes([unit[3], unit[4]])));
@@ -245,7 +266,7 @@ impl Peer {
             (State::KeyExchange, false) => self.on_msg1(unit),
             (State::Authentication, true) => self.on_auth_r(unit),
             (State::Authentication, false) => self.on_auth_i(unit),
-            (State::Status | State::Open, _) => self.on_record(unit),
+            (State::Status | State::Alive | State::Open, _) => self.on_record(unit),
             (State::Over, _) => Ok(()),
         }
     }

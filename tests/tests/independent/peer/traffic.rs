@@ -107,6 +107,19 @@ impl Peer {
         self.send.as_mut().expect("keys").rekey();
     }
 
+    pub fn advert(&mut self, advert: &[u8]) {
+        assert!(!std::mem::replace(&mut self.advert_sent, true), "one is under way");
+        self.put(&[Frame::new(kind::ADVERT, 0, advert)]);
+    }
+
+    pub fn permanence(&mut self, kept: bool) {
+        self.put(&[Frame::new(kind::PERMANENCE, 0, [u8::from(kept)])]);
+    }
+
+    pub fn ready(&mut self) {
+        self.put(&[Frame::new(kind::READY, 0, [])]);
+    }
+
     pub fn ping(&mut self, nonce: [u8; 8]) {
         self.put(&[Frame::new(kind::PING, 0, nonce)]);
     }
@@ -143,8 +156,19 @@ impl Peer {
         }
         let frames = Frame::read_all(&plain).ok_or(Over::Violation("frames"))?;
         self.records.push(frames.clone());
+        if self.state == State::Alive {
+            return self.on_alive_reply(&frames);
+        }
+        let asked = self.asked;
         for (index, frame) in frames.iter().enumerate() {
             let last = index + 1 == frames.len();
+            if self.asked && !asked {
+                // Behind the question, nothing that means anything.
+                if frame.kind == kind::PAD || frame.kind >= 0x80 {
+                    continue;
+                }
+                return Err(Over::Violation("a frame behind STATUS 1"));
+            }
             if self.state == State::Status {
                 if frame.kind != kind::STATUS || frame.flags != 0 {
                     return Err(Over::Violation("STATUS is not first"));
@@ -245,6 +269,30 @@ impl Peer {
                     self.rekey(0);
                 }
                 Got::Rekey(request)
+            }
+            kind::ADVERT => {
+                if frame.body.len() > 2048 {
+                    return None;
+                }
+                self.put(&[Frame::new(kind::ADVERT_ACK, 0, [0; 8])]);
+                Got::Advert(frame.body.clone())
+            }
+            kind::ADVERT_ACK => {
+                let version = u64::from_be_bytes(frame.body[..].try_into().ok()?);
+                if !std::mem::take(&mut self.advert_sent) {
+                    return None;
+                }
+                Got::AdvertAck(version)
+            }
+            kind::PERMANENCE => match frame.body[..] {
+                [kept @ (0 | 1)] => Got::Permanence(kept == 1),
+                _ => return None,
+            },
+            kind::READY => {
+                if !frame.body.is_empty() || !std::mem::take(&mut self.ready_due) {
+                    return None;
+                }
+                Got::Ready
             }
             kind::GOODBYE => {
                 let code = reader.u32()?;

@@ -1,0 +1,3 @@
+//! Nodes in the deterministic world: scripted scenarios here, thousands of seeds in `seeds`.
+
+mod base;
