@@ -29,7 +29,7 @@ use crate::wire::hello as layout;
 use crate::wire::reader::Reader;
 
 /// The most bytes of an advert, signature included.
-pub const MAX_ADVERT: usize = 2048;
+pub const MAX_ADVERT: usize = crate::wire::frame::MAX_ADVERT;
 
 /// Begins what is signed. A link's authentication signs behind another label of the same length, so no
 /// signature of one kind is ever one of the other.
