@@ -63,7 +63,7 @@ pub use link::{CALL_TIMEOUT, Link};
 pub use listener::Listener;
 pub use node::{
     Delivery, Events, LinkSnapshot, Missed, NoLink, Node, NodeBuilder, NodeSnapshot, NotSent, Peer,
-    PeerRegistry, PeerSnapshot, RegistryFuture, StartError, WeakNode, WhyNotSent,
+    PeerRegistry, PeerSnapshot, RegistryFuture, StartError, TrustError, WeakNode, WhyNotSent,
 };
 pub use peer::{Direction, PeerInfo};
 pub use services::{Cancelled, Handler, Request, Services};

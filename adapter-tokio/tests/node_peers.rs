@@ -23,6 +23,14 @@ async fn linked_to(other: &Node) -> Node {
     anna
 }
 
+async fn trust(node: &Node, number: u8, time: Option<Duration>) -> bool {
+    soon(node.trust(id(number), time)).await.expect("there is no file")
+}
+
+async fn revoke(node: &Node, number: u8) -> bool {
+    soon(node.revoke(id(number))).await.expect("there is no file")
+}
+
 #[tokio::test]
 async fn i5_a_revoked_peer_loses_its_link_its_calls_and_its_messages_at_once() {
     let services = echo().serve("wait", Allow::Anyone, |_| std::future::pending());
@@ -35,7 +43,7 @@ async fn i5_a_revoked_peer_loses_its_link_its_calls_and_its_messages_at_once() {
     });
     soon(peer.call("echo", "")).await.expect("an answer");
     let (mut here, mut there) = (anna.events(), ben.events());
-    assert!(anna.revoke(id(2)) && !anna.is_trusted(id(2)) && !anna.revoke(id(2)));
+    assert!(revoke(&anna, 2).await && !anna.is_trusted(id(2)) && !revoke(&anna, 2).await);
     let revoked =
         |event: &NodeEvent| matches!(event, NodeEvent::Revoked { peer } if *peer == id(2)).then_some(());
     event(&mut here, revoked).await;
@@ -62,7 +70,7 @@ async fn i5_a_revoked_peer_loses_its_link_its_calls_and_its_messages_at_once() {
     };
     assert_eq!(closed.reason, Reason::Refused(Refusal::Denied));
     // Nothing further is told of it until it is trusted again.
-    assert!(anna.trust(id(2), None) && !anna.trust(id(2), None));
+    assert!(trust(&anna, 2, None).await && !trust(&anna, 2, None).await);
     peer.set_addresses([address(&ben)]);
     assert_eq!(soon(peer.call("echo", "again")).await.expect("an answer"), "again");
     event(&mut here, |event| match event {
@@ -82,7 +90,7 @@ async fn i5_trust_for_a_time_runs_out() {
     let mut events = anna.events();
     let peer = anna.peer(id(2));
     let begun = std::time::Instant::now();
-    anna.trust(id(2), Some(Duration::from_millis(300)));
+    trust(&anna, 2, Some(Duration::from_millis(300))).await;
     let link = soon(peer.connect()).await.expect("a link");
     assert_eq!(soon(link.closed()).await.reason, Reason::Revoked);
     assert!(begun.elapsed() >= Duration::from_millis(300));
@@ -292,7 +300,7 @@ async fn o4_many_nodes_live_in_one_process() {
     }
     soon(async {
         while let Some(call) = calls.join_next().await {
-            call.expect("an answer")
+            call.expect("an answer");
         }
     })
     .await;
@@ -305,8 +313,8 @@ async fn m8_an_application_that_takes_no_events_is_told_how_many_it_missed() {
     let anna = start(node(1).event_buffer(4)).await;
     let mut events = anna.events();
     for _ in 0..10 {
-        anna.trust(id(9), None);
-        anna.revoke(id(9));
+        trust(&anna, 9, None).await;
+        revoke(&anna, 9).await;
     }
     assert_eq!(events.next().await.expect("it runs").expect_err("too many"), Missed(6));
     let mut left = 0;
