@@ -113,6 +113,35 @@ async fn d3_m11_what_cannot_be_sent_in_its_time_comes_back() {
 }
 
 #[tokio::test]
+async fn m11_what_is_for_now_is_dropped_when_a_busy_link_cannot_send_it() {
+    let stuck = Services::new().on("log", Allow::Anyone, |_| std::future::pending());
+    let limits = Limits { window: 64 << 10, max_message: 32 << 10, ..Limits::default() };
+    let ben = node(2).config(|config| config.limits(limits)).services(&stuck).listen("127.0.0.1:0");
+    let ben = start(ben).await;
+    let anna = node(1).config(|config| config.send_buffer(64 << 10));
+    let anna = start(anna.peer(id(2), [address(&ben)], Permanence::Ephemeral)).await;
+    let (peer, mut events) = (anna.peer(id(2)), anna.events());
+    soon(peer.connect()).await.expect("a link");
+    let body = vec![0; 30 << 10];
+    // Ones that go, ones that are queued and expire, and at last one that finds no room.
+    let (mut taken, begun) = (0, Instant::now());
+    let refused = loop {
+        match soon(peer.send_with(Message::new("log", &*body), Delivery::Now)).await {
+            Ok(()) => taken += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!((refused.why, refused.message.body.len()), (WhyNotSent::NotNow, body.len()));
+    assert!(taken > 4 && begun.elapsed() >= Duration::from_millis(100), "{taken} in {:?}", begun.elapsed());
+    let dropped = event(&mut events, |event| match event {
+        NodeEvent::Undelivered { envelope, why, .. } => Some((envelope.body.len(), *why)),
+        _ => None,
+    });
+    assert_eq!(dropped.await, (body.len(), Undelivered::Expired));
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn m8_the_outbox_is_bounded_and_send_waits_for_room() {
     let bounded = NodePolicy { outbox_per_peer: 10_000, ..policy() };
     let seen = Log::default();

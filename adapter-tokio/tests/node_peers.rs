@@ -362,3 +362,25 @@ fn l3_no_task_outlives_the_last_handle() {
         assert!(error.to_string().contains("shutting down"), "{error}");
     });
 }
+
+#[test]
+fn l3_a_node_ends_with_its_runtime_and_its_peers_know() {
+    let runtime = || tokio::runtime::Runtime::new().expect("a runtime");
+    let (own, other) = (runtime(), runtime());
+    let ben = other.block_on(start(node(2).services(&echo()).listen("127.0.0.1:0")));
+    let anna = own.block_on(linked_to(&ben));
+    let (peer, mut events) = (anna.peer(id(2)), ben.events());
+    assert_eq!(other.block_on(peer.call("echo", "from elsewhere")).expect("an answer"), "from elsewhere");
+    drop(own);
+    other.block_on(async {
+        event(&mut events, |event| matches!(event, NodeEvent::Unlinked { .. }).then_some(())).await;
+        assert!(soon(peer.call("echo", "")).await.is_err());
+        assert_eq!(
+            peer.try_send(Message::new("log", "")).expect_err("it has ended").why,
+            WhyNotSent::ShuttingDown
+        );
+        soon(anna.closed()).await;
+        assert_eq!(stop(anna).await, []);
+        assert_eq!(stop(ben).await, []);
+    });
+}

@@ -150,6 +150,9 @@ impl Node {
     pub async fn listen(&self, address: impl Display) -> Result<SocketAddr, StartError> {
         let address = address.to_string();
         let listener = bind(&address).await?;
+        if self.inner().look(|state| state.stop.is_some()) {
+            return Err(StartError::Ended);
+        }
         listen_on(self.inner(), listener).map_err(|error| StartError::Listen { address, error })
     }
 

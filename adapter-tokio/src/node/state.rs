@@ -424,6 +424,11 @@ impl State {
     pub(crate) fn conclude(&mut self) {
         self.events = None;
         self.leftover.extend(self.node.take_leftover());
+        self.wake_all();
+    }
+
+    /// Whoever waits for a link looks again.
+    pub(crate) fn wake_all(&self) {
         self.slots.values().for_each(|slot| slot.changed.notify_waiters());
     }
 
