@@ -258,6 +258,7 @@ impl World {
                 self.counts.dead += u64::from(closed.reason == handclasp::Reason::PeerDead);
                 self.conns[driven.conn].ends[driven.side].tally.orderly = orderly;
             }
+            Owned::Expired(envelope) => self.returned(&envelope, Returned::Expired),
             Owned::Cancelled(serial) => driven.tokens.retain(|(_, token, _)| token.call() != serial),
             _ => {}
         }
