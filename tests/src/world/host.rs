@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use handclasp::node::{
-    DialTicket, LinkId, LinkToNode, Node, NodeEvent, NodeToLink, Permanence, QuestionTicket,
+    DialTicket, LinkId, LinkToNode, Node, NodeEvent, NodeStats, NodeToLink, Permanence, QuestionTicket,
 };
 use handclasp::{CallId, Config, Instant, Link, NodeId, Priority, ReplyToken, Seed, Trust};
 
@@ -34,6 +34,8 @@ pub(super) struct Driven {
     pub(super) full: bool,
     /// Something has happened to it since it was last driven.
     pub(super) dirty: bool,
+    /// It had ended when trust in its peer was withdrawn: what it still holds is for nobody.
+    pub(super) disowned: bool,
     pub(super) deadline: Option<Instant>,
     /// Calls to answer later.
     pub(super) tokens: Vec<(Duration, ReplyToken, usize)>,
@@ -59,6 +61,7 @@ impl Driven {
             eof: false,
             full: false,
             dirty: true,
+            disowned: false,
             deadline: None,
             tokens: Vec::new(),
             calls: BTreeMap::new(),
@@ -93,6 +96,40 @@ pub struct Received {
     pub at: Duration,
 }
 
+/// Figures of nodes, added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Links that a newer one took over from.
+    pub superseded: u64,
+    /// Links that were held until an own dial had ended.
+    pub deferred: u64,
+    /// Questions asked whether an older link is dead.
+    pub alive_asked: u64,
+    /// Dials begun.
+    pub dials: u64,
+    /// Dials that made no link.
+    pub failed_dials: u64,
+    /// Links established.
+    pub established: u64,
+    /// Silent connections that made room for others.
+    pub evicted: u64,
+    /// Links that ended because trust was withdrawn.
+    pub revoked: u64,
+}
+
+impl Figures {
+    pub(super) fn add(&mut self, stats: NodeStats) {
+        self.superseded += stats.superseded;
+        self.deferred += stats.deferred;
+        self.alive_asked += stats.alive_asked;
+        self.dials += stats.dials;
+        self.failed_dials += stats.failed_dials;
+        self.established += stats.established;
+        self.evicted += stats.evicted;
+        self.revoked += stats.revoked;
+    }
+}
+
 /// One host of the world.
 #[derive(Debug)]
 pub(super) struct Host {
@@ -122,8 +159,11 @@ pub(super) struct Host {
     pub(super) received: Vec<Received>,
     /// Peers that are revoked: nothing is to be heard of them.
     pub(super) muted: BTreeSet<NodeId>,
+    /// Figures of the nodes of earlier lives.
+    pub(super) past: Figures,
     /// What survives a restart.
     pub(super) trusted: BTreeSet<usize>,
+    pub(super) revoked: BTreeSet<usize>,
     pub(super) addresses: BTreeMap<usize, Vec<String>>,
     pub(super) permanence: BTreeMap<usize, Permanence>,
 }
@@ -151,7 +191,9 @@ impl Host {
             events: Vec::new(),
             received: Vec::new(),
             muted: BTreeSet::new(),
+            past: Figures::default(),
             trusted: BTreeSet::new(),
+            revoked: BTreeSet::new(),
             addresses: BTreeMap::new(),
             permanence: BTreeMap::new(),
         }
@@ -183,7 +225,9 @@ impl Host {
 
     /// Ends a life without a word: everything of it is gone.
     pub(super) fn end(&mut self) {
-        self.node = None;
+        if let Some(node) = self.node.take() {
+            self.past.add(node.stats());
+        }
         self.node_deadline = None;
         self.links.clear();
         self.dials.clear();

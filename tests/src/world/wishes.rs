@@ -29,6 +29,7 @@ impl World {
         let id = self.id(peer);
         self.note("trust", [host as u64, peer as u64, 0], String::new);
         self.hosts[host].trusted.insert(peer);
+        self.hosts[host].revoked.remove(&peer);
         self.hosts[host].muted.remove(&id);
         self.with_node(host, |node, now| node.trust(id, None, now));
     }
@@ -46,6 +47,7 @@ impl World {
         let id = self.id(peer);
         self.note("revoke", [host as u64, peer as u64, 0], String::new);
         self.hosts[host].trusted.remove(&peer);
+        self.hosts[host].revoked.insert(peer);
         // The node forgets what it was told of the peer.
         self.hosts[host].addresses.remove(&peer);
         self.hosts[host].permanence.remove(&peer);
@@ -137,6 +139,10 @@ impl World {
     pub(super) fn begin(&mut self, host: usize) {
         let trusted: Vec<NodeId> = self.hosts[host].trusted.iter().map(|peer| self.hosts[*peer].id).collect();
         self.hosts[host].begin(self.now, &mut self.random, &trusted);
+        for peer in self.hosts[host].revoked.clone() {
+            let id = self.id(peer);
+            self.with_node(host, |node, now| node.revoke(id, now));
+        }
         for (peer, addresses) in self.hosts[host].addresses.clone() {
             let (id, addresses) = (self.id(peer), dial_addresses(&addresses));
             self.with_node(host, |node, now| node.set_addresses(id, addresses, now));
@@ -221,6 +227,8 @@ impl World {
                 let now = self.now;
                 for driven in self.hosts[host].links.values_mut() {
                     driven.dirty = true;
+                    let of_peer = driven.link.peer().is_some_and(|proved| proved.id == *peer);
+                    driven.disowned |= of_peer && driven.link.phase() == handclasp::Phase::Closed;
                     for (at, _) in &mut driven.to_link {
                         *at = now;
                     }
