@@ -85,6 +85,8 @@ fn setup(number: u8, other: u8, secret: bool) -> Setup {
         offered: suites,
         tamper: None,
         stubborn: false,
+        asks: false,
+        simultaneous: false,
     }
 }
 

@@ -53,6 +53,14 @@ impl Managed {
     }
 }
 
+#[cfg(test)]
+impl Managed {
+    /// Words that wait to be taken.
+    pub(super) fn waiting(&self) -> usize {
+        self.words.len()
+    }
+}
+
 impl Link {
     /// A link that belongs to a node: it asks the node before it takes its peer, whatever the trust. `trust`
     /// holds in place of the configuration's. The hello carries `adverts`, and `addresses` in place of the

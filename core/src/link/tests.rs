@@ -1,7 +1,10 @@
 //! What can be seen from inside only: counters near their end, padding, and how small an idle link is.
 
+mod alive;
 mod managed;
+mod nodes;
 mod standing;
+mod words;
 
 use alloc::sync::Arc;
 use core::time::Duration;

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::admission::Source;
+use super::adverts::{Advert, InvalidAdvert};
 use super::arbitration::Dialler;
 use super::dial::{DialError, DialTicket};
 use super::message::{LinkId, NodeToLink};
@@ -121,6 +122,20 @@ pub enum NodeEvent {
         /// Whether it does.
         permanent: bool,
     },
+    /// A peer has a new advert.
+    Advert {
+        /// The peer.
+        peer: NodeId,
+        /// What it says of itself, signed by it.
+        advert: Box<Advert>,
+    },
+    /// A peer's advert was not taken; what was held of it stays.
+    AdvertRefused {
+        /// The peer.
+        peer: NodeId,
+        /// Why.
+        why: AdvertRefusal,
+    },
     /// Trust in the peer was withdrawn or has run out: its links end, nothing of it is dialled or kept. The
     /// last event of this peer until it is trusted again.
     Revoked {
@@ -147,6 +162,46 @@ pub struct Question {
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "an unanswered peer waits until its handshake times out"]
 pub struct QuestionTicket(pub(super) LinkId);
+
+/// Why a peer's advert was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AdvertRefusal {
+    /// A newer one is held.
+    Stale {
+        /// Its version.
+        held: u64,
+    },
+    /// The peer has signed two different adverts of one version: its key is in use at two places, or it has
+    /// lost count.
+    Forked {
+        /// The one that was there first, and stays.
+        held: Box<Advert>,
+        /// The other one.
+        other: Box<Advert>,
+    },
+    /// As many adverts are held as may be.
+    Full,
+    /// It is none, or not the peer's.
+    Invalid(InvalidAdvert),
+}
+
+impl fmt::Display for AdvertRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stale { held } => write!(f, "a newer one (version {held}) is held"),
+            Self::Forked { held, .. } => {
+                write!(
+                    f,
+                    "another one of the same version ({}) is held: two nodes share a key",
+                    held.version()
+                )
+            }
+            Self::Full => f.write_str("as many adverts are held as may be"),
+            Self::Invalid(why) => why.fmt(f),
+        }
+    }
+}
 
 /// The answer to a [`Question`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -70,6 +70,7 @@ impl Node {
     pub(super) fn withdraw_trust(&mut self, peer: NodeId) {
         self.trusted.remove(peer);
         self.registry.remove(peer);
+        self.adverts.remove(&peer);
         if !self.peers.contains_key(&peer) {
             return self.event(NodeEvent::Revoked { peer });
         }
@@ -248,12 +249,6 @@ impl Node {
             self.tell(link, ToLink::Goodbye { code, detail: detail.into() });
             self.lose_route(peer, link);
         }
-    }
-
-    /// Says where this node can be dialled. Links that begin from now on tell it to their peers, which dial
-    /// it only if their policy has [`dial_back`](super::NodePolicy::dial_back).
-    pub fn advertise(&mut self, addresses: Vec<DialAddress>) {
-        self.addresses = addresses;
     }
 
     /// Ends everything in good order: takes no connection, dials nobody, says goodbye on all links. Poll on

@@ -21,6 +21,7 @@
 mod action;
 mod admission;
 mod advertising;
+pub mod adverts;
 pub mod arbitration;
 mod backoff;
 mod commands;
@@ -41,8 +42,8 @@ pub mod trust;
 mod trusted;
 
 pub use action::{
-    Answer, Busy, NodeAction, NodeEvent, NodeStats, NotQueued, PeerState, PeerStatus, Permanence, Question,
-    QuestionTicket, Undelivered, WhyNotQueued,
+    AdvertRefusal, Answer, Busy, NodeAction, NodeEvent, NodeStats, NotQueued, PeerState, PeerStatus,
+    Permanence, Question, QuestionTicket, Undelivered, WhyNotQueued,
 };
 pub use admission::Source;
 pub use backoff::Backoff;
@@ -58,6 +59,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use self::admission::{Admission, Room};
+use self::adverts::{Advert, AdvertStore};
 use self::arbitration::Dialler;
 use self::backoff::Draws;
 use self::peers::{Dialling, LinkRecord, PeerRecord, Stage};
@@ -67,7 +69,7 @@ use self::trusted::Trusted;
 use crate::config::Config;
 use crate::crypto::noise::Role;
 use crate::crypto::{Secret, Seed};
-use crate::hello::{AdvertVersions, DialAddress};
+use crate::hello::DialAddress;
 use crate::identity::NodeId;
 use crate::link::{Dial, Envelope, Link};
 use crate::refusal::Refusal;
@@ -94,6 +96,10 @@ pub struct Node {
     schedule: Schedule,
     actions: VecDeque<NodeAction>,
     registry: Memory,
+    /// What peers say of themselves.
+    adverts: AdvertStore,
+    /// What this node says of itself.
+    advert: Option<Advert>,
     /// Where this node can be dialled: goes into its hellos.
     addresses: Vec<DialAddress>,
     /// Bytes in all outboxes.
@@ -120,6 +126,7 @@ impl Node {
             &info,
             draws.expose_mut(),
         );
+        let adverts = AdvertStore::new(policy.remembered);
         Self {
             own: config.node_id(),
             trusted: Trusted::new(config.trust.clone()),
@@ -137,6 +144,8 @@ impl Node {
             schedule: Schedule::default(),
             actions: VecDeque::new(),
             registry: Memory::default(),
+            adverts,
+            advert: None,
             addresses: config.hello.addresses.clone(),
             queued_bytes: 0,
             stopping: false,
@@ -318,10 +327,6 @@ impl Node {
         };
         self.links.insert(id, record);
         (id, link)
-    }
-
-    fn advert_versions(&self, _peer: Option<NodeId>) -> Option<AdvertVersions> {
-        None
     }
 
     fn tell(&mut self, link: LinkId, word: ToLink) {

@@ -148,7 +148,7 @@ pub(super) fn put_prefixed_u8(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Bytes behind a two-byte length. Callers hold far fewer than it can say; more are cut, so that the form
 /// stays whole.
-fn put_prefixed_u16(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_prefixed_u16(out: &mut Vec<u8>, bytes: &[u8]) {
     let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&len.to_be_bytes());
     out.extend(bytes.iter().take(usize::from(len)));
@@ -218,7 +218,7 @@ fn whole<'a, T>(
 }
 
 /// 1–64 entries that fill `bytes`.
-fn entries<'a, T>(
+pub(crate) fn entries<'a, T>(
     bytes: &'a [u8],
     take: impl Fn(&mut Reader<'a>) -> Result<T, Malformed>,
 ) -> Result<Vec<T>, Malformed> {
@@ -234,7 +234,7 @@ fn entries<'a, T>(
 }
 
 /// 1–64 entries that fill `bytes` and ascend strictly by their name.
-fn ascending<'a, T>(
+pub(crate) fn ascending<'a, T>(
     bytes: &'a [u8],
     take: impl Fn(&mut Reader<'a>) -> Result<T, Malformed>,
     name: impl Fn(&T) -> &str,
@@ -247,7 +247,7 @@ fn ascending<'a, T>(
     }
 }
 
-fn capability(reader: &mut Reader<'_>) -> Result<Capability, Malformed> {
+pub(crate) fn capability(reader: &mut Reader<'_>) -> Result<Capability, Malformed> {
     let name = label(reader)?;
     let versions = version_range(reader)?;
     let flags = reader.u8()?;
@@ -261,8 +261,21 @@ fn info_pair(reader: &mut Reader<'_>) -> Result<(String, Box<[u8]>), Malformed> 
     Ok((label(reader)?, reader.prefixed_u16()?.into()))
 }
 
-fn address(reader: &mut Reader<'_>) -> Result<DialAddress, Malformed> {
+pub(crate) fn address(reader: &mut Reader<'_>) -> Result<DialAddress, Malformed> {
     Ok(DialAddress { weight: reader.u16()?, address: label(reader)? })
+}
+
+pub(crate) fn put_capability(out: &mut Vec<u8>, capability: &Capability) {
+    put_prefixed_u8(out, capability.name.as_bytes());
+    out.extend_from_slice(&capability.versions.min().to_be_bytes());
+    out.extend_from_slice(&capability.versions.max().to_be_bytes());
+    out.push(if capability.required { REQUIRED } else { 0 });
+    put_prefixed_u16(out, &capability.metadata);
+}
+
+pub(crate) fn put_address(out: &mut Vec<u8>, address: &DialAddress) {
+    out.extend_from_slice(&address.weight.to_be_bytes());
+    put_prefixed_u8(out, address.address.as_bytes());
 }
 
 fn put_unknown(out: &mut Vec<u8>, extension: &UnknownExtension) {
@@ -285,11 +298,7 @@ fn put_known(hello: &Hello, out: &mut Vec<u8>) {
     }
     let mut value = Vec::new();
     for each in &hello.capabilities {
-        put_prefixed_u8(&mut value, each.name.as_bytes());
-        value.extend_from_slice(&each.versions.min().to_be_bytes());
-        value.extend_from_slice(&each.versions.max().to_be_bytes());
-        value.push(if each.required { REQUIRED } else { 0 });
-        put_prefixed_u16(&mut value, &each.metadata);
+        put_capability(&mut value, each);
     }
     if !value.is_empty() {
         put(CAPABILITIES, &value);
@@ -304,8 +313,7 @@ fn put_known(hello: &Hello, out: &mut Vec<u8>) {
     }
     value.clear();
     for each in &hello.addresses {
-        value.extend_from_slice(&each.weight.to_be_bytes());
-        put_prefixed_u8(&mut value, each.address.as_bytes());
+        put_address(&mut value, each);
     }
     if !value.is_empty() {
         put(ADDRESSES, &value);

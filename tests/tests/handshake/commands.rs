@@ -22,6 +22,8 @@ enum Step {
     Fail,
     SendAndCall,
     RekeyAndPing,
+    Ready,
+    Revoke,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -37,6 +39,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Fail),
         2 => Just(Step::SendAndCall),
         2 => Just(Step::RekeyAndPing),
+        2 => Just(Step::Ready),
+        1 => Just(Step::Revoke),
     ]
 }
 
@@ -59,6 +63,8 @@ fn take(pair: &mut Pair, side: Side, step: Step) {
             let _ = pair.link(side).send(Message::new("s", &b"x"[..]));
             let _ = pair.link(side).call(Message::new("s", &b"x"[..]), Duration::from_secs(1), now);
         }
+        Step::Ready => pair.link(side).ready(now),
+        Step::Revoke => pair.link(side).revoke(now),
         Step::RekeyAndPing => {
             pair.link(side).rekey(now);
             pair.link(side).ping(now);
@@ -72,13 +78,15 @@ proptest! {
     #[test]
     fn h10_commands_and_failures_in_any_state_leave_exactly_one_outcome(
         asks in any::<[bool; 2]>(),
+        holds in any::<[bool; 2]>(),
         steps in vec((any::<bool>(), step()), 0..40),
     ) {
-        let node = |number, peer, asks: bool| {
+        let node = |number, peer, asks: bool, holds: bool| {
             let trust = if asks { Trust::Ask } else { Trust::listed([id(peer)]) };
-            builder(number, &[]).trust(trust).build().unwrap()
+            let builder = builder(number, &[]).trust(trust);
+            if holds { builder.hold_ready() } else { builder }.build().unwrap()
         };
-        let mut pair = Pair::of(&node(1, 2, asks[0]), &node(2, 1, asks[1]), None);
+        let mut pair = Pair::of(&node(1, 2, asks[0], holds[0]), &node(2, 1, asks[1], holds[1]), None);
         for (initiates, step) in steps {
             take(&mut pair, if initiates { Side::Initiator } else { Side::Responder }, step);
         }
@@ -94,7 +102,7 @@ proptest! {
         for side in SIDES {
             if pair.link(side).is_finished() {
                 let events = pair.end(side).events.len();
-                for step in [Step::Admit, Step::Refuse(true), Step::Goodbye, Step::Close, Step::Fail, Step::SendAndCall, Step::RekeyAndPing, Step::Act] {
+                for step in [Step::Admit, Step::Refuse(true), Step::Goodbye, Step::Close, Step::Fail, Step::SendAndCall, Step::RekeyAndPing, Step::Ready, Step::Revoke, Step::Act] {
                     take(&mut pair, side, step);
                 }
                 prop_assert_eq!(pair.end(side).events.len(), events);

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::managed::{BOTH, Nodes, Side, assert_word};
+use super::nodes::{BOTH, Nodes, Side, assert_word};
 use crate::config::{ConfigBuilder, Timing};
 use crate::error::Reason;
 use crate::link::Message;

@@ -2,6 +2,7 @@
 //! in the workspace's package `handclasp-sim`.
 
 mod admission;
+mod advertising;
 mod dialling;
 mod outbox;
 mod stages;

@@ -93,7 +93,9 @@ impl fmt::Display for TrustEntry {
 
 fn checked(label: &str) -> Result<&str, LabelError> {
     // Line and paragraph separator, and what turns the direction of text: a line would show as another one.
-    let hides = |each: char| matches!(each, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    const HIDING: [core::ops::RangeInclusive<char>; 3] =
+        ['\u{200e}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
+    let hides = |each: char| HIDING.iter().any(|range| range.contains(&each));
     if label.len() > MAX_LABEL {
         Err(LabelError::TooLong { bytes: label.len() })
     } else if label.chars().any(|each| each.is_control() || hides(each)) {

@@ -82,8 +82,8 @@ fn number(digits: &[u8]) -> Result<u64, TimeError> {
     })
 }
 
-// Both directions count from 0000-03-01 in eras of 400 years (146 097 days): with March first, the leap day is
-// the last of its year, and the months' lengths follow one formula. See H. Hinnant, "chrono-Compatible
+// Both directions count from 0000-03-01 in eras of 400 years (146 097 days): with March first, the leap day
+// is the last of its year, and the months' lengths follow one formula. See H. Hinnant, "chrono-Compatible
 // Low-Level Date Algorithms". 1970-01-01 is day 719 468 of that count.
 const ERA: u64 = 146_097;
 const EPOCH: u64 = 719_468;

@@ -31,7 +31,8 @@ fn ids(list: &TrustList) -> Vec<NodeId> {
 /// A list as people write it, with three peers.
 fn sample() -> String {
     format!(
-        "# Our nodes.\n\n{}\tadded=2026-03-01   expires=2027-03-01T12:00:00Z label=Anna's laptop, 3rd floor \n\
+        "# Our nodes.\n\n\
+         {}\tadded=2026-03-01   expires=2027-03-01T12:00:00Z label=Anna's laptop, 3rd floor \n\
          \x20 # {} label=not yet\n{}\r\n  {} expires=2026-12-24\n\n# The end",
         id(1),
         id(9),

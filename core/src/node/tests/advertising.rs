@@ -1,0 +1,140 @@
+//! Adverts between nodes: who pushes what to whom.
+
+use super::*;
+use crate::hello::AdvertVersions;
+use crate::node::adverts::{Advert, AdvertContent};
+use crate::node::trust::UnixTime;
+
+fn somewhere(port: u16) -> Vec<DialAddress> {
+    alloc::vec![DialAddress { weight: 1, address: alloc::format!("node.example:{port}") }]
+}
+
+fn link_with(bench: &mut Bench, peer: NodeId, incarnation: u64, held: u64) -> LinkId {
+    let link = bench.accept();
+    let mut hello = Bench::hello(incarnation, 500);
+    hello.adverts = Some(AdvertVersions { own: 0, held });
+    bench.say(link, FromLink::Identified(Box::new(Identity { id: peer, hello })));
+    bench.say(link, FromLink::Established);
+    bench.say(link, FromLink::Confirmed);
+    link
+}
+
+fn pushed(bench: &mut Bench) -> Vec<(LinkId, u64)> {
+    let words = bench.words().into_iter();
+    let adverts = words.filter_map(|(link, word)| match word {
+        ToLink::Advert(bytes) => Some((link, Advert::parse(&bytes).expect("an advert").version())),
+        _ => None,
+    });
+    adverts.collect()
+}
+
+#[test]
+fn d4_the_newer_advert_is_pushed_after_establishment_and_on_change() {
+    let mut bench = Bench::new();
+    let (lesser, greater) = (bench.lesser, bench.greater);
+    bench.node.advertise(somewhere(1), UnixTime::from_secs(1000)).expect("an advert");
+    let behind = link_with(&mut bench, lesser, 9, 999);
+    assert_eq!(pushed(&mut bench), [(behind, 1000)]);
+    let current = link_with(&mut bench, greater, 9, 1000);
+    assert_eq!(pushed(&mut bench), [], "it has that one");
+    // Twice in the same second is two versions all the same.
+    bench.node.advertise(somewhere(2), UnixTime::from_secs(1000)).expect("an advert");
+    assert_eq!(pushed(&mut bench), [(behind, 1001), (current, 1001)]);
+    bench.say(behind, FromLink::AdvertAcked { version: 1001 });
+    bench.end(behind, Reason::Truncated, By::Transport);
+    let again = link_with(&mut bench, lesser, 9, 0);
+    assert_eq!(pushed(&mut bench), [(again, 1001)], "its record was dropped with its link");
+}
+
+#[test]
+fn d4_what_a_peer_acknowledged_it_has_until_it_is_restarted() {
+    let mut bench = Bench::new();
+    let peer = bench.lesser;
+    bench.node.set_addresses(peer, somewhere(9), bench.now);
+    bench.node.advertise(somewhere(1), UnixTime::from_secs(1000)).expect("an advert");
+    let link = link_with(&mut bench, peer, 9, 0);
+    assert_eq!(pushed(&mut bench), [(link, 1000)]);
+    bench.say(link, FromLink::AdvertAcked { version: 1000 });
+    bench.end(link, Reason::Truncated, By::Transport);
+    link_with(&mut bench, peer, 9, 0);
+    assert_eq!(pushed(&mut bench), [], "a listener's hello cannot say what it holds");
+    let restarted = link_with(&mut bench, peer, 10, 0);
+    assert_eq!(pushed(&mut bench), [(restarted, 1000)]);
+}
+
+#[test]
+fn d4_a_peers_advert_is_verified_stored_and_acknowledged() {
+    let mut bench = Bench::new();
+    let (peer, byte) = ids()[2];
+    let link = bench.linked_by(peer, 9);
+    drop(bench.actions());
+    let advert = |version, port| {
+        let content = AdvertContent {
+            version,
+            created: UnixTime::from_secs(1),
+            addresses: somewhere(port),
+            capabilities: Vec::new(),
+        };
+        Advert::sign(content, &key(byte)).expect("an advert")
+    };
+    let mut push = |bytes: &[u8]| {
+        bench.say(link, FromLink::Advert(bytes::Bytes::copy_from_slice(bytes)));
+        let (mut acked, mut told) = (None, "nothing");
+        for action in bench.actions() {
+            match action {
+                NodeAction::ToLink(_, NodeToLink(ToLink::AckAdvert { version })) => acked = Some(version),
+                NodeAction::Event(NodeEvent::Advert { .. }) => told = "new",
+                NodeAction::Event(NodeEvent::AdvertRefused { why, .. }) => {
+                    told = match why {
+                        AdvertRefusal::Stale { .. } => "stale",
+                        AdvertRefusal::Forked { .. } => "forked",
+                        AdvertRefusal::Full => "full",
+                        AdvertRefusal::Invalid(_) => "invalid",
+                    };
+                }
+                _ => {}
+            }
+        }
+        (acked, told)
+    };
+    let newest = advert(5, 1);
+    assert_eq!(push(newest.bytes()), (Some(5), "new"));
+    assert_eq!(push(newest.bytes()), (Some(5), "nothing"));
+    assert_eq!(push(advert(4, 2).bytes()), (Some(5), "stale"));
+    assert_eq!(push(advert(5, 2).bytes()), (Some(5), "forked"));
+    let mut forged = advert(6, 1).bytes().to_vec();
+    forged[40] ^= 1;
+    assert_eq!(push(&forged), (Some(5), "invalid"));
+    let content = AdvertContent {
+        version: 9,
+        created: UnixTime::from_secs(1),
+        addresses: Vec::new(),
+        capabilities: Vec::new(),
+    };
+    let of_another = Advert::sign(content, &key(77)).expect("an advert");
+    assert_eq!(push(of_another.bytes()), (Some(5), "invalid"));
+    assert_eq!(bench.node.advert_of(peer).map(Advert::version), Some(5));
+}
+
+#[test]
+fn d6_an_advertised_address_is_dialled_only_if_policy_allows() {
+    for dial_back in [false, true] {
+        let mut bench = Bench::with(NodePolicy { dial_back, ..NodePolicy::default() }, None);
+        let (peer, byte) = ids()[2];
+        let link = bench.linked_by(peer, 9);
+        let content = AdvertContent {
+            version: 1,
+            created: UnixTime::from_secs(1),
+            addresses: somewhere(7),
+            capabilities: Vec::new(),
+        };
+        let advert = Advert::sign(content, &key(byte)).expect("an advert");
+        bench.say(link, FromLink::Advert(advert.bytes().clone()));
+        bench.node.set_permanence(peer, Permanence::Permanent, bench.now);
+        bench.end(link, Reason::Truncated, By::Transport);
+        drop(bench.actions());
+        bench.pass(Duration::from_secs(2));
+        let dials = bench.actions().into_iter().filter(|action| matches!(action, NodeAction::Dial(_)));
+        assert_eq!(dials.count(), usize::from(dial_back));
+    }
+}
