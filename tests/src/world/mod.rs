@@ -32,7 +32,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use handclasp::node::{LinkId, Node, NodeEvent};
-use handclasp::{Instant, Link, NodeId};
+use handclasp::{Instant, Link, NodeId, Phase};
 
 use self::host::Host;
 use self::ledger::Ledger;
@@ -343,6 +343,20 @@ impl World {
             driven.link.phase().is_open() && driven.link.peer().is_some_and(|peer| peer.id == id)
         });
         live.map(|driven| driven.conn).collect()
+    }
+
+    /// Whether there is one link at most between two hosts, and at one end it is no longer, or not yet,
+    /// established.
+    fn is_ending(&self, one: usize, other: usize) -> bool {
+        let (here, there) = (self.live(one, other), self.live(other, one));
+        let conns: BTreeSet<_> = here.iter().chain(&there).copied().collect();
+        let whole = |conn: &usize| {
+            self.conns[*conn].ends.iter().all(|end| {
+                let State::Linked(link) = end.state else { return false };
+                self.link(end.host, link).is_some_and(|link| link.phase() == Phase::Established)
+            })
+        };
+        conns.len() <= 1 && !conns.iter().all(whole)
     }
 
     /// Whether both hosts agree that there is no link between them, or on the one that there is: the same
