@@ -134,7 +134,7 @@ where
         direction = setting.direction.name(),
         remote = setting.remote.map(field::display)
     );
-    let driver = Box::new(Driver::new(link, stream, Arc::clone(&shared), setting, report));
+    let driver = Box::new(Driver::new(link, stream, Arc::clone(&shared), setting, Some(report)));
     tokio::spawn(driver.run().instrument(span));
     Handshake(Some(shared))
 }

@@ -48,6 +48,7 @@ mod driver;
 mod error;
 mod link;
 mod listener;
+mod node;
 mod peer;
 mod serve;
 mod services;
@@ -60,6 +61,10 @@ pub use error::{AcceptError, ConnectError};
 pub use handclasp::services::{Allow, LongServiceName};
 pub use link::{CALL_TIMEOUT, Link};
 pub use listener::Listener;
+pub use node::{
+    Delivery, Events, LinkSnapshot, Missed, NoLink, Node, NodeBuilder, NodeSnapshot, NotSent, Peer,
+    PeerRegistry, PeerSnapshot, RegistryFuture, StartError, WeakNode, WhyNotSent,
+};
 pub use peer::{Direction, PeerInfo};
 pub use services::{Cancelled, Handler, Request, Services};
 

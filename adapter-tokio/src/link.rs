@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use handclasp::crypto::CryptoError;
 use handclasp::{
-    CallError, Closed, Envelope, Executed, MAX_SERVICE, Message, Payload, Reason, Rejected, ServiceError,
-    Stats, Why,
+    CallError, Closed, Envelope, Executed, Instant, MAX_SERVICE, Message, Payload, Reason, Rejected,
+    ServiceError, Stats, Why,
 };
 use tokio::sync::oneshot;
 
@@ -54,16 +54,46 @@ impl Link {
     /// [`Rejected`] gives the message back: too large, or the link takes none any more.
     pub async fn send<'a>(&self, message: Message<'a>) -> Result<(), Rejected<'a>> {
         let message = self.checked(message)?;
-        let rejected = |(why, message, _)| Rejected { why, message };
-        match self.shared.try_push(message, Job::Send) {
-            Err((Why::Full, message, job)) => match self.shared.room(&message).await {
-                Ok(room) => {
-                    room.forget();
-                    self.shared.push(message, job).map_err(rejected)
-                }
-                Err(why) => Err(Rejected { why, message }),
-            },
-            result => result.map_err(rejected),
+        let pushed = self.push(message, Job::Send, None).await;
+        pushed.map_err(|(why, message, _)| Rejected { why, message })
+    }
+
+    /// As [`send`](Self::send), and [`Why::Full`] if there is no room before `until`.
+    pub(crate) async fn send_before<'a>(
+        &self,
+        message: Message<'a>,
+        until: Instant,
+    ) -> Result<(), Rejected<'a>> {
+        let message = self.checked(message)?;
+        let pushed = self.push(message, Job::Send, Some(until)).await;
+        pushed.map_err(|(why, message, _)| Rejected { why, message })
+    }
+
+    /// Queues a message once there is room for it, or says [`Why::Full`] if there is none before `until`.
+    async fn push<'a>(
+        &self,
+        message: Message<'a>,
+        job: Job,
+        until: Option<Instant>,
+    ) -> Result<(), (Why, Message<'a>, Job)> {
+        let (message, job) = match self.shared.try_push(message, job) {
+            Err((Why::Full, message, job)) => (message, job),
+            pushed => return pushed,
+        };
+        let room = match until {
+            None => self.shared.room(&message).await,
+            Some(until) => {
+                let until = tokio::time::Instant::from_std(self.shared.clock.to_std(until));
+                let room = tokio::time::timeout_at(until, self.shared.room(&message)).await;
+                room.unwrap_or(Err(Why::Full))
+            }
+        };
+        match room {
+            Ok(room) => {
+                room.forget();
+                self.shared.push(message, job)
+            }
+            Err(why) => Err((why, message, job)),
         }
     }
 
@@ -95,39 +125,39 @@ impl Link {
     /// # Errors
     /// As [`call`](Self::call).
     pub async fn call_with(&self, message: Message<'_>, timeout: Duration) -> Result<Bytes, CallError> {
+        let deadline = self.shared.clock.now() + timeout;
+        match self.call_before(message, deadline).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.gone(Executed::No)),
+        }
+    }
+
+    /// As [`call_with`](Self::call_with), with a point in time on the link's clock. A link that takes no new
+    /// work gives the message back.
+    pub(crate) async fn call_before<'a>(
+        &self,
+        message: Message<'a>,
+        deadline: Instant,
+    ) -> Result<Answer, Message<'a>> {
         let message = match self.checked(message) {
             Ok(message) => message,
             Err(Rejected { why: Why::TooLarge { limit }, .. }) => {
-                return Err(CallError::Service(ServiceError::TooLarge { limit }));
+                return Ok(Err(CallError::Service(ServiceError::TooLarge { limit })));
             }
             // A peer cannot offer a service of such a name.
-            Err(_) => return Err(CallError::Service(ServiceError::NoSuchService)),
+            Err(_) => return Ok(Err(CallError::Service(ServiceError::NoSuchService))),
         };
-        let deadline = self.shared.clock.now() + timeout;
         let (answer, answered) = oneshot::channel();
-        let pushed = match self.shared.try_push(message, Job::Call { answer, deadline }) {
-            Err((Why::Full, message, job)) => {
-                let until = tokio::time::Instant::from_std(self.shared.clock.to_std(deadline));
-                match tokio::time::timeout_at(until, self.shared.room(&message)).await {
-                    Ok(Ok(room)) => {
-                        room.forget();
-                        self.shared.push(message, job)
-                    }
-                    Ok(Err(why)) => Err((why, message, job)),
-                    Err(_) => return Err(CallError::DeadlineExceeded { executed: Executed::No }),
-                }
+        match self.push(message, Job::Call { answer, deadline }, Some(deadline)).await {
+            Ok(()) => {}
+            Err((Why::Full, ..)) => {
+                return Ok(Err(CallError::DeadlineExceeded { executed: Executed::No }));
             }
-            pushed => pushed,
-        };
-        if pushed.is_err() {
-            return Err(self.gone(Executed::No));
+            Err((_, message, _)) => return Err(message),
         }
         let mut pending = Pending { shared: &self.shared, answered: Some(answered) };
-        match pending.answer().await {
-            Some(answer) => answer,
-            // The task let go of the call without a word.
-            None => Err(self.gone(Executed::Unknown)),
-        }
+        // Without a word the task has let go of the call.
+        Ok(pending.answer().await.unwrap_or_else(|| Err(self.gone(Executed::Unknown))))
     }
 
     /// The same message, if the peer can take it at all.
@@ -190,6 +220,19 @@ impl Link {
     pub fn take_unsent(&self) -> Vec<Envelope> {
         let Some(end) = self.shared.end() else { return Vec::new() };
         std::mem::take(&mut *end.unsent.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Bytes that wait for the link's task, each message with its overhead.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.shared.waiting_bytes()
+    }
+
+    pub(crate) fn shared_peer(&self) -> Arc<PeerInfo> {
+        Arc::clone(&self.peer)
+    }
+
+    pub(crate) fn is_of(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
     }
 
     /// The link's figures; after the end, those of the end. Cancel-safe.

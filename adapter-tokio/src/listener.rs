@@ -186,7 +186,7 @@ async fn refuse(mut stream: TcpStream, mut link: Core, clock: Clock) {
     wind_down(&mut stream, &last).await;
 }
 
-fn is_of_one_connection(error: &io::Error) -> bool {
+pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }

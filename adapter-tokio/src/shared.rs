@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use handclasp::crypto::CryptoError;
+use handclasp::node::NodeToLink;
 use handclasp::{CallError, Closed, Envelope, Instant, Message, Payload, Priority, Reason, Stats, Why};
 use tokio::sync::{Notify, Semaphore, oneshot};
 use zeroize::Zeroizing;
@@ -194,6 +195,8 @@ pub(crate) struct Control {
     pub(crate) pings: Vec<oneshot::Sender<Duration>>,
     pub(crate) stats: Vec<oneshot::Sender<Stats>>,
     pub(crate) exports: Vec<Export>,
+    /// From the link's node, in order.
+    pub(crate) words: Vec<NodeToLink>,
 }
 
 /// How a link ended, for its handles.
@@ -217,6 +220,9 @@ pub(crate) struct Shared {
     end: OnceLock<End>,
     ended: Notify,
     pub(crate) handles: AtomicUsize,
+    /// The link's node sends messages this way. What the node itself had kept for the link is among the
+    /// words by then.
+    pub(crate) routed: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -236,6 +242,7 @@ impl Shared {
             end: OnceLock::new(),
             ended: Notify::new(),
             handles: AtomicUsize::new(0),
+            routed: AtomicBool::new(false),
         })
     }
 
@@ -299,6 +306,15 @@ impl Shared {
             return None;
         }
         Some(std::mem::take(&mut *lock(&self.control)))
+    }
+
+    /// What the link's node said last and the task has not heard.
+    pub(crate) fn take_words(&self) -> Vec<NodeToLink> {
+        std::mem::take(&mut lock(&self.control).words)
+    }
+
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.space.iter().map(|space| QUEUE - space.available_permits().min(QUEUE)).sum()
     }
 
     /// Moves what has been queued to the task's batches: all of it, so that the task knows every deadline.

@@ -1,10 +1,12 @@
 //! How links end: one closed set of reasons, with the numbers of docs/wire.md §10.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
 use crate::crypto::SuiteSet;
 use crate::identity::{ClaimedId, NodeId};
+use crate::node::DialError;
 use crate::phase::Phase;
 use crate::refusal::{Refusal, Retry};
 use crate::wire::Malformed;
@@ -386,6 +388,11 @@ pub enum CallError {
         /// Whether the peer may have executed it.
         executed: Executed,
     },
+    /// The call waited for a link to the peer, and none could be made. It was not executed.
+    NoLink {
+        /// Why the last dial failed.
+        error: Box<DialError>,
+    },
 }
 
 /// Whether a request whose answer is missing may have been executed.
@@ -401,6 +408,7 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, executed): (&dyn fmt::Display, _) = match self {
             Self::Service(error) => return error.fmt(f),
+            Self::NoLink { error } => (error, &Executed::No),
             Self::DeadlineExceeded { executed } => (&"the call's time was over", executed),
             Self::LinkClosed { reason, executed } => (reason, executed),
         };

@@ -40,7 +40,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
 impl<S> Driver<S> {
     /// What was queued and never reached the machine: calls fail, messages go back.
-    fn leftover(&mut self, why: &Reason) -> Vec<Envelope> {
+    pub(super) fn leftover(&mut self, why: &Reason) -> Vec<Envelope> {
         let mut unsent = Vec::new();
         // Once for what the task holds, once for what is still in the queue.
         for _ in 0..2 {
@@ -67,6 +67,10 @@ impl<S> Drop for Driver<S> {
     fn drop(&mut self) {
         if self.shared.end().is_some() {
             return;
+        }
+        if self.member.is_some() {
+            self.link.close(self.shared.clock.now());
+            self.report_to_node();
         }
         let peer = self.link.peer().map(|peer| peer.id);
         let closed = Closed::new(Reason::Dropped, By::Local, self.link.phase(), peer);

@@ -6,6 +6,7 @@
 
 mod calls;
 mod end;
+mod managed;
 mod pump;
 
 use std::cell::RefCell;
@@ -13,6 +14,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,13 +22,14 @@ use handclasp::{Closed, Instant, Link as Core, Phase, Priority, Reason, Why};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
-use tracing::{Span, field, info};
+use tracing::info;
 use zeroize::Zeroizing;
 
 use self::calls::Calls;
 use self::pump::Item;
 use crate::connect::Setting;
 use crate::link::Link;
+use crate::node::Member;
 use crate::peer::{Direction, PeerInfo};
 use crate::serve::Server;
 use crate::services::View;
@@ -69,6 +72,9 @@ pub(crate) struct Driver<S> {
     ended: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
     armed: Option<Instant>,
+    member: Option<Member>,
+    /// The node's messages have come in before a turn, so that what is queued now is later than those.
+    routed: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
@@ -77,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         stream: S,
         shared: Arc<Shared>,
         setting: &Setting<'_>,
-        report: Report,
+        report: Option<Report>,
     ) -> Self {
         Self {
             link,
@@ -86,7 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             peer: None,
             remote: setting.remote,
             direction: setting.direction,
-            report: Some(report),
+            report,
             batches: Default::default(),
             calls: Calls::default(),
             pings: Vec::new(),
@@ -104,6 +110,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             ended: None,
             sleep: None,
             armed: None,
+            member: None,
+            routed: false,
         }
     }
 
@@ -137,10 +145,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// One turn; true if another one may find more to do.
     fn turn(&mut self, now: Instant, context: &mut Context<'_>) -> bool {
-        let control = self.shared.told();
-        self.expire(now);
+        // In this order: what was queued behind the node's word is not taken before that word.
+        let routed = self.member.is_some() && self.shared.routed.load(Ordering::Acquire);
         self.shared.take(&mut self.batches);
-        self.queue(now);
+        let mut control = self.shared.told();
+        self.expire(now);
+        let words = control.as_mut().map(|control| std::mem::take(&mut control.words)).unwrap_or_default();
+        if self.routed {
+            self.queue(now);
+            self.hear(words, now);
+        } else {
+            self.hear(words, now);
+            self.queue(now);
+        }
+        self.routed = routed;
         if let Some(control) = control {
             self.obey(control, now);
         }
@@ -153,12 +171,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         if let Some(reason) = news.draining {
             let _ = self.shared.why.set(reason);
-            self.shared.enter(State::Draining);
+            if self.member.is_none() {
+                self.shared.enter(State::Draining);
+            }
         }
         if self.closed.is_none() {
             self.closed = news.closed;
         }
-        if self.link.phase() == Phase::Admission && !self.asked {
+        self.report_to_node();
+        self.report_expired(news.expired);
+        if self.link.phase() == Phase::Admission && !self.asked && self.member.is_none() {
             self.ask(now, context);
             again = true;
         }
@@ -271,7 +293,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             if self.link.phase() == Phase::Established {
                 let _ = self.shared.why.set(Reason::Goodbye { code, detail: detail.clone() });
             }
-            self.shared.enter(State::Draining);
+            if self.member.is_none() {
+                self.shared.enter(State::Draining);
+            }
             // What was queued meanwhile goes before it.
             self.goodbye = Some((code, detail, now + self.drain / 2));
         }
@@ -301,15 +325,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if let Some(report) = self.report.take() {
             report(Ok(Link::new(&self.shared, &peer)));
         }
-    }
-
-    fn identified(&mut self) -> Option<Arc<PeerInfo>> {
-        if self.peer.is_none() {
-            let peer = PeerInfo::new(self.link.peer()?, self.remote, self.direction);
-            Span::current().record("peer", field::display(peer.id));
-            self.peer = Some(Arc::new(peer));
-        }
-        self.peer.clone()
     }
 
     fn ask(&mut self, now: Instant, context: &mut Context<'_>) {

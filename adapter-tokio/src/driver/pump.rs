@@ -6,7 +6,7 @@ use std::task::Context;
 
 use bytes::Bytes;
 use handclasp::drive::{Pumped, Taking, pump};
-use handclasp::{Closed, Event, Instant, Priority, Reason, ReplyToken};
+use handclasp::{Closed, Envelope, Event, Instant, Priority, Reason, ReplyToken};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::debug;
 
@@ -37,6 +37,8 @@ pub(super) struct News {
     pub(super) established: bool,
     pub(super) draining: Option<Reason>,
     pub(super) closed: Option<Closed>,
+    /// Messages that were not sent in time.
+    pub(super) expired: Vec<Envelope>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
@@ -72,6 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Event::Draining { code, detail, .. } => {
                     news.draining = Some(Reason::Goodbye { code, detail: detail.into() });
                 }
+                Event::Expired(envelope) => news.expired.push(envelope),
                 Event::Closed(closed) => news.closed = Some(closed.clone()),
                 // `Identified` is answered by the phase that the link is in.
                 _ => {}

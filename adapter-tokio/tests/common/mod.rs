@@ -1,6 +1,8 @@
 //! What the tests of the adapter share: two nodes and ways to link them.
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
+pub mod nodes;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;

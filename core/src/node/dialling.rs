@@ -29,7 +29,9 @@ impl Node {
             return;
         }
         if !trusted {
-            return self.dial_ended(peer, DialError::Untrusted);
+            // No event: of a peer that was revoked there is none, and whoever asks can see it.
+            record.last_error = Some(DialError::Untrusted);
+            return self.give_up(peer);
         }
         if record.round.is_empty() {
             record.hope = None;

@@ -147,12 +147,11 @@ impl PeerRecord {
     pub(super) fn is_idle(&self) -> bool {
         self.links.is_empty()
             && self.losers.is_empty()
-            && (self.revoked
-                || (self.addresses.is_empty()
-                    && !self.is_permanent()
-                    && !self.wanted
-                    && self.outbox.is_empty()
-                    && matches!(self.dial, Dialling::Idle | Dialling::GivenUp)))
+            && self.addresses.is_empty()
+            && !self.is_permanent()
+            && !self.wanted
+            && self.outbox.is_empty()
+            && matches!(self.dial, Dialling::Idle | Dialling::GivenUp)
     }
 
     pub(super) fn status(&self, id: NodeId, state: PeerState) -> PeerStatus {

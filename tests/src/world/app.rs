@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use handclasp::node::{LinkId, WhyNotQueued};
-use handclasp::{CallError, Envelope, Message, Payload, Priority, ReplyToken, ServiceError, Why};
+use handclasp::{CallError, Envelope, Executed, Message, Payload, Priority, ReplyToken, ServiceError, Why};
 
 use super::World;
 use super::host::{Driven, Received};
@@ -238,6 +238,8 @@ impl World {
                         CallError::DeadlineExceeded { executed } | CallError::LinkClosed { executed, .. } => {
                             Fate::Failed(executed)
                         }
+                        // A link says no such thing, since there is one.
+                        CallError::NoLink { .. } => Fate::Failed(Executed::No),
                     };
                     let result = self.ledger.resolve(asked, fate);
                     self.accounted(result);

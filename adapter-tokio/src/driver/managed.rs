@@ -1,0 +1,83 @@
+//! What a link's task and its node tell each other.
+
+use std::sync::Arc;
+
+use handclasp::node::NodeToLink;
+use handclasp::{Envelope, Instant, Phase, Reason};
+use tracing::{Span, debug, field};
+
+use super::Driver;
+use crate::link::Link;
+use crate::node::Member;
+use crate::peer::PeerInfo;
+use crate::shared::State;
+
+impl<S> Driver<S> {
+    /// The link belongs to a node.
+    pub(crate) fn of_node(mut self, member: Member) -> Self {
+        self.member = Some(member);
+        self
+    }
+
+    /// The peer, once it has proved its id.
+    pub(super) fn identified(&mut self) -> Option<Arc<PeerInfo>> {
+        if self.peer.is_none() {
+            let peer = PeerInfo::new(self.link.peer()?, self.remote, self.direction);
+            Span::current().record("peer", field::display(peer.id));
+            self.peer = Some(Arc::new(peer));
+        }
+        self.peer.clone()
+    }
+
+    pub(super) fn hear(&mut self, words: Vec<NodeToLink>, now: Instant) {
+        for word in words {
+            self.link.on_node(word, now);
+        }
+    }
+
+    pub(super) fn report_expired(&self, expired: Vec<Envelope>) {
+        for envelope in expired {
+            match (&self.member, &self.peer) {
+                (Some(member), Some(peer)) => member.inner.expired(peer.id, envelope),
+                _ => debug!(message = ?envelope, "expired"),
+            }
+        }
+    }
+
+    /// Passes on what the link says. Whether the link takes messages changes under the node's lock, together
+    /// with what the node knows: so each message is either in the link's queue, and comes back with its end
+    /// at the latest, or goes where the node sends it from then on.
+    pub(super) fn report_to_node(&mut self) {
+        let Some(member) = self.member.clone() else { return };
+        let Some(mut word) = self.link.poll_node() else { return };
+        let info = self.identified();
+        member.inner.act_for(member.link, |state, now| {
+            if let Some(info) = &info {
+                let open = matches!(self.link.phase(), Phase::Established | Phase::Draining);
+                let handle = open.then(|| Link::new(&self.shared, info));
+                state.identified(member.link, info, handle);
+            }
+            loop {
+                if self.link.phase() == Phase::Draining {
+                    self.shared.enter(State::Draining);
+                }
+                let end = word.is_end();
+                if end {
+                    self.shared.enter(State::Closed);
+                    let why = self.link.closed().map_or(Reason::Dropped, |closed| closed.reason.clone());
+                    word.extend_unsent(
+                        self.shared.take_words().into_iter().flat_map(NodeToLink::into_undelivered),
+                    );
+                    word.extend_unsent(self.leftover(&why));
+                    let _ = self.shared.why.set(why);
+                    state.ended(member.link);
+                }
+                state.node.handle(member.link, word, now);
+                match self.link.poll_node().filter(|_| !end) {
+                    Some(next) => word = next,
+                    None => break,
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,129 @@
+//! A registry of peers outside the node's memory, and the questions about peers.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+
+use handclasp::node::{Answer, Known, Question};
+use handclasp::{NodeId, Refusal};
+use tokio::sync::Notify;
+use tracing::warn;
+
+use super::state::{Inner, lock};
+use crate::peer::PeerInfo;
+
+/// What a registry's methods return: `Box::pin(async move { … })`.
+pub type RegistryFuture<'a, T> =
+    Pin<Box<dyn Future<Output = Result<T, Box<dyn Error + Send + Sync>>> + Send + 'a>>;
+
+/// What is known of peers, kept outside the node: in a database, a directory service.
+///
+/// The node asks it about each peer that has proved its id, and tells it of each link. Its methods run on
+/// tasks of their own; the peer's handshake waits for [`look_up`](Self::look_up), at most for the time of a
+/// [step](handclasp::Timing::step).
+pub trait PeerRegistry: Send + Sync + 'static {
+    /// What is known of a peer from its last link; `None` if nothing is. The node compares it with what the
+    /// peer says now, and acts by its [drift policy](handclasp::node::NodePolicy::drift).
+    ///
+    /// # Errors
+    /// Any refuses the peer with [`Refusal::Registry`], and is logged. So does a panic.
+    fn look_up(&self, peer: NodeId) -> RegistryFuture<'_, Option<Known>>;
+
+    /// A link to the peer was established: remember this. One write runs at a time; while one does, of
+    /// several for the same peer only the last is kept.
+    ///
+    /// # Errors
+    /// Any is logged; the link lives.
+    fn write(&self, peer: NodeId, known: Known) -> RegistryFuture<'_, ()>;
+}
+
+/// Who is asked about peers, and what is still to be written.
+pub(crate) struct Keeping {
+    /// Whether the application decides about each peer.
+    pub(super) asks: bool,
+    pub(super) registry: Option<Arc<dyn PeerRegistry>>,
+    unwritten: Mutex<BTreeMap<NodeId, Known>>,
+    more: Notify,
+}
+
+impl fmt::Debug for Keeping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeping").field("asks", &self.asks).finish_non_exhaustive()
+    }
+}
+
+impl Keeping {
+    pub(super) fn new(asks: bool, registry: Option<Arc<dyn PeerRegistry>>) -> Self {
+        Self { asks, registry, unwritten: Mutex::default(), more: Notify::new() }
+    }
+
+    pub(super) fn write(&self, peer: NodeId, known: &Known) {
+        if self.registry.is_some() {
+            lock(&self.unwritten).insert(peer, known.clone());
+            self.more.notify_one();
+        }
+    }
+}
+
+/// Writes what there is to write, for as long as the node runs.
+pub(super) async fn write_all(inner: Arc<Inner>) {
+    let Keeping { registry: Some(registry), unwritten, more, .. } = &inner.keeping else { return };
+    loop {
+        let next = lock(unwritten).pop_first();
+        let Some((peer, known)) = next else {
+            more.notified().await;
+            continue;
+        };
+        let write = async { registry.write(peer, known).await };
+        match caught(write).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => warn!(%peer, %error, "registry_write_failed"),
+            None => warn!(%peer, error = "panicked", "registry_write_failed"),
+        }
+    }
+}
+
+/// Answers a question about a peer: first by the application's decision, then by the registry's knowledge.
+pub(super) async fn answer(inner: Arc<Inner>, question: Question, info: Option<Arc<PeerInfo>>) {
+    let Question { ticket, peer, .. } = question;
+    let answer = decide(&inner, peer, info).await;
+    inner.act(|state, now| state.node.answer(ticket, answer, now));
+}
+
+async fn decide(inner: &Inner, peer: NodeId, info: Option<Arc<PeerInfo>>) -> Answer {
+    if inner.keeping.asks {
+        let (Some(decide), Some(info)) = (inner.services.admission(), info) else {
+            return Answer::Refuse(Refusal::Denied);
+        };
+        match caught(async { decide(info).await }).await {
+            Some(Ok(())) => {}
+            Some(Err(refusal)) => return Answer::Refuse(refusal),
+            None => return Answer::Refuse(Refusal::Denied),
+        }
+    }
+    let Some(registry) = &inner.keeping.registry else { return Answer::Admit { known: None } };
+    match caught(async { registry.look_up(peer).await }).await {
+        Some(Ok(known)) => return Answer::Admit { known },
+        Some(Err(error)) => warn!(%peer, %error, "registry_failed"),
+        None => warn!(%peer, error = "panicked", "registry_failed"),
+    }
+    Answer::Refuse(Refusal::Registry)
+}
+
+/// The result of a future of the application's; `None` if it panicked.
+async fn caught<T>(future: impl Future<Output = T> + Send) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        // After a panic the future is never polled again.
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    })
+    .await
+}
