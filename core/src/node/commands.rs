@@ -247,7 +247,7 @@ impl Node {
         }
         for (link, _) in links {
             self.tell(link, ToLink::Goodbye { code, detail: detail.into() });
-            self.lose_route(peer, link);
+            self.stop_routing(peer, link);
         }
     }
 

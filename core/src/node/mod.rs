@@ -323,6 +323,7 @@ impl Node {
             began: self.now,
             since: None,
             place: 0,
+            goes_on: false,
             confirmed: false,
         };
         self.links.insert(id, record);

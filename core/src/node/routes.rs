@@ -14,16 +14,16 @@ use crate::identity::NodeId;
 use crate::link::Envelope;
 use crate::time::Instant;
 
-/// How long the winner waits for what the loser's owner has not given back. It is a word within the process,
-/// so it comes at once, unless that owner hangs.
+/// How much longer than its link may drain an owner has to give back what the link did not send. It is a word
+/// within the process, so it comes at once, unless that owner hangs.
 const HANDOVER: Duration = Duration::from_secs(1);
 
 impl Node {
     /// Gives a peer without a route the newest link that can be one.
     pub(super) fn choose_route(&mut self, peer: NodeId) {
         let Some(record) = self.peers.get(&peer) else { return };
-        // What losers give back goes first.
-        if record.route.is_some() || !record.losers.is_empty() || record.revoked {
+        // What a link before it gives back goes first.
+        if record.route.is_some() || !record.owing.is_empty() || record.revoked {
             return;
         }
         let best = self
@@ -39,27 +39,38 @@ impl Node {
         self.event_of(peer, |peer| NodeEvent::Linked { peer, link, dialler });
     }
 
-    /// A link takes no messages any more.
-    pub(super) fn lose_route(&mut self, peer: NodeId, link: LinkId) {
-        if let Some(record) = self.peers.get_mut(&peer).filter(|record| record.route == Some(link)) {
+    /// A link takes no more messages, and will give back what it does not send: nothing goes to the next one
+    /// before that.
+    pub(super) fn stop_routing(&mut self, peer: NodeId, link: LinkId) {
+        let timing = &self.config.timing;
+        let wait = match self.links.get(&link).map(|link| link.stage) {
+            // It still sends what was queued before this node's goodbye.
+            Some(Stage::Draining) => timing.drain + timing.flush + HANDOVER,
+            _ => HANDOVER,
+        };
+        let Some(record) = self.peers.get_mut(&peer) else { return };
+        if record.route == Some(link) {
             record.route = None;
-            self.choose_route(peer);
+            record.owing.push(link);
+            self.schedule.set(Due::Handover(peer), self.now + wait);
         }
+        self.choose_route(peer);
     }
 
-    /// A link has lost: nothing goes to the winner before what the loser did not send.
-    pub(super) fn wait_for_unsent(&mut self, peer: NodeId, loser: LinkId) {
+    /// A link has given back what it will not send.
+    pub(super) fn gave_back(&mut self, peer: NodeId, link: LinkId, unsent: Vec<Envelope>) {
         let Some(record) = self.peers.get_mut(&peer) else { return };
-        record.losers.push(loser);
-        if record.route == Some(loser) {
-            record.route = None;
+        record.owing.retain(|owing| *owing != link);
+        if record.owing.is_empty() {
+            self.schedule.stop(Due::Handover(peer));
         }
-        self.schedule.set(Due::Handover(peer), self.now + HANDOVER);
+        self.put_back(peer, unsent);
+        self.choose_route(peer);
     }
 
     pub(super) fn give_up_handover(&mut self, peer: NodeId) {
         if let Some(record) = self.peers.get_mut(&peer) {
-            record.losers.clear();
+            record.owing.clear();
         }
         self.choose_route(peer);
     }
@@ -75,16 +86,12 @@ impl Node {
     ) {
         let useful = self.now.since(since) >= self.policy.backoff.useful;
         let Some(record) = self.peers.get_mut(&peer) else { return };
-        if record.losers.is_empty() {
-            self.schedule.stop(Due::Handover(peer));
-        }
         if record.route == Some(link) {
             record.route = None;
         }
         let retry = closed.reason.retry();
         record.last_closed = Some(closed.clone());
-        self.put_back(peer, unsent);
-        self.choose_route(peer);
+        self.gave_back(peer, link, unsent);
         if self.links_of(peer).any(|(_, link)| link.since.is_some() && link.stage != Stage::Ending) {
             return;
         }

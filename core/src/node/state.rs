@@ -23,7 +23,7 @@ use super::arbitration::{self, Dialler, LinkFacts, Standing, Verdict};
 use super::message::{FromLink, Identity, LinkId, ToLink};
 use super::peers::{Dialling, LinkRecord, Stage};
 use super::registry::{DriftPolicy, Known, Registry};
-use crate::error::{Closed, Reason};
+use crate::error::{By, Closed, Reason};
 use crate::identity::NodeId;
 use crate::link::Envelope;
 use crate::refusal::{Refusal, Retry};
@@ -43,7 +43,7 @@ impl Node {
             FromLink::AliveAnswered { goes_on } => self.on_alive_answered(link, goes_on),
             FromLink::Established => self.on_established(link),
             FromLink::Confirmed => self.on_confirmed(link),
-            FromLink::Draining => self.on_draining(link),
+            FromLink::Draining { by, unsent } => self.on_draining(link, by, unsent),
             FromLink::Permanence(permanent) => {
                 if let Some(peer) = record.peer {
                     if let Some(record) = self.peers.get_mut(&peer) {
@@ -171,7 +171,11 @@ impl Node {
         let standing = self.standing(peer, facts.incarnation);
         match dialler {
             Dialler::Peer => {
-                let verdict = arbitration::decide(self.own, peer, facts, standing, deferred);
+                let verdict = if deferred {
+                    arbitration::own_dial_over(self.own, peer, facts, standing, record.goes_on)
+                } else {
+                    arbitration::decide(self.own, peer, facts, standing, false)
+                };
                 self.apply(link, verdict);
             }
             Dialler::Own if arbitration::proceed(facts, standing.link) => {
@@ -239,8 +243,9 @@ impl Node {
     }
 
     fn on_alive_answered(&mut self, link: LinkId, goes_on: bool) {
-        let Some(record) = self.links.get(&link) else { return };
+        let Some(record) = self.links.get_mut(&link) else { return };
         if let (Stage::AliveAsked, Some(facts), Some(peer)) = (record.stage, record.facts, record.peer) {
+            record.goes_on = goes_on;
             let own_dial = self.has_own_dial(peer);
             self.apply(link, arbitration::answered(self.own, peer, facts, own_dial, goes_on));
         }
@@ -321,15 +326,18 @@ impl Node {
         self.enter(loser, Stage::Ending);
         self.tell(loser, ToLink::Close(Reason::Superseded));
         self.event_of(peer, |peer| NodeEvent::Superseded { peer, loser, winner });
-        self.wait_for_unsent(peer, loser);
+        self.stop_routing(peer, loser);
     }
 
-    fn on_draining(&mut self, link: LinkId) {
+    fn on_draining(&mut self, link: LinkId, by: By, unsent: Vec<Envelope>) {
         let Some(record) = self.links.get_mut(&link) else { return };
         if record.stage == Stage::Established {
             record.stage = Stage::Draining;
-            if let Some(peer) = record.peer {
-                self.lose_route(peer, link);
+        }
+        if let Some(peer) = record.peer {
+            self.stop_routing(peer, link);
+            if by == By::Peer {
+                self.gave_back(peer, link, unsent);
             }
         }
     }
@@ -348,7 +356,6 @@ impl Node {
         let Some(peer) = record.peer else { return };
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.links.retain(|id| *id != link);
-            peer.losers.retain(|id| *id != link);
         }
         match record.since {
             Some(since) => self.link_lost(peer, link, since, *closed, unsent),
@@ -357,7 +364,7 @@ impl Node {
             None if record.place > 0 => self.redial(peer, Retry::Later(None)),
             None => {}
         }
-        self.choose_route(peer);
+        self.gave_back(peer, link, Vec::new());
         self.reconsider(peer);
         self.forget_if_idle(peer);
     }
