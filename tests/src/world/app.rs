@@ -157,16 +157,14 @@ impl World {
     /// What the node has said to a link is there before what the application says to it: commands and words
     /// take the same way.
     fn hurry(&mut self, host: usize, link: LinkId) {
-        let (now, local) = (self.now, self.clock(host));
-        let Some(driven) = self.hosts[host].links.get_mut(&link).filter(|driven| !driven.end_said) else {
-            return;
-        };
+        let Some(mut driven) = self.hosts[host].links.remove(&link) else { return };
         driven.dirty = true;
-        let words: Vec<_> = driven.to_link.drain(..).map(|(_, word)| word).collect();
-        for word in words {
-            driven.link.on_node(word, local);
+        while !driven.end_said {
+            let Some((_, word)) = driven.to_link.pop_front() else { break };
+            self.tell(&mut driven, word);
+            self.collect(&mut driven);
         }
-        self.collect(host, link, now);
+        self.hosts[host].links.insert(link, driven);
     }
 
     /// Gives up a call of a host's, one of those under way.

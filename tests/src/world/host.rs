@@ -7,7 +7,7 @@ use std::time::Duration;
 use handclasp::node::{
     DialTicket, LinkId, LinkToNode, Node, NodeEvent, NodeStats, NodeToLink, Permanence, QuestionTicket,
 };
-use handclasp::{CallId, Config, Instant, Link, NodeId, Priority, ReplyToken, Seed, Trust};
+use handclasp::{CallId, Config, Envelope, Instant, Link, NodeId, Priority, ReplyToken, Seed, Trust};
 
 use super::clock::Clock;
 use super::crypto::{Worthless, WorthlessSigner};
@@ -24,6 +24,9 @@ pub(super) struct Driven {
     /// Words under way, each with the time at which it is there.
     pub(super) to_node: VecDeque<(Duration, LinkToNode)>,
     pub(super) to_link: VecDeque<(Duration, NodeToLink)>,
+    /// The link has said that it gives messages back: what the node sends it meanwhile is held here.
+    pub(super) gives_back: bool,
+    pub(super) held: Vec<Envelope>,
     /// The link has said its last word to the node.
     pub(super) end_said: bool,
     /// The node has heard it.
@@ -56,6 +59,8 @@ impl Driven {
             side,
             to_node: VecDeque::new(),
             to_link: VecDeque::new(),
+            gives_back: false,
+            held: Vec::new(),
             end_said: false,
             end_heard: false,
             eof: false,
