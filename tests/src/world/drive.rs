@@ -1,7 +1,5 @@
 //! How a host drives its links and its node, and what has to hold on every step.
 
-use std::time::Duration;
-
 use handclasp::node::{Answer, LinkId, NodeAction, NodeEvent, NodeToLink};
 use handclasp::{Action, Phase, Ready};
 
@@ -53,7 +51,8 @@ impl World {
                 self.drain_node(host);
             }
             self.hosts[host].links.retain(|_, driven| !(driven.end_heard && driven.link.is_finished()));
-            if !moved {
+            // The node may have said something to a link just then.
+            if !moved && !self.hosts[host].links.values().any(|driven| driven.dirty) {
                 break;
             }
             rounds += 1;
@@ -220,7 +219,7 @@ impl World {
     /// Drives one link as far as it goes.
     fn drive(&mut self, host: usize, link: LinkId) {
         let Some(mut driven) = self.hosts[host].links.remove(&link) else { return };
-        let (now, local) = (self.now, self.clock(host));
+        let now = self.now;
         let driven_ref = &mut driven;
         driven_ref.dirty = false;
         let mut moves = 0;
@@ -232,7 +231,7 @@ impl World {
                 moved = true;
                 self.collect(driven_ref);
             }
-            self.answer_due(driven_ref);
+            self.answer_due(host, driven_ref);
             moved |= self.act(host, link, driven_ref);
             moved |= self.read(host, driven_ref);
             moved |= self.collect(driven_ref);
@@ -253,7 +252,7 @@ impl World {
 
     /// Takes events and writes bytes until the link has none.
     fn act(&mut self, host: usize, link: LinkId, driven: &mut Driven) -> bool {
-        let (now, local) = (self.now, self.clock(host));
+        let local = self.clock(host);
         let taking = self.hosts[host].taking;
         let mut moved = false;
         for _ in 0..MOVES {
@@ -286,6 +285,9 @@ impl World {
                     self.ensure(at.is_none_or(|at| at > local), || {
                         format!("host {host}, link {link}: the deadline {at:?} is not after {local:?}")
                     });
+                    let rests =
+                        matches!(driven.link.poll(local, ready), Action::Timeout(again) if again == at);
+                    self.ensure(rests, || format!("host {host}, link {link}: not at rest after {at:?}"));
                     let silent = driven.full || driven.link.transmit(local).is_empty();
                     self.ensure(silent, || format!("host {host}, link {link}: bytes, but no Send"));
                     driven.deadline = at;
@@ -371,6 +373,11 @@ impl World {
             self.ensure(attached || driven.link.is_finished(), || {
                 format!("host {host}: link {id} has no end")
             });
+        }
+        for peer in &self.hosts {
+            let route = node.route(peer.id);
+            let known = route.is_none_or(|route| links.contains_key(&route));
+            self.ensure(known, || format!("host {host}: the route {route:?} to {} is gone", peer.id));
         }
         let (_, handshakes) = node.link_counts();
         self.ensure(handshakes <= spec.policy.handshakes, || format!("host {host}: {handshakes} handshakes"));

@@ -47,6 +47,11 @@ pub(super) struct Driven {
     /// Since when it drains, and since when it is closed.
     pub(super) draining: Option<Instant>,
     pub(super) closed: Option<Instant>,
+    /// When the application is ready for it.
+    pub(super) ready_at: Option<Duration>,
+    /// These events have come.
+    pub(super) established: bool,
+    pub(super) ready: bool,
     /// The last message of each priority that came.
     pub(super) last: BTreeMap<Priority, usize>,
 }
@@ -72,6 +77,9 @@ impl Driven {
             calls: BTreeMap::new(),
             draining: None,
             closed: None,
+            ready_at: None,
+            established: false,
+            ready: false,
             last: BTreeMap::new(),
         }
     }
@@ -80,7 +88,7 @@ impl Driven {
     pub(super) fn due(&self) -> Option<Duration> {
         let words = self.to_link.front().filter(|_| !self.end_said).map(|(at, _)| *at);
         let tokens = self.tokens.iter().map(|(at, ..)| *at).min();
-        words.into_iter().chain(tokens).min()
+        words.into_iter().chain(tokens).chain(self.ready_at).min()
     }
 }
 
@@ -162,6 +170,10 @@ pub(super) struct Host {
     pub(super) turns: (Duration, u32),
     pub(super) events: Vec<(Duration, NodeEvent)>,
     pub(super) received: Vec<Received>,
+    /// Peers whose link was told, and not its end.
+    pub(super) linked: BTreeSet<NodeId>,
+    /// Links of others whose end was told.
+    pub(super) ended: BTreeSet<LinkId>,
     /// Peers that are revoked: nothing is to be heard of them.
     pub(super) muted: BTreeSet<NodeId>,
     /// Figures of the nodes of earlier lives.
@@ -195,6 +207,8 @@ impl Host {
             turns: (Duration::ZERO, 0),
             events: Vec::new(),
             received: Vec::new(),
+            linked: BTreeSet::new(),
+            ended: BTreeSet::new(),
             muted: BTreeSet::new(),
             past: Figures::default(),
             trusted: BTreeSet::new(),
@@ -214,7 +228,9 @@ impl Host {
             Trusting::Anyone => Trust::Anyone,
             Trusting::Ask => Trust::Ask,
         };
-        (self.spec.config)(builder.trust(trust)).build().expect("a valid configuration")
+        let builder = (self.spec.config)(builder.trust(trust));
+        let builder = if self.spec.holds.is_some() { builder.hold_ready() } else { builder };
+        builder.build().expect("a valid configuration")
     }
 
     /// Begins a life, with a new incarnation.
@@ -238,6 +254,8 @@ impl Host {
         self.dials.clear();
         self.questions.clear();
         self.muted.clear();
+        self.linked.clear();
+        self.ended.clear();
         self.wake = None;
     }
 }

@@ -31,6 +31,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::time::Duration;
 
+use handclasp::node::adverts::Advert;
 use handclasp::node::{LinkId, Node, NodeEvent};
 use handclasp::{Instant, Link, NodeId, Phase};
 
@@ -226,7 +227,7 @@ impl World {
             let side = &self.hosts[host];
             let status = side.node.as_ref().and_then(|node| node.status(self.id(peer)));
             let (trusting, permanent) = (self.is_trusting(host, peer), self.is_permanent(host, peer));
-            let state = status.as_ref().map(|status| (&status.state, status.queued, &status.last_error));
+            let state = status.as_ref().map(|status| (&status.state, status.queued, status.peer_is_permanent, &status.last_error));
             text += &format!("\n    {host}: trusts {trusting}, permanent {permanent}, {state:?}");
             for (id, driven) in &side.links {
                 let ends = &self.conns[driven.conn].ends;
@@ -357,6 +358,21 @@ impl World {
             })
         };
         conns.len() <= 1 && !conns.iter().all(whole)
+    }
+
+    /// Whether two hosts with a link know of each other what they tell: whether they want it kept, and their
+    /// adverts.
+    fn is_told(&self, one: usize, other: usize) -> bool {
+        [(one, other), (other, one)].into_iter().all(|(host, peer)| {
+            let (Some(node), Some(teller)) = (&self.hosts[host].node, &self.hosts[peer].node) else {
+                return false;
+            };
+            let id = self.hosts[peer].id;
+            let kept = node.status(id).is_some_and(|status| status.peer_is_permanent);
+            let held = node.advert_of(id).map_or(0, Advert::version);
+            kept == self.is_permanent(peer, host)
+                && teller.advert().is_none_or(|advert| advert.version() == held)
+        })
     }
 
     /// Whether both hosts agree that there is no link between them, or on the one that there is: the same

@@ -141,8 +141,8 @@ impl Storm {
             stall: Duration::from_secs(4),
             drain: Duration::from_secs(2),
             flush: Duration::from_millis(500),
+            ready: Duration::from_secs(3),
             ephemeral: random.once_in(3).then_some(Duration::from_secs(3)),
-            ..Timing::default()
         };
         let rekey = RekeyPolicy { records: random.one_of(&[20, 1 << 20]), ..RekeyPolicy::default() };
         let padding = random.one_of(&[Padding::None, Padding::Padme, Padding::Block(64)]);
@@ -150,16 +150,21 @@ impl Storm {
         let trusting = random.one_of(&[Trusting::Listed, Trusting::Listed, Trusting::Anyone, Trusting::Ask]);
         let rate = u32::try_from(random.between(950_000, 1_050_000)).unwrap_or(1_000_000);
         let offset = random.up_to(Duration::from_secs(1 << 20));
+        let holds = random.once_in(6).then(|| random.millis(0, 900));
         let change = move |builder: handclasp::ConfigBuilder| {
             let builder = builder.limits(limits).timing(timing.clone()).rekey(rekey.clone());
             builder.padding(padding).send_buffer(send_buffer)
         };
-        NodeSpec::new()
+        let spec = NodeSpec::new()
             .policy(policy)
             .config(change)
             .trusting(trusting)
             .answers(Answers::Mixed)
-            .clock(offset, rate)
+            .clock(offset, rate);
+        match holds {
+            Some(most) => spec.holds(most),
+            None => spec,
+        }
     }
 
     fn pairs(&self) -> Vec<(usize, usize)> {
@@ -256,7 +261,11 @@ impl Storm {
                 let by = self.random.millis(10, 8000);
                 self.world.jump_clock(one, by);
             }
-            62..=65 => self.world.revoke(one, other),
+            62..=64 => self.world.revoke(one, other),
+            65 => {
+                let within = self.random.millis(1, 3000);
+                self.world.trust_for(one, other, within);
+            }
             66..=70 => self.world.introduce(one, other),
             71..=77 => self.wish(one, other),
             78..=81 => self.world.disconnect(one, other),
@@ -264,7 +273,8 @@ impl Storm {
                 let within = self.random.millis(100, 5000);
                 self.world.connect(one, other, within);
             }
-            89 => self.world.shut_down(one),
+            89 if self.random.once_in(2) => self.world.shut_down(one),
+            89 => self.world.advertise(one),
             90..=91 => {
                 let elsewhere = self.random.index(self.world.len());
                 let address =
@@ -330,7 +340,7 @@ impl Storm {
             let wanted = world.is_permanent(one, other) || world.is_permanent(other, one);
             match world.agree(one, other) {
                 None => friends && !wanted && world.is_ending(one, other),
-                Some(linked) if friends && wanted => linked,
+                Some(linked) if friends && wanted => linked && world.is_told(one, other),
                 Some(linked) => friends || !linked,
             }
         })
