@@ -227,7 +227,9 @@ impl World {
             let side = &self.hosts[host];
             let status = side.node.as_ref().and_then(|node| node.status(self.id(peer)));
             let (trusting, permanent) = (self.is_trusting(host, peer), self.is_permanent(host, peer));
-            let state = status.as_ref().map(|status| (&status.state, status.queued, status.peer_is_permanent, &status.last_error));
+            let state = status
+                .as_ref()
+                .map(|status| (&status.state, status.queued, status.peer_is_permanent, &status.last_error));
             text += &format!("\n    {host}: trusts {trusting}, permanent {permanent}, {state:?}");
             for (id, driven) in &side.links {
                 let ends = &self.conns[driven.conn].ends;
