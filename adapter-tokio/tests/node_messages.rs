@@ -1,38 +1,55 @@
 //! Nodes: what becomes of messages.
 mod common;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::nodes::{address, echo, event, node, policy, start, stop, until};
+use common::nodes::{address, echo, event, node, policy, port, start, stop, until};
 use common::{id, soon};
 use handclasp::node::{NodeEvent, NodePolicy, Permanence, Undelivered};
 use handclasp::{CallError, Executed, Limits, Message, Priority, Reason, Trust};
-use handclasp_tokio::{Allow, Delivery, NotSent, Peer, Services, WhyNotSent};
-use tokio::sync::Notify;
+use handclasp_tokio::{Allow, Delivery, NotSent, Peer, Request, Services, WhyNotSent};
+use tokio::sync::{Notify, Semaphore};
 
-/// Numbers that came in, in order.
+/// Numbers that came in, with the links that they came on.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u32>>>);
+struct Log(Arc<Mutex<Vec<(Binding, u32)>>>);
+
+/// What tells links apart.
+type Binding = [u8; 32];
 
 impl Log {
     fn services(&self) -> Services {
         let log = self.clone();
         echo().on("log", Allow::Anyone, move |request| {
-            let log = log.clone();
-            async move {
-                let number = request.body.get(..4).and_then(|bytes| bytes.try_into().ok());
-                log.0.lock().expect("no panic").push(u32::from_be_bytes(number.expect("a number")));
-            }
+            log.note(&request);
+            async {}
         })
+    }
+
+    fn note(&self, request: &Request) {
+        let number = request.body.first_chunk().copied().expect("a number");
+        let entry = (request.peer.channel_binding, u32::from_be_bytes(number));
+        self.0.lock().expect("no panic").push(entry);
     }
 
     fn len(&self) -> usize {
         self.0.lock().expect("no panic").len()
     }
 
-    fn take(&self) -> Vec<u32> {
-        std::mem::take(&mut *self.0.lock().expect("no panic"))
+    /// The numbers as they were sent: link by link, since two links have handlers of their own, and what one
+    /// has carried is before what the next one carries.
+    fn sent(&self) -> Vec<u32> {
+        let mut links: BTreeMap<_, Vec<u32>> = BTreeMap::new();
+        for (link, number) in &*self.0.lock().expect("no panic") {
+            links.entry(*link).or_default().push(*number);
+        }
+        let mut links: Vec<_> = links.into_values().collect();
+        links.sort_by_key(|numbers| numbers.first().copied());
+        let sent = links.concat();
+        assert!(sent.is_sorted_by(|one, next| one < next), "out of order or twice: {links:?}");
+        sent
     }
 }
 
@@ -44,7 +61,7 @@ async fn log(peer: &Peer, number: u32) {
 async fn d3_what_is_sent_before_there_is_a_peer_comes_later_in_order() {
     let seen = Log::default();
     let anna = start(node(1)).await;
-    let home = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let (_port, home) = port();
     let peer = anna.peer(id(2));
     peer.set_addresses([home]);
     for number in 0..100 {
@@ -55,7 +72,7 @@ async fn d3_what_is_sent_before_there_is_a_peer_comes_later_in_order() {
     until("all there", || seen.len() == 100).await;
     log(&peer, 100).await;
     until("all there", || seen.len() == 101).await;
-    assert_eq!(seen.take(), (0..101).collect::<Vec<_>>());
+    assert_eq!(seen.sent(), (0..101).collect::<Vec<_>>());
     assert_eq!(peer.status().expect("it is known").queued, 0);
 }
 
@@ -65,8 +82,7 @@ async fn d3_m11_what_cannot_be_sent_in_its_time_comes_back() {
     let mut events = anna.events();
     let peer = anna.peer(id(2));
     // An address that is tried again and again.
-    let nobody =
-        std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let (_port, nobody) = port();
     peer.set_addresses([nobody]);
     let message = Message::new("log", "a secret body");
     let now = soon(peer.send_with(message.clone(), Delivery::Now)).await.expect_err("no link");
@@ -96,16 +112,46 @@ async fn d3_m11_what_cannot_be_sent_in_its_time_comes_back() {
 }
 
 #[tokio::test]
+async fn m11_what_is_for_now_is_dropped_when_a_busy_link_cannot_send_it() {
+    let stuck = Services::new().on("log", Allow::Anyone, |_| std::future::pending());
+    let limits = Limits { window: 64 << 10, max_message: 32 << 10, ..Limits::default() };
+    let ben = node(2).config(|config| config.limits(limits)).services(&stuck).listen("127.0.0.1:0");
+    let ben = start(ben).await;
+    let anna = node(1).config(|config| config.send_buffer(64 << 10));
+    let anna = start(anna.peer(id(2), [address(&ben)], Permanence::Ephemeral)).await;
+    let (peer, mut events) = (anna.peer(id(2)), anna.events());
+    soon(peer.connect()).await.expect("a link");
+    let body = vec![0; 30 << 10];
+    // Ones that go, ones that are queued and expire, and at last one that finds no room.
+    let (mut taken, begun) = (0, Instant::now());
+    let refused = loop {
+        match soon(peer.send_with(Message::new("log", &*body), Delivery::Now)).await {
+            Ok(()) => taken += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!((refused.why, refused.message.body.len()), (WhyNotSent::NotNow, body.len()));
+    assert!(taken > 4 && begun.elapsed() >= Duration::from_millis(100), "{taken} in {:?}", begun.elapsed());
+    let dropped = event(&mut events, |event| match event {
+        NodeEvent::Undelivered { envelope, why, .. } => Some((envelope.body.len(), *why)),
+        _ => None,
+    });
+    assert_eq!(dropped.await, (body.len(), Undelivered::Expired));
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn m8_the_outbox_is_bounded_and_send_waits_for_room() {
     let bounded = NodePolicy { outbox_per_peer: 10_000, ..policy() };
     let seen = Log::default();
     let anna = start(node(1).policy(bounded)).await;
     let peer = anna.peer(id(2));
-    let home = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let (_port, home) = port();
     peer.set_addresses([home]);
-    let body = [0; 1000];
-    let mut taken = 0;
+    let mut body = [0; 1000];
+    let mut taken: u32 = 0;
     let refused = loop {
+        body[..4].copy_from_slice(&taken.to_be_bytes());
         match peer.try_send(Message::new("log", &body)) {
             Ok(()) => taken += 1,
             Err(refused) => break refused,
@@ -114,14 +160,14 @@ async fn m8_the_outbox_is_bounded_and_send_waits_for_room() {
     assert_eq!((refused.why, refused.message.body.len(), taken), (WhyNotSent::Full, 1000, 10));
     let waiting = tokio::spawn({
         let peer = peer.clone();
-        async move { log(&peer, 7).await }
+        async move { log(&peer, 99).await }
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!waiting.is_finished());
     let _ben = start(node(2).services(&seen.services()).listen(home)).await;
     soon(waiting).await.expect("no panic");
     until("all there", || seen.len() == 11).await;
-    assert_eq!(seen.take().last(), Some(&7));
+    assert_eq!(seen.sent().last(), Some(&99));
     // What nobody takes at all.
     let name = "x".repeat(256);
     let long = peer.try_send(Message::new(&name, "")).expect_err("too long");
@@ -135,6 +181,8 @@ fn anna_limit(peer: &Peer) -> u32 {
     peer.link().map_or(Limits::default().max_message, |link| link.peer().limits().max_message)
 }
 
+const COUNT: u32 = 20_000;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn m4_m6_order_is_kept_and_nothing_comes_twice_while_links_are_killed() {
     let seen = Log::default();
@@ -143,7 +191,7 @@ async fn m4_m6_order_is_kept_and_nothing_comes_twice_while_links_are_killed() {
     let peer = anna.peer(id(2));
     soon(peer.connect()).await.expect("a link");
     let done = Arc::new(Notify::new());
-    let killer = tokio::spawn({
+    let killing = tokio::spawn({
         let (here, there, done) = (peer.clone(), ben.peer(id(1)), Arc::clone(&done));
         async move {
             let mut killed = 0;
@@ -185,7 +233,6 @@ async fn m4_m6_order_is_kept_and_nothing_comes_twice_while_links_are_killed() {
             (answered, failed)
         }
     });
-    const COUNT: u32 = 20_000;
     for number in 0..COUNT {
         log(&peer, number).await;
         if number % 50 == 0 {
@@ -194,11 +241,10 @@ async fn m4_m6_order_is_kept_and_nothing_comes_twice_while_links_are_killed() {
     }
     let (answered, failed) = soon(calls).await.expect("no panic");
     done.notify_one();
-    let killed = soon(killer).await.expect("no panic");
+    let killed = soon(killing).await.expect("no panic");
     log(&peer, COUNT).await;
-    until("the last one", || seen.0.lock().expect("no panic").last() == Some(&COUNT)).await;
-    let got = seen.take();
-    assert!(got.is_sorted_by(|one, next| one < next), "out of order or twice");
+    until("the last one", || seen.0.lock().expect("no panic").iter().any(|(_, last)| *last == COUNT)).await;
+    let got = seen.sent();
     // What was sealed when its link was killed may be lost; the rest came.
     assert!(killed > 10, "{killed} links were killed");
     assert!(got.len() > COUNT as usize / 2, "{} of {COUNT} came, {killed} links killed", got.len());
@@ -233,7 +279,62 @@ async fn c4_m6_nothing_is_lost_or_reordered_when_one_link_takes_over_from_anothe
         soon(parting).await.expect("no panic");
     }
     until("all there", || seen.len() == number as usize).await;
-    assert_eq!(seen.take(), (0..number).collect::<Vec<_>>());
+    assert_eq!(seen.sent(), (0..number).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn m6_what_a_draining_link_holds_back_goes_before_what_is_sent_later() {
+    let (seen, gate) = (Log::default(), Arc::new(Semaphore::new(0)));
+    let slow = Services::new().serve("wait", Allow::Anyone, |_| std::future::pending());
+    let slow = slow.on("log", Allow::Anyone, {
+        let (log, gate) = (seen.clone(), Arc::clone(&gate));
+        move |request| {
+            let (log, gate) = (log.clone(), Arc::clone(&gate));
+            async move {
+                gate.acquire().await.expect("it stays open").forget();
+                log.note(&request);
+            }
+        }
+    });
+    let limits = Limits { window: 64 << 10, max_message: 16 << 10, ..Limits::default() };
+    let ben = node(2).config(|config| config.limits(limits)).services(&slow).listen("127.0.0.1:0");
+    let ben = start(ben).await;
+    let anna = start(node(1).peer(id(2), [address(&ben)], Permanence::Ephemeral)).await;
+    let peer = anna.peer(id(2));
+    let link = soon(peer.connect()).await.expect("a link");
+    // A call that keeps the link draining.
+    let call = tokio::spawn({
+        let link = link.clone();
+        async move { link.call_with(Message::new("wait", ""), Duration::from_secs(1)).await }
+    });
+    let mut body = vec![0; 8 << 10];
+    let mut next: u32 = 0;
+    let mut send_until = async |last: u32| {
+        while next < last {
+            body[..4].copy_from_slice(&next.to_be_bytes());
+            soon(peer.send(Message::new("log", &*body))).await.expect("it is queued");
+            next += 1;
+        }
+    };
+    // More than the other side takes: some of it stays here.
+    send_until(64).await;
+    let parting = tokio::spawn({
+        let peer = ben.peer(id(1));
+        async move { peer.disconnect(0, "").await }
+    });
+    let is_gone = || {
+        let now = peer.link().map(|link| link.peer().channel_binding);
+        now != Some(link.peer().channel_binding)
+    };
+    until("it drains", is_gone).await;
+    send_until(80).await;
+    gate.add_permits(1000);
+    until("all there", || seen.len() == 80).await;
+    soon(parting).await.expect("no panic");
+    soon(call).await.expect("no panic").expect_err("no answer");
+    assert_eq!(seen.sent(), (0..80).collect::<Vec<_>>());
+    let links: BTreeSet<_> = seen.0.lock().expect("no panic").iter().map(|(link, _)| *link).collect();
+    assert_eq!(links.len(), 2);
 }
 
 #[tokio::test]
@@ -271,8 +372,7 @@ async fn l3_shutdown_gives_back_what_was_not_delivered_and_keeps_its_deadline() 
     let ben = start(node(2).services(&stuck).listen("127.0.0.1:0")).await;
     let anna = start(node(1).peer(id(2), [address(&ben)], Permanence::Ephemeral)).await;
     let (peer, absent) = (anna.peer(id(2)), anna.peer(id(3)));
-    let nobody =
-        std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let (_port, nobody) = port();
     absent.set_addresses([nobody]);
     soon(absent.send(Message::new("log", "for nobody"))).await.expect("it is kept");
     soon(peer.connect()).await.expect("a link");

@@ -1,5 +1,5 @@
 //! The question whether an older link still lives: the acceptor asks it with STATUS, the dialler answers with
-//! ALIVE_REPLY, and the acceptor decides. Each goes once at most (docs/wire.md §3.8).
+//! `ALIVE_REPLY`, and the acceptor decides. Each goes once at most (docs/wire.md §3.8).
 
 use alloc::vec::Vec;
 

@@ -4,6 +4,7 @@
 use super::Link;
 use super::calls::{Pending, Sealed};
 use super::credit::Budget;
+use super::inbox::Inbox;
 use super::message::{
     CallId, Envelope, MAX_ERROR_DETAIL, MAX_SERVICE, Message, Payload, Rejected, ReplyRejected, ReplyToken,
     Why,
@@ -222,10 +223,15 @@ impl Link {
     }
 
     /// Ends the link at once because trust in the peer was withdrawn; the peer is told `revoked`, as far as
-    /// the stream takes it. Requests that have not been taken are dropped.
+    /// the stream takes it. Requests that have not been taken are dropped, also those of a link that has ended
+    /// already.
     pub fn revoke(&mut self, now: Instant) {
         self.advance(now);
         self.end(Reason::Revoked, By::Local);
+        if let (Some(session), Some(ending)) = (&mut self.session, &mut self.ending) {
+            ending.closed.untaken += session.requests.len();
+            session.requests = Inbox::default();
+        }
     }
 
     /// Changes the key of this direction with the next record, and asks the peer to change its own. Requests

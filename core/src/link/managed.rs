@@ -19,7 +19,7 @@ use super::{Dial, Link, Terms};
 use crate::config::{Config, Trust};
 use crate::crypto::Seed;
 use crate::crypto::noise::Role;
-use crate::error::By;
+use crate::error::{By, Reason};
 use crate::hello::{AdvertVersions, DialAddress};
 use crate::node::{FromLink, Identity, LinkToNode, NodeToLink, ToLink};
 use crate::phase::Phase;
@@ -126,6 +126,7 @@ impl Link {
                 self.process();
             }
             ToLink::Probe => self.ping(now),
+            ToLink::Close(Reason::Revoked) => self.revoke(now),
             ToLink::Close(reason) => self.end(reason, By::Local),
             ToLink::Goodbye { code, detail } => self.goodbye(code, &detail, now),
             ToLink::Deliver(envelopes) => {
@@ -147,6 +148,12 @@ impl Link {
             ToLink::Advert(advert) => self.push_advert(advert),
             ToLink::AckAdvert { version } => self.ack_advert(version),
         }
+    }
+
+    /// Ends the link before it has said anything.
+    pub(crate) fn fail(&mut self, why: Reason) {
+        self.end(why, By::Local);
+        self.send.clear();
     }
 
     /// Queues a message of the node's, or keeps it until the link can take it or ends.
@@ -215,6 +222,13 @@ impl Link {
                 managed.tell(FromLink::Confirmed);
             }
         }
+    }
+
+    /// Tells the node that a goodbye was said, and gives back what will not be sent because of it.
+    pub(super) fn tell_draining(&mut self, by: By) {
+        let (Some(managed), Some(session)) = (&mut self.managed, &mut self.session) else { return };
+        let unsent = if by == By::Peer { session.lanes.take_held() } else { Vec::new() };
+        managed.tell(FromLink::Draining { by, unsent, owes: session.lanes.has_new_work() });
     }
 
     /// Tells the node how the link has ended, and gives it back what was not sent.

@@ -7,6 +7,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::string::ToString;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 
@@ -40,6 +41,10 @@ impl Kind {
             Self::Send { .. } | Self::Call { .. } => Budget::Messages,
             Self::Reply { .. } | Self::Error { .. } => Budget::Replies,
         }
+    }
+
+    fn expires(self) -> bool {
+        matches!(self, Self::Send { expires: Some(_) })
     }
 
     /// Whether it is new work, which a goodbye holds back.
@@ -112,6 +117,8 @@ pub(super) struct Lanes {
     bytes: [usize; 2],
     /// Messages queued and not begun for each budget.
     waiting: [usize; 2],
+    /// Messages queued that expire: mostly there are none, and nobody looks for them.
+    expiring: usize,
     /// Set by a goodbye: new work stays queued.
     pub(super) held: bool,
 }
@@ -141,6 +148,7 @@ impl Lanes {
         let entry = Entry { kind, service_len, body_len, large };
         self.bytes[kind.budget() as usize] += entry.charge();
         self.waiting[kind.budget() as usize] += 1;
+        self.expiring += usize::from(kind.expires());
         queue.entries.push_back(entry);
     }
 
@@ -291,6 +299,7 @@ impl Lanes {
         if whole {
             queue.begun = None;
             queue.pop();
+            self.expiring -= usize::from(kind.expires());
         } else {
             queue.begun = Some(sent + piece);
         }
@@ -362,19 +371,20 @@ impl Lanes {
 
     /// A one-way message whose turn it is and whose time is over, taken out of its lane.
     pub(super) fn take_expired(&mut self, now: Instant) -> Option<Envelope> {
-        let (at, _) = self.expiring().find(|(_, expires)| *expires <= now)?;
+        let (at, _) = self.expiries().find(|(_, expires)| *expires <= now)?;
         self.remove_first(at)
     }
 
     /// When the first of the messages whose turn it is expires.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
-        self.expiring().map(|(_, expires)| expires).min()
+        self.expiries().map(|(_, expires)| expires).min()
     }
 
     /// The lanes whose first message is not begun and expires. What a goodbye holds back has no turn.
-    fn expiring(&self) -> impl Iterator<Item = (usize, Instant)> {
-        let queues = self.queues.iter().enumerate().filter(|(_, queue)| queue.begun.is_none() && !self.held);
-        queues.filter_map(|(at, queue)| match queue.entries.front()?.kind {
+    fn expiries(&self) -> impl Iterator<Item = (usize, Instant)> {
+        let queues = if self.expiring == 0 || self.held { &[][..] } else { &self.queues };
+        let waiting = queues.iter().enumerate().filter(|(_, queue)| queue.begun.is_none());
+        waiting.filter_map(|(at, queue)| match queue.entries.front()?.kind {
             Kind::Send { expires } => Some((at, expires?)),
             _ => None,
         })
@@ -403,9 +413,30 @@ impl Lanes {
         } else {
             None
         };
+        self.expiring -= usize::from(entry.kind.expires());
         queue.passed = 0;
         queue.pop();
         message
+    }
+
+    /// The one-way messages that were not begun, for a goodbye that holds them back for good. All else keeps
+    /// its place.
+    pub(super) fn take_held(&mut self) -> Vec<Envelope> {
+        let mut held = Vec::new();
+        for at in 0..Lane::COUNT {
+            let begun = self.queues[at].begun.take();
+            // Once around: what stays goes from the front to the back.
+            for index in 0..self.queues[at].entries.len() {
+                let stays = |entry: &Entry| !matches!(entry.kind, Kind::Send { .. });
+                if (index == 0 && begun.is_some()) || self.queues[at].entries.front().is_some_and(stays) {
+                    self.queues[at].rotate();
+                } else {
+                    held.extend(self.remove_first(at));
+                }
+            }
+            self.queues[at].begun = begun;
+        }
+        held
     }
 
     /// How many one-way messages [`take_unsent`](Self::take_unsent) would give.
@@ -453,6 +484,16 @@ impl Entry {
 }
 
 impl Queue {
+    /// Moves the first entry to the end.
+    fn rotate(&mut self) {
+        if let Some(entry) = self.entries.pop_front() {
+            let small = self.small.front(entry.small_len()).to_vec();
+            self.small.pop(small.len());
+            self.small.push(&small);
+            self.entries.push_back(entry);
+        }
+    }
+
     /// Takes the first entry off.
     fn pop(&mut self) {
         if let Some(entry) = self.entries.pop_front() {

@@ -29,7 +29,6 @@ use super::inbox::{Inbox, Notice};
 use super::session::Session;
 use super::timers::Timer;
 use crate::error::{By, CallError, Closed, Executed, Reason, Violation};
-use crate::node::FromLink;
 use crate::phase::Phase;
 use crate::wire::Malformed;
 use crate::wire::reason;
@@ -136,7 +135,7 @@ impl Link {
         self.timers.stop(Timer::Ready);
         self.timers.set(Timer::Drain, self.now + self.config.timing.drain);
         self.drain = Some(Box::new(Drain { by, reason: why, close_received: None }));
-        self.tell_node(|| FromLink::Draining);
+        self.tell_draining(by);
         self.advance_drain();
     }
 

@@ -107,3 +107,17 @@ pub fn answered(own: NodeId, peer: NodeId, new: LinkFacts, own_dial: bool, goes_
         Verdict::Refuse(Refusal::Alive)
     }
 }
+
+/// The acceptor's decision about a link that was deferred, once the own dial that it waited for is over.
+/// `goes_on` says that the dialler has answered [`Verdict::AskAlive`] before, and went on: what it says is
+/// asked once, and holds. What it dialled before does not stand any more; the acceptor's own link does.
+pub fn own_dial_over(
+    own: NodeId,
+    peer: NodeId,
+    new: LinkFacts,
+    standing: Standing,
+    goes_on: bool,
+) -> Verdict {
+    let link = standing.link.filter(|old| !goes_on || old.dialler == Dialler::Own);
+    decide(own, peer, new, Standing { link, ..standing }, true)
+}

@@ -61,6 +61,8 @@ pub(super) struct LinkRecord {
     /// Its place among the node's links in the order in which they were decided about, from 1: by this node if
     /// the peer dialled, by the peer otherwise.
     pub(super) place: u64,
+    /// Its dialler was asked whether an older link is dead for it, and said so.
+    pub(super) goes_on: bool,
     /// The peer is known to be established as well.
     pub(super) confirmed: bool,
 }
@@ -120,12 +122,11 @@ pub(super) struct PeerRecord {
     pub(super) route: Option<LinkId>,
     /// The owner has been told of a link, and not of its end.
     pub(super) linked: bool,
-    /// Losing links that have not given back what they did not send.
-    pub(super) losers: Vec<LinkId>,
+    /// Former routes that have not given back what they did not send.
+    pub(super) owing: Vec<LinkId>,
     pub(super) outbox: Outbox,
     /// Somebody has asked for a link.
     pub(super) wanted: bool,
-    pub(super) revoked: bool,
     pub(super) name: Option<String>,
     pub(super) last_error: Option<DialError>,
     pub(super) last_closed: Option<Closed>,
@@ -140,13 +141,13 @@ impl PeerRecord {
 
     /// Whether a link to it is wanted.
     pub(super) fn wants_link(&self) -> bool {
-        !self.revoked && (self.is_permanent() || self.wanted || !self.outbox.is_empty())
+        self.is_permanent() || self.wanted || !self.outbox.is_empty()
     }
 
     /// Whether anything is left that is worth a record.
     pub(super) fn is_idle(&self) -> bool {
         self.links.is_empty()
-            && self.losers.is_empty()
+            && self.owing.is_empty()
             && self.addresses.is_empty()
             && !self.is_permanent()
             && !self.wanted

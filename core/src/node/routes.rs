@@ -9,21 +9,21 @@ use super::action::{NodeEvent, Undelivered};
 use super::message::{LinkId, ToLink};
 use super::peers::{Dialling, Stage};
 use super::schedule::Due;
-use crate::error::Closed;
+use crate::error::{By, Closed, Reason};
 use crate::identity::NodeId;
 use crate::link::Envelope;
 use crate::time::Instant;
 
-/// How long the winner waits for what the loser's owner has not given back. It is a word within the process,
-/// so it comes at once, unless that owner hangs.
+/// How much longer than its link may drain an owner has to give back what the link did not send. It is a word
+/// within the process, so it comes at once, unless that owner hangs.
 const HANDOVER: Duration = Duration::from_secs(1);
 
 impl Node {
     /// Gives a peer without a route the newest link that can be one.
     pub(super) fn choose_route(&mut self, peer: NodeId) {
         let Some(record) = self.peers.get(&peer) else { return };
-        // What losers give back goes first.
-        if record.route.is_some() || !record.losers.is_empty() || record.revoked {
+        // What a link before it gives back goes first.
+        if record.route.is_some() || !record.owing.is_empty() {
             return;
         }
         let best = self
@@ -35,66 +35,74 @@ impl Node {
             record.route = Some(link);
             record.linked = true;
         }
+        self.stop_wanting(peer);
         self.deliver(peer);
-        self.event_of(peer, |peer| NodeEvent::Linked { peer, link, dialler });
+        self.event(NodeEvent::Linked { peer, link, dialler });
     }
 
-    /// A link takes no messages any more.
-    pub(super) fn lose_route(&mut self, peer: NodeId, link: LinkId) {
-        if let Some(record) = self.peers.get_mut(&peer).filter(|record| record.route == Some(link)) {
-            record.route = None;
-            self.choose_route(peer);
-        }
-    }
-
-    /// A link has lost: nothing goes to the winner before what the loser did not send.
-    pub(super) fn wait_for_unsent(&mut self, peer: NodeId, loser: LinkId) {
+    /// A link takes no more messages, and will give back what it does not send: nothing goes to the next one
+    /// before that.
+    pub(super) fn stop_routing(&mut self, peer: NodeId, link: LinkId) {
+        let timing = &self.config.timing;
+        let wait = match self.links.get(&link).map(|link| link.stage) {
+            // It still sends what was queued before this node's goodbye.
+            Some(Stage::Draining) => timing.drain + timing.flush + HANDOVER,
+            _ => HANDOVER,
+        };
         let Some(record) = self.peers.get_mut(&peer) else { return };
-        record.losers.push(loser);
-        if record.route == Some(loser) {
+        if record.route == Some(link) {
+            record.route = None;
+            record.owing.push(link);
+            self.schedule.set(Due::Handover(peer), self.now + wait);
+        }
+        self.choose_route(peer);
+    }
+
+    /// A link has given back what it will not send.
+    pub(super) fn gave_back(&mut self, peer: NodeId, link: LinkId, unsent: Vec<Envelope>) {
+        let Some(record) = self.peers.get_mut(&peer) else { return };
+        record.owing.retain(|owing| *owing != link);
+        if record.route == Some(link) {
             record.route = None;
         }
-        self.schedule.set(Due::Handover(peer), self.now + HANDOVER);
+        if record.owing.is_empty() {
+            self.schedule.stop(Due::Handover(peer));
+        }
+        self.put_back(peer, unsent);
+        self.choose_route(peer);
     }
 
     pub(super) fn give_up_handover(&mut self, peer: NodeId) {
         if let Some(record) = self.peers.get_mut(&peer) {
-            record.losers.clear();
+            record.owing.clear();
         }
         self.choose_route(peer);
     }
 
     /// An established link has ended.
-    pub(super) fn link_lost(
-        &mut self,
-        peer: NodeId,
-        link: LinkId,
-        since: Instant,
-        closed: Closed,
-        unsent: Vec<Envelope>,
-    ) {
+    pub(super) fn link_lost(&mut self, peer: NodeId, since: Instant, closed: Closed) {
         let useful = self.now.since(since) >= self.policy.backoff.useful;
         let Some(record) = self.peers.get_mut(&peer) else { return };
-        if record.losers.is_empty() {
-            self.schedule.stop(Due::Handover(peer));
-        }
-        if record.route == Some(link) {
-            record.route = None;
-        }
         let retry = closed.reason.retry();
-        record.last_closed = Some(closed.clone());
-        self.put_back(peer, unsent);
-        self.choose_route(peer);
-        if self.links_of(peer).any(|(_, link)| link.since.is_some() && link.stage != Stage::Ending) {
+        // It had its successor, which is the one to speak of.
+        if closed.reason != Reason::Superseded || closed.by != By::Local {
+            record.last_closed = Some(closed.clone());
+        }
+        if self.links_of(peer).any(|(_, link)| link.stands()) {
             return;
         }
         let Some(record) = self.peers.get_mut(&peer) else { return };
-        record.failures = if useful { 0 } else { record.failures.saturating_add(1) };
         record.peer_is_permanent = false;
+        if useful {
+            record.failures = 0;
+        }
         if core::mem::take(&mut record.linked) {
-            self.event_of(peer, |peer| NodeEvent::Unlinked { peer, closed: Box::new(closed) });
+            self.event(NodeEvent::Unlinked { peer, closed: Box::new(closed) });
         }
         self.redial(peer, retry);
+        if let Some(record) = self.peers.get_mut(&peer).filter(|_| !useful) {
+            record.failures = record.failures.saturating_add(1);
+        }
     }
 
     /// What an ended link did not send goes to the next one, before all that came later.
@@ -107,10 +115,6 @@ impl Node {
         }
         let expires = self.now + self.policy.outbox_expiry;
         let Some(record) = self.peers.get_mut(&peer) else { return };
-        if record.revoked {
-            self.stats.undelivered += unsent.len() as u64;
-            return;
-        }
         let mut unsent = unsent;
         let mut first = expires;
         for envelope in &mut unsent {
@@ -170,16 +174,17 @@ impl Node {
 
     pub(super) fn undelivered(&mut self, peer: NodeId, envelope: Envelope, why: Undelivered) {
         self.stats.undelivered += 1;
-        self.event_of(peer, |peer| NodeEvent::Undelivered { peer, envelope, why });
+        self.event(NodeEvent::Undelivered { peer, envelope, why });
     }
 
-    /// Does not wait to dial a peer that nobody wants any more.
+    /// Does not dial a peer any more that nobody wants; a dial that has a connection goes on.
     pub(super) fn rest_if_unwanted(&mut self, peer: NodeId) {
         let Some(record) = self.peers.get_mut(&peer) else { return };
-        if record.dial == Dialling::Waiting && !record.wants_link() {
+        if matches!(record.dial, Dialling::Waiting | Dialling::Connecting { .. }) && !record.wants_link() {
             record.dial = Dialling::Idle;
             record.round.clear();
             self.schedule.stop(Due::Redial(peer));
+            self.schedule.stop(Due::Dial(peer));
         }
         self.forget_if_idle(peer);
     }
@@ -189,6 +194,8 @@ impl Node {
         if self.peers.get(&peer).is_some_and(super::peers::PeerRecord::is_idle) {
             self.peers.remove(&peer);
             self.schedule.forget(peer);
+            // Else those who come once would fill the store for good.
+            self.adverts.remove(&peer);
         }
     }
 }

@@ -157,16 +157,14 @@ impl World {
     /// What the node has said to a link is there before what the application says to it: commands and words
     /// take the same way.
     fn hurry(&mut self, host: usize, link: LinkId) {
-        let (now, local) = (self.now, self.clock(host));
-        let Some(driven) = self.hosts[host].links.get_mut(&link).filter(|driven| !driven.end_said) else {
-            return;
-        };
+        let Some(mut driven) = self.hosts[host].links.remove(&link) else { return };
         driven.dirty = true;
-        let words: Vec<_> = driven.to_link.drain(..).map(|(_, word)| word).collect();
-        for word in words {
-            driven.link.on_node(word, local);
+        while !driven.end_said {
+            let Some((_, word)) = driven.to_link.pop_front() else { break };
+            self.tell(&mut driven, word);
+            self.collect(&mut driven);
         }
-        self.collect(host, link, now);
+        self.hosts[host].links.insert(link, driven);
     }
 
     /// Gives up a call of a host's, one of those under way.
@@ -246,7 +244,11 @@ impl World {
                 }
             }
             Owned::Established(_) => {
+                let again = core::mem::replace(&mut driven.established, true);
+                self.ensure(!again, || format!("host {host}, link {link}: established twice"));
                 self.counts.established += 1;
+                let holds = self.hosts[host].spec.holds;
+                driven.ready_at = holds.map(|most| self.now + self.random.up_to(most));
                 self.conns[driven.conn].ends[driven.side].tally.established = true;
             }
             Owned::Closed(closed) => {
@@ -260,6 +262,14 @@ impl World {
                 self.counts.dead += u64::from(closed.reason == handclasp::Reason::PeerDead);
                 self.conns[driven.conn].ends[driven.side].tally.orderly = orderly;
             }
+            Owned::Ready => {
+                let again = core::mem::replace(&mut driven.ready, true);
+                let early = self.hosts[host].spec.holds.is_some() && driven.ready_at.is_some();
+                self.ensure(driven.established && !again && !early, || {
+                    format!("host {host}, link {link}: ready out of turn")
+                });
+            }
+            Owned::Expired(envelope) => self.returned(&envelope, Returned::Expired),
             Owned::Cancelled(serial) => driven.tokens.retain(|(_, token, _)| token.call() != serial),
             _ => {}
         }
@@ -277,6 +287,7 @@ impl World {
         let Some(entry) = number(body) else { self.fail("a message came that is not as it was sent") };
         let peer = driven.link.peer().map(|peer| peer.id);
         let Some(from) = peer.and_then(|peer| self.host_of(peer)) else { self.fail("a message from nobody") };
+        self.ensure(driven.established, || format!("#{entry} comes before the link is established"));
         let muted = self.hosts[host].muted.contains(&self.hosts[from].id);
         self.ensure(!muted, || format!("host {host} is given #{entry} of a peer that is revoked"));
         self.conns[driven.conn].ends[driven.side].tally.taken += 1;
@@ -313,8 +324,12 @@ impl World {
         }
     }
 
-    /// Answers the calls whose time has come.
-    pub(super) fn answer_due(&mut self, driven: &mut Driven) {
+    /// Answers the calls whose time has come, and says that the application is ready.
+    pub(super) fn answer_due(&mut self, host: usize, driven: &mut Driven) {
+        if driven.ready_at.is_some_and(|at| at <= self.now) {
+            driven.ready_at = None;
+            driven.link.ready(self.clock(host));
+        }
         while let Some(place) = driven.tokens.iter().position(|(at, ..)| *at <= self.now) {
             let (_, token, entry) = driven.tokens.swap_remove(place);
             let error = ServiceError::Application { code: 9, detail: Bytes::new() };

@@ -28,7 +28,7 @@ const fn power(mut base: u64, mut exponent: u64) -> u64 {
 }
 
 const fn mix(state: u64, word: u64) -> u64 {
-    let wide = (state ^ word) as u128 * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+    let wide = (state ^ word) as u128 * 0x9e37_79b9_7f4a_7c15;
     (wide as u64).rotate_left(23) ^ (wide >> 64) as u64 ^ 0x2545_f491_4f6c_dd1d
 }
 

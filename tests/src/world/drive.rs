@@ -1,8 +1,6 @@
 //! How a host drives its links and its node, and what has to hold on every step.
 
-use std::time::Duration;
-
-use handclasp::node::{Answer, LinkId, NodeAction, NodeEvent};
+use handclasp::node::{Answer, LinkId, NodeAction, NodeEvent, NodeToLink};
 use handclasp::{Action, Phase, Ready};
 
 use super::host::{Driven, Host};
@@ -53,7 +51,8 @@ impl World {
                 self.drain_node(host);
             }
             self.hosts[host].links.retain(|_, driven| !(driven.end_heard && driven.link.is_finished()));
-            if !moved {
+            // The node may have said something to a link just then.
+            if !moved && !self.hosts[host].links.values().any(|driven| driven.dirty) {
                 break;
             }
             rounds += 1;
@@ -110,10 +109,17 @@ impl World {
                 }
                 let Some((_, mut word)) = driven.to_node.pop_front() else { break };
                 passed = true;
-                if word.is_end() {
-                    driven.end_heard = true;
-                    let mut held: Vec<_> = core::iter::from_fn(|| driven.link.take_unsent()).collect();
-                    held.extend(driven.to_link.drain(..).flat_map(|(_, word)| word.into_undelivered()));
+                if word.gives_back() {
+                    let mut held = core::mem::take(&mut driven.held);
+                    let (back, stay): (Vec<_>, Vec<_>) =
+                        driven.to_link.drain(..).partition(|(_, word)| is_delivery(word));
+                    driven.to_link.extend(stay);
+                    held.extend(back.into_iter().flat_map(|(_, word)| word.into_undelivered()));
+                    if word.is_end() {
+                        driven.end_heard = true;
+                        driven.to_link.clear();
+                        held.splice(0..0, core::iter::from_fn(|| driven.link.take_unsent()));
+                    }
                     self.counts.held += held.len() as u64;
                     if self.mischief != Some(Mischief::ForgetHeld) {
                         word.extend_unsent(held);
@@ -159,8 +165,18 @@ impl World {
         self.fail(&format!("the node of host {host} finds no end"));
     }
 
-    fn word_to_link(&mut self, host: usize, link: LinkId, word: handclasp::node::NodeToLink) {
-        if self.mischief == Some(Mischief::DropDelivered) && format!("{word:?}").starts_with("Deliver") {
+    /// Gives a link a word of its node's.
+    pub(super) fn tell(&self, driven: &mut Driven, word: NodeToLink) {
+        let host = self.conns[driven.conn].ends[driven.side].host;
+        if driven.gives_back && is_delivery(&word) {
+            driven.held.extend(word.into_undelivered());
+        } else {
+            driven.link.on_node(word, self.clock(host));
+        }
+    }
+
+    fn word_to_link(&mut self, host: usize, link: LinkId, word: NodeToLink) {
+        if self.mischief == Some(Mischief::DropDelivered) && is_delivery(&word) {
             return;
         }
         let (now, wait) = (self.now, self.random.up_to(self.weather.words));
@@ -185,19 +201,14 @@ impl World {
     }
 
     /// Takes the words of a link for its node.
-    pub(super) fn collect(&mut self, host: usize, link: LinkId, now: Duration) {
-        if let Some(mut driven) = self.hosts[host].links.remove(&link) {
-            self.collect_from(&mut driven, now);
-            self.hosts[host].links.insert(link, driven);
-        }
-    }
-
-    fn collect_from(&mut self, driven: &mut Driven, now: Duration) -> bool {
+    pub(super) fn collect(&mut self, driven: &mut Driven) -> bool {
+        let now = self.now;
         let mut any = false;
         while let Some(word) = driven.link.poll_node() {
             any = true;
             self.ensure(!driven.end_said, || format!("a link says {word:?} behind its end"));
             driven.end_said = word.is_end();
+            driven.gives_back |= word.gives_back();
             let wait = self.random.up_to(self.weather.words);
             let last = driven.to_node.back().map_or(now, |(at, _)| *at);
             driven.to_node.push_back((last.max(now + wait), word));
@@ -208,7 +219,7 @@ impl World {
     /// Drives one link as far as it goes.
     fn drive(&mut self, host: usize, link: LinkId) {
         let Some(mut driven) = self.hosts[host].links.remove(&link) else { return };
-        let (now, local) = (self.now, self.clock(host));
+        let now = self.now;
         let driven_ref = &mut driven;
         driven_ref.dirty = false;
         let mut moves = 0;
@@ -216,14 +227,14 @@ impl World {
             let mut moved = false;
             while !driven_ref.end_said && driven_ref.to_link.front().is_some_and(|(at, _)| *at <= now) {
                 let Some((_, word)) = driven_ref.to_link.pop_front() else { break };
-                driven_ref.link.on_node(word, local);
+                self.tell(driven_ref, word);
                 moved = true;
-                self.collect_from(driven_ref, now);
+                self.collect(driven_ref);
             }
-            self.answer_due(driven_ref);
+            self.answer_due(host, driven_ref);
             moved |= self.act(host, link, driven_ref);
             moved |= self.read(host, driven_ref);
-            moved |= self.collect_from(driven_ref, now);
+            moved |= self.collect(driven_ref);
             if !moved {
                 break;
             }
@@ -241,11 +252,11 @@ impl World {
 
     /// Takes events and writes bytes until the link has none.
     fn act(&mut self, host: usize, link: LinkId, driven: &mut Driven) -> bool {
-        let (now, local) = (self.now, self.clock(host));
+        let local = self.clock(host);
         let taking = self.hosts[host].taking;
         let mut moved = false;
         for _ in 0..MOVES {
-            let ready = Ready { events: taking, requests: taking, write: !driven.full };
+            let ready = Ready { events: taking, requests: taking && !driven.disowned, write: !driven.full };
             let finished = driven.link.is_finished();
             match driven.link.poll(local, ready) {
                 Action::Event(event) => {
@@ -254,7 +265,7 @@ impl World {
                     let is_end = matches!(event, Owned::Closed(_));
                     self.tally(driven);
                     self.on_link_event(host, link, driven, event);
-                    self.collect_from(driven, now);
+                    self.collect(driven);
                     if is_end {
                         self.detach(driven.conn, driven.side);
                     }
@@ -274,6 +285,9 @@ impl World {
                     self.ensure(at.is_none_or(|at| at > local), || {
                         format!("host {host}, link {link}: the deadline {at:?} is not after {local:?}")
                     });
+                    let rests =
+                        matches!(driven.link.poll(local, ready), Action::Timeout(again) if again == at);
+                    self.ensure(rests, || format!("host {host}, link {link}: not at rest after {at:?}"));
                     let silent = driven.full || driven.link.transmit(local).is_empty();
                     self.ensure(silent, || format!("host {host}, link {link}: bytes, but no Send"));
                     driven.deadline = at;
@@ -360,6 +374,11 @@ impl World {
                 format!("host {host}: link {id} has no end")
             });
         }
+        for peer in &self.hosts {
+            let route = node.route(peer.id);
+            let known = route.is_none_or(|route| links.contains_key(&route));
+            self.ensure(known, || format!("host {host}: the route {route:?} to {} is gone", peer.id));
+        }
         let (_, handshakes) = node.link_counts();
         self.ensure(handshakes <= spec.policy.handshakes, || format!("host {host}: {handshakes} handshakes"));
         let mut queued = 0;
@@ -393,4 +412,9 @@ impl World {
     ) -> impl Iterator<Item = T> + 'a {
         self.hosts[host].events.iter().filter_map(move |(_, event)| pick(event))
     }
+}
+
+/// Whether a word brings messages for a link to send.
+fn is_delivery(word: &NodeToLink) -> bool {
+    format!("{word:?}").starts_with("Deliver")
 }

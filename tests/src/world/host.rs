@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use handclasp::node::{
-    DialTicket, LinkId, LinkToNode, Node, NodeEvent, NodeToLink, Permanence, QuestionTicket,
+    DialTicket, LinkId, LinkToNode, Node, NodeEvent, NodeStats, NodeToLink, Permanence, QuestionTicket,
 };
-use handclasp::{CallId, Config, Instant, Link, NodeId, Priority, ReplyToken, Seed, Trust};
+use handclasp::{CallId, Config, Envelope, Instant, Link, NodeId, Priority, ReplyToken, Seed, Trust};
 
 use super::clock::Clock;
 use super::crypto::{Worthless, WorthlessSigner};
@@ -24,6 +24,9 @@ pub(super) struct Driven {
     /// Words under way, each with the time at which it is there.
     pub(super) to_node: VecDeque<(Duration, LinkToNode)>,
     pub(super) to_link: VecDeque<(Duration, NodeToLink)>,
+    /// The link has said that it gives messages back: what the node sends it meanwhile is held here.
+    pub(super) gives_back: bool,
+    pub(super) held: Vec<Envelope>,
     /// The link has said its last word to the node.
     pub(super) end_said: bool,
     /// The node has heard it.
@@ -34,6 +37,8 @@ pub(super) struct Driven {
     pub(super) full: bool,
     /// Something has happened to it since it was last driven.
     pub(super) dirty: bool,
+    /// It had ended when trust in its peer was withdrawn: what it still holds is for nobody.
+    pub(super) disowned: bool,
     pub(super) deadline: Option<Instant>,
     /// Calls to answer later.
     pub(super) tokens: Vec<(Duration, ReplyToken, usize)>,
@@ -42,6 +47,11 @@ pub(super) struct Driven {
     /// Since when it drains, and since when it is closed.
     pub(super) draining: Option<Instant>,
     pub(super) closed: Option<Instant>,
+    /// When the application is ready for it.
+    pub(super) ready_at: Option<Duration>,
+    /// These events have come.
+    pub(super) established: bool,
+    pub(super) ready: bool,
     /// The last message of each priority that came.
     pub(super) last: BTreeMap<Priority, usize>,
 }
@@ -54,16 +64,22 @@ impl Driven {
             side,
             to_node: VecDeque::new(),
             to_link: VecDeque::new(),
+            gives_back: false,
+            held: Vec::new(),
             end_said: false,
             end_heard: false,
             eof: false,
             full: false,
             dirty: true,
+            disowned: false,
             deadline: None,
             tokens: Vec::new(),
             calls: BTreeMap::new(),
             draining: None,
             closed: None,
+            ready_at: None,
+            established: false,
+            ready: false,
             last: BTreeMap::new(),
         }
     }
@@ -72,7 +88,7 @@ impl Driven {
     pub(super) fn due(&self) -> Option<Duration> {
         let words = self.to_link.front().filter(|_| !self.end_said).map(|(at, _)| *at);
         let tokens = self.tokens.iter().map(|(at, ..)| *at).min();
-        words.into_iter().chain(tokens).min()
+        words.into_iter().chain(tokens).chain(self.ready_at).min()
     }
 }
 
@@ -91,6 +107,40 @@ pub struct Received {
     pub link: LinkId,
     /// When, in the world's time.
     pub at: Duration,
+}
+
+/// Figures of nodes, added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Links that a newer one took over from.
+    pub superseded: u64,
+    /// Links that were held until an own dial had ended.
+    pub deferred: u64,
+    /// Questions asked whether an older link is dead.
+    pub alive_asked: u64,
+    /// Dials begun.
+    pub dials: u64,
+    /// Dials that made no link.
+    pub failed_dials: u64,
+    /// Links established.
+    pub established: u64,
+    /// Silent connections that made room for others.
+    pub evicted: u64,
+    /// Links that ended because trust was withdrawn.
+    pub revoked: u64,
+}
+
+impl Figures {
+    pub(super) fn add(&mut self, stats: NodeStats) {
+        self.superseded += stats.superseded;
+        self.deferred += stats.deferred;
+        self.alive_asked += stats.alive_asked;
+        self.dials += stats.dials;
+        self.failed_dials += stats.failed_dials;
+        self.established += stats.established;
+        self.evicted += stats.evicted;
+        self.revoked += stats.revoked;
+    }
 }
 
 /// One host of the world.
@@ -120,10 +170,17 @@ pub(super) struct Host {
     pub(super) turns: (Duration, u32),
     pub(super) events: Vec<(Duration, NodeEvent)>,
     pub(super) received: Vec<Received>,
+    /// Peers whose link was told, and not its end.
+    pub(super) linked: BTreeSet<NodeId>,
+    /// Links of others whose end was told.
+    pub(super) ended: BTreeSet<LinkId>,
     /// Peers that are revoked: nothing is to be heard of them.
     pub(super) muted: BTreeSet<NodeId>,
+    /// Figures of the nodes of earlier lives.
+    pub(super) past: Figures,
     /// What survives a restart.
     pub(super) trusted: BTreeSet<usize>,
+    pub(super) revoked: BTreeSet<usize>,
     pub(super) addresses: BTreeMap<usize, Vec<String>>,
     pub(super) permanence: BTreeMap<usize, Permanence>,
 }
@@ -150,8 +207,12 @@ impl Host {
             turns: (Duration::ZERO, 0),
             events: Vec::new(),
             received: Vec::new(),
+            linked: BTreeSet::new(),
+            ended: BTreeSet::new(),
             muted: BTreeSet::new(),
+            past: Figures::default(),
             trusted: BTreeSet::new(),
+            revoked: BTreeSet::new(),
             addresses: BTreeMap::new(),
             permanence: BTreeMap::new(),
         }
@@ -167,7 +228,9 @@ impl Host {
             Trusting::Anyone => Trust::Anyone,
             Trusting::Ask => Trust::Ask,
         };
-        (self.spec.config)(builder.trust(trust)).build().expect("a valid configuration")
+        let builder = (self.spec.config)(builder.trust(trust));
+        let builder = if self.spec.holds.is_some() { builder.hold_ready() } else { builder };
+        builder.build().expect("a valid configuration")
     }
 
     /// Begins a life, with a new incarnation.
@@ -183,12 +246,16 @@ impl Host {
 
     /// Ends a life without a word: everything of it is gone.
     pub(super) fn end(&mut self) {
-        self.node = None;
+        if let Some(node) = self.node.take() {
+            self.past.add(node.stats());
+        }
         self.node_deadline = None;
         self.links.clear();
         self.dials.clear();
         self.questions.clear();
         self.muted.clear();
+        self.linked.clear();
+        self.ended.clear();
         self.wake = None;
     }
 }

@@ -15,13 +15,14 @@ mod ledger;
 mod net;
 mod random;
 mod spec;
+pub mod storm;
 mod tcp;
 mod trace;
 mod wishes;
 
 pub use app::{NotSent, Post};
 pub use crypto::{Worthless, WorthlessSigner};
-pub use host::Received;
+pub use host::{Figures, Received};
 pub use ledger::{Account, Entry, Fate, Returned};
 pub use random::Random;
 pub use spec::{Answers, Crypto, Mischief, NodeSpec, Trusting, Weather};
@@ -30,8 +31,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::time::Duration;
 
+use handclasp::node::adverts::Advert;
 use handclasp::node::{LinkId, Node, NodeEvent};
-use handclasp::{Instant, Link, NodeId};
+use handclasp::{Instant, Link, NodeId, Phase};
 
 use self::host::Host;
 use self::ledger::Ledger;
@@ -213,6 +215,38 @@ impl World {
         self.hosts[host].node.is_some() && !self.hosts[host].stopping
     }
 
+    /// Whether a host is down: its shutdown is done.
+    pub fn is_down(&self, host: usize) -> bool {
+        self.hosts[host].node.is_none()
+    }
+
+    /// How two hosts stand with each other, for people.
+    pub fn describe(&self, one: usize, other: usize) -> String {
+        let mut text = format!("\n  hosts {one} and {other}: agree {:?}", self.agree(one, other));
+        for (host, peer) in [(one, other), (other, one)] {
+            let side = &self.hosts[host];
+            let status = side.node.as_ref().and_then(|node| node.status(self.id(peer)));
+            let (trusting, permanent) = (self.is_trusting(host, peer), self.is_permanent(host, peer));
+            let state = status
+                .as_ref()
+                .map(|status| (&status.state, status.queued, status.peer_is_permanent, &status.last_error));
+            text += &format!("\n    {host}: trusts {trusting}, permanent {permanent}, {state:?}");
+            for (id, driven) in &side.links {
+                let ends = &self.conns[driven.conn].ends;
+                if ends[1 - driven.side].host == peer {
+                    let (phase, queued) = (driven.link.phase(), driven.link.queued());
+                    text += &format!(
+                        "\n       link {id} by connection {} side {}: {phase}, {queued} bytes, {} calls",
+                        driven.conn,
+                        driven.side,
+                        driven.calls.len()
+                    );
+                }
+            }
+        }
+        text
+    }
+
     /// A link of a host, until it has ended and its node knows.
     pub fn link(&self, host: usize, link: LinkId) -> Option<&Link> {
         self.hosts[host].links.get(&link).map(|driven| &driven.link)
@@ -243,6 +277,51 @@ impl World {
         self.counts
     }
 
+    /// What all nodes of all lives have counted so far.
+    pub fn figures(&self) -> Figures {
+        let mut figures = Figures::default();
+        for host in &self.hosts {
+            let Figures {
+                superseded,
+                deferred,
+                alive_asked,
+                dials,
+                failed_dials,
+                established,
+                evicted,
+                revoked,
+            } = host.past;
+            figures.superseded += superseded;
+            figures.deferred += deferred;
+            figures.alive_asked += alive_asked;
+            figures.dials += dials;
+            figures.failed_dials += failed_dials;
+            figures.established += established;
+            figures.evicted += evicted;
+            figures.revoked += revoked;
+            if let Some(node) = &host.node {
+                figures.add(node.stats());
+            }
+        }
+        figures
+    }
+
+    /// Whether nothing waits anywhere: no message in an outbox or a link, no call without its outcome, no word
+    /// between a link and its node. Bytes may be on their way.
+    pub fn is_quiet(&self) -> bool {
+        self.hosts.iter().all(|host| {
+            let links = host.links.values();
+            let empty = |driven: &host::Driven| {
+                driven.link.queued() == 0
+                    && driven.calls.is_empty()
+                    && driven.to_node.is_empty()
+                    && (driven.to_link.is_empty() || driven.end_said)
+            };
+            host.node.as_ref().is_none_or(|node| node.statuses().all(|status| status.queued == 0))
+                && links.into_iter().all(empty)
+        })
+    }
+
     /// The run so far as one number: all bytes, all events, all times.
     pub const fn hash(&self) -> u64 {
         self.trace.hash()
@@ -267,6 +346,35 @@ impl World {
             driven.link.phase().is_open() && driven.link.peer().is_some_and(|peer| peer.id == id)
         });
         live.map(|driven| driven.conn).collect()
+    }
+
+    /// Whether there is one link at most between two hosts, and at one end it is no longer, or not yet,
+    /// established.
+    fn is_ending(&self, one: usize, other: usize) -> bool {
+        let (here, there) = (self.live(one, other), self.live(other, one));
+        let conns: BTreeSet<_> = here.iter().chain(&there).copied().collect();
+        let whole = |conn: &usize| {
+            self.conns[*conn].ends.iter().all(|end| {
+                let State::Linked(link) = end.state else { return false };
+                self.link(end.host, link).is_some_and(|link| link.phase() == Phase::Established)
+            })
+        };
+        conns.len() <= 1 && !conns.iter().all(whole)
+    }
+
+    /// Whether two hosts with a link know of each other what they tell: whether they want it kept, and their
+    /// adverts.
+    fn is_told(&self, one: usize, other: usize) -> bool {
+        [(one, other), (other, one)].into_iter().all(|(host, peer)| {
+            let (Some(node), Some(teller)) = (&self.hosts[host].node, &self.hosts[peer].node) else {
+                return false;
+            };
+            let id = self.hosts[peer].id;
+            let kept = node.status(id).is_some_and(|status| status.peer_is_permanent);
+            let held = node.advert_of(id).map_or(0, Advert::version);
+            kept == self.is_permanent(peer, host)
+                && teller.advert().is_none_or(|advert| advert.version() == held)
+        })
     }
 
     /// Whether both hosts agree that there is no link between them, or on the one that there is: the same

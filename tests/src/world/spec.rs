@@ -48,6 +48,7 @@ pub struct NodeSpec {
     pub(super) config: Arc<dyn Fn(ConfigBuilder) -> ConfigBuilder + Send + Sync>,
     pub(super) trusting: Trusting,
     pub(super) answers: Answers,
+    pub(super) holds: Option<Duration>,
     pub(super) offset: Duration,
     pub(super) rate: u32,
 }
@@ -59,6 +60,7 @@ impl Default for NodeSpec {
             config: Arc::new(|builder| builder),
             trusting: Trusting::default(),
             answers: Answers::default(),
+            holds: None,
             offset: Duration::from_secs(1),
             rate: 1_000_000,
         }
@@ -92,6 +94,12 @@ impl NodeSpec {
     /// With an application that answers calls like this.
     pub fn answers(mut self, answers: Answers) -> Self {
         self.answers = answers;
+        self
+    }
+
+    /// With links that are held until the application is ready, up to `most` after it has heard of one.
+    pub fn holds(mut self, most: Duration) -> Self {
+        self.holds = Some(most);
         self
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use handclasp::hello::DialAddress;
+use handclasp::node::trust::UnixTime;
 use handclasp::node::{Node, NodeEvent, Permanence};
 use handclasp::{Instant, NodeId};
 
@@ -29,8 +30,27 @@ impl World {
         let id = self.id(peer);
         self.note("trust", [host as u64, peer as u64, 0], String::new);
         self.hosts[host].trusted.insert(peer);
+        self.hosts[host].revoked.remove(&peer);
         self.hosts[host].muted.remove(&id);
         self.with_node(host, |node, now| node.trust(id, None, now));
+    }
+
+    /// `host` trusts `peer` for some time, by its own clock.
+    pub fn trust_for(&mut self, host: usize, peer: usize, within: Duration) {
+        self.trust(host, peer);
+        let id = self.id(peer);
+        self.note("trust for", [host as u64, peer as u64, 0], || format!("{within:?}"));
+        self.with_node(host, |node, now| node.trust(id, Some(now + within), now));
+    }
+
+    /// `host` tells its peers where it can be dialled.
+    pub fn advertise(&mut self, host: usize) {
+        self.note("advertise", [host as u64, 0, 0], String::new);
+        let addresses = dial_addresses(&[Self::address(host)]);
+        // A calendar whose seconds are this world's milliseconds: no two lives advertise in the same one.
+        let created = UnixTime::from_secs(u64::try_from(self.now.as_millis()).unwrap_or(u64::MAX).max(1));
+        let result = self.with_node(host, |node, _| node.advertise(addresses, created));
+        self.ensure(!matches!(result, Some(Err(_))), || format!("host {host} cannot advertise: {result:?}"));
     }
 
     /// Two hosts trust each other and know each other's addresses.
@@ -45,11 +65,12 @@ impl World {
     pub fn revoke(&mut self, host: usize, peer: usize) {
         let id = self.id(peer);
         self.note("revoke", [host as u64, peer as u64, 0], String::new);
-        self.hosts[host].trusted.remove(&peer);
-        // The node forgets what it was told of the peer.
-        self.hosts[host].addresses.remove(&peer);
-        self.hosts[host].permanence.remove(&peer);
-        self.with_node(host, |node, now| node.revoke(id, now));
+        let known = self.with_node(host, |node, now| node.revoke(id, now));
+        if known.is_none() {
+            // It is down, and learns of it when it begins.
+            self.hosts[host].trusted.remove(&peer);
+            self.hosts[host].revoked.insert(peer);
+        }
     }
 
     /// Tells `host` where to dial `peer`, also after a restart.
@@ -137,6 +158,10 @@ impl World {
     pub(super) fn begin(&mut self, host: usize) {
         let trusted: Vec<NodeId> = self.hosts[host].trusted.iter().map(|peer| self.hosts[*peer].id).collect();
         self.hosts[host].begin(self.now, &mut self.random, &trusted);
+        for peer in self.hosts[host].revoked.clone() {
+            let id = self.id(peer);
+            self.with_node(host, |node, now| node.revoke(id, now));
+        }
         for (peer, addresses) in self.hosts[host].addresses.clone() {
             let (id, addresses) = (self.id(peer), dial_addresses(&addresses));
             self.with_node(host, |node, now| node.set_addresses(id, addresses, now));
@@ -186,6 +211,8 @@ impl World {
             | NodeEvent::Drifted { peer, .. }
             | NodeEvent::Known { peer, .. }
             | NodeEvent::Undelivered { peer, .. }
+            | NodeEvent::Advert { peer, .. }
+            | NodeEvent::AdvertRefused { peer, .. }
             | NodeEvent::Permanence { peer, .. } => Some(*peer),
             NodeEvent::Question(question) => Some(question.peer),
             _ => None,
@@ -194,6 +221,7 @@ impl World {
         self.ensure(!muted, || format!("host {host} hears of a peer that is revoked: {event:?}"));
         match &event {
             NodeEvent::Linked { link, peer, .. } => {
+                self.hosts[host].linked.insert(*peer);
                 let conn = self.hosts[host].links.get(link).map(|driven| driven.conn);
                 let Some(conn) = conn else { self.fail(&format!("{event:?} of a link that is gone")) };
                 let place = self.hosts[host].routes.len();
@@ -201,6 +229,14 @@ impl World {
                 self.ensure(old.is_none(), || {
                     format!("host {host}: link {link} is the route to {peer} again")
                 });
+            }
+            NodeEvent::Unlinked { peer, .. } => {
+                let known = self.hosts[host].linked.remove(peer);
+                self.ensure(known, || format!("host {host}: {event:?} of a link that was not told"));
+            }
+            NodeEvent::HandshakeEnded { link, .. } => {
+                let new = self.hosts[host].ended.insert(*link);
+                self.ensure(new, || format!("host {host}: {event:?} comes again"));
             }
             NodeEvent::Undelivered { envelope, why, .. } => {
                 use handclasp::node::Undelivered as Why;
@@ -212,15 +248,26 @@ impl World {
                 };
                 self.returned(envelope, why);
             }
+            NodeEvent::AdvertRefused { .. } => {
+                self.fail(&format!("host {host}: {event:?}, and all adverts are honest"))
+            }
             NodeEvent::Revoked { peer } => {
                 self.hosts[host].muted.insert(*peer);
+                self.hosts[host].linked.remove(peer);
                 if let Some(peer) = self.host_of(*peer) {
+                    // The node forgets what it was told of the peer; whoever told it does so as well.
+                    self.hosts[host].trusted.remove(&peer);
+                    self.hosts[host].revoked.insert(peer);
+                    self.hosts[host].addresses.remove(&peer);
+                    self.hosts[host].permanence.remove(&peer);
                     self.ledger.revoke(host, life, peer);
                 }
                 // Who listens to the end of trust does not wait for another thread.
                 let now = self.now;
                 for driven in self.hosts[host].links.values_mut() {
                     driven.dirty = true;
+                    let of_peer = driven.link.peer().is_some_and(|proved| proved.id == *peer);
+                    driven.disowned |= of_peer && driven.link.phase() == handclasp::Phase::Closed;
                     for (at, _) in &mut driven.to_link {
                         *at = now;
                     }

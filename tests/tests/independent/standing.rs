@@ -52,7 +52,7 @@ fn d1_the_peer_wants_the_link_kept() {
     for role in [true, false] {
         let timing = Timing { ephemeral: Some(Duration::from_secs(10)), ..Timing::default() };
         let mut world = World::open(role, &config(false).timing(timing).build().unwrap(), setup(false));
-        let mut pass = |world: &mut World, kept| {
+        let pass = |world: &mut World, kept| {
             world.peer.permanence(kept);
             world.run();
             world.now = world.now + Duration::from_secs(11);

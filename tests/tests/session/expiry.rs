@@ -141,7 +141,7 @@ fn l3_a_goodbye_waits_for_no_message_that_expires_and_gives_back_what_it_holds()
 fn half_sent() -> Pair {
     let mut pair = Pair::established();
     let now = pair.now;
-    pair.initiator.link.send(Message::new("long", &[7; 300_000][..])).expect("taken");
+    pair.initiator.link.send(Message::new("long", &vec![7; 300_000][..])).expect("taken");
     pair.initiator.link.send(Message::new("after", vec![8; 5000]).expires(now + secs(9))).expect("taken");
     pair.initiator.link.send(Message::new("bulk", &b"b"[..]).priority(Priority::Bulk)).expect("taken");
     let bytes = pair.initiator.link.transmit(now).to_vec();
@@ -168,7 +168,7 @@ fn m6_a_message_of_which_a_part_was_sent_comes_back_whole() {
         assert_eq!((closed.reason, closed.by, closed.unsent), (reason, by, 2));
         let link = &mut pair.initiator.link;
         let long = link.take_unsent().expect("given back");
-        assert_eq!((long.service.as_str(), &long.body[..]), ("long", &[7; 300_000][..]));
+        assert_eq!((long.service.as_str(), &long.body[..]), ("long", &vec![7; 300_000][..]));
         assert_eq!(link.queued(), 5000 + 5 + 64);
         let after = link.take_unsent().expect("given back");
         assert_eq!((after.service.as_str(), after.body.len()), ("after", 5000));

@@ -1,3 +1,4 @@
 //! Nodes in the deterministic world: scripted scenarios here, thousands of seeds in `seeds`.
 
 mod base;
+mod seeds;

@@ -146,6 +146,9 @@ fn c3_words_that_do_not_fit_the_phase_do_nothing() {
     }
 }
 
+/// Writes the frames of a record.
+type Fill = fn(&mut FrameWriter<'_>);
+
 #[test]
 fn c3_an_answer_that_nobody_asked_for_and_what_is_no_answer_end_the_link() {
     // Established: nobody asks any more.
@@ -157,7 +160,6 @@ fn c3_an_answer_that_nobody_asked_for_and_what_is_no_answer_end_the_link() {
         assert!(matches!(closed.reason, Reason::Violation(_)), "{closed}");
     }
     // Asked: nothing but the answer, with nothing beside it.
-    type Fill = fn(&mut FrameWriter<'_>);
     let wrong: [Fill; 6] = [
         |writer| writer.ping(1),
         |writer| writer.pad(9),

@@ -70,7 +70,7 @@ fn c4_words_to_the_node_come_at_their_moment_and_in_order() {
     nodes.say(Side::A, ToLink::Goodbye { code: 4, detail: "enough".into() });
     nodes.run();
     for side in BOTH {
-        assert_word!(nodes.end(side), FromLink::Draining);
+        assert_word!(nodes.end(side), FromLink::Draining { .. });
         let (closed, unsent) = nodes.end(side).ended();
         assert_eq!(closed.reason, Reason::Goodbye { code: 4, detail: "enough".into() });
         assert!(unsent.is_empty());
@@ -194,7 +194,7 @@ fn c4_what_was_not_sent_comes_back_in_order_with_the_end() {
     nodes.say(Side::A, ToLink::Deliver(alloc::vec![envelope("8", Priority::Bulk)]));
     assert!(nodes.a.link.take_unsent().is_none(), "the node has them");
     nodes.run();
-    assert_word!(nodes.a, FromLink::Draining);
+    assert_word!(nodes.a, FromLink::Draining { .. });
     let (closed, unsent) = nodes.a.ended();
     assert_eq!((closed.reason, closed.by, closed.unsent), (Reason::Superseded, By::Local, 5));
     assert_eq!(services(&unsent), ["4", "7", "1", "3", "5", "6", "2", "8"]);

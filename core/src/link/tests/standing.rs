@@ -51,7 +51,7 @@ fn d1_a_link_that_either_side_wants_kept_outlives_its_idle_time() {
         assert_eq!(permanence(&mut nodes, side), [true]);
         assert_eq!(permanence(&mut nodes, other(side)), [false]);
         nodes.say(other(side), ToLink::Permanence(false));
-        nodes.pass(PERIOD - Duration::from_millis(1));
+        nodes.pass(PERIOD.saturating_sub(Duration::from_millis(1)));
         assert_eq!(permanence(&mut nodes, side), [false]);
         assert_eq!(nodes.a.link.phase(), Phase::Established);
         nodes.pass(Duration::from_millis(1));

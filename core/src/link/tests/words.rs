@@ -79,7 +79,7 @@ fn once(word: &FromLink) -> Option<u8> {
         FromLink::AliveAnswered { .. } => 3,
         FromLink::Established => 4,
         FromLink::Confirmed => 5,
-        FromLink::Draining => 6,
+        FromLink::Draining { .. } => 6,
         FromLink::Ended { .. } => 7,
         FromLink::Permanence(_)
         | FromLink::Advert(_)

@@ -299,3 +299,49 @@ fn c5_a_late_link_of_a_former_process_hides_nothing() {
     bench.end(late, Reason::PeerDead, By::Transport);
     assert_eq!(bench.node.route(peer), Some(real));
 }
+
+#[test]
+fn m6_what_a_goodbye_holds_back_goes_before_what_came_later() {
+    for by in [By::Peer, By::Local] {
+        let mut bench = Bench::new();
+        let peer = bench.lesser;
+        let old = bench.linked_by(peer, 9);
+        drop(bench.words());
+        let held = alloc::vec![Envelope::from(Message::new("s", "held"))];
+        let now = if by == By::Peer { held.clone() } else { Vec::new() };
+        bench.say(old, FromLink::Draining { by, unsent: now, owes: by == By::Local });
+        bench.node.queue(peer, Message::new("s", "later"), bench.now).expect("room");
+        let new = bench.linked_by(peer, 9);
+        if by == By::Local {
+            assert_eq!(bench.node.route(peer), None, "the old one may still send it");
+            bench.end_with(old, Reason::DrainTimeout, By::Local, held);
+        }
+        let words = bench.words();
+        let delivered = words.iter().find_map(|(link, word)| match word {
+            ToLink::Deliver(envelopes) if *link == new => Some(envelopes),
+            _ => None,
+        });
+        let bodies: Vec<_> = delivered.into_iter().flatten().map(|envelope| &envelope.body[..]).collect();
+        assert_eq!(bodies, [&b"held"[..], b"later"]);
+    }
+}
+
+#[test]
+fn c5_what_a_dialler_has_said_is_not_asked_again() {
+    let mut bench = Bench::new();
+    let peer = bench.lesser;
+    bench.want(peer);
+    let own = bench.connect();
+    let old = bench.linked_by(peer, 9);
+    // The own dial reaches a former process of the peer, in whose way nothing stands.
+    bench.node.links.get_mut(&own).expect("the dial").stage = Stage::Handshake;
+    bench.identify(own, peer, 8);
+    let new = bench.accept();
+    bench.identify(new, peer, 9);
+    drop(bench.words());
+    bench.say(new, FromLink::AliveAnswered { goes_on: true });
+    assert_eq!(named(&bench.words()), [], "it waits for the own dial");
+    bench.end(own, Reason::Truncated, By::Transport);
+    assert_eq!(named(&bench.words()), [(new, "admit")]);
+    assert_eq!(bench.node.route(peer), Some(old));
+}

@@ -208,7 +208,7 @@ impl Peer {
         self.open();
     }
 
-    /// The record that answers STATUS 1: ALIVE_REPLY, and nothing behind it but what is skipped.
+    /// The record that answers STATUS 1: `ALIVE_REPLY`, and nothing behind it but what is skipped.
     pub(super) fn on_alive_reply(&mut self, frames: &[Frame]) -> Result<(), Over> {
         let (first, rest) = frames.split_first().expect("a record has frames");
         let skipped = |frame: &Frame| frame.kind == kind::PAD || frame.kind >= 0x80;
