@@ -101,7 +101,7 @@ async fn obey(node: &Node, traffic: &Arc<Traffic>, calls_in_flight: u16) -> Outc
             ["trust", name, id] => {
                 let id: NodeId = id.parse()?;
                 traffic.knows(id, name.to_owned());
-                node.trust(id, None);
+                node.trust(id, None).await?;
                 say("trusts");
             }
             ["dial", name, id, address] => {
@@ -117,7 +117,7 @@ async fn obey(node: &Node, traffic: &Arc<Traffic>, calls_in_flight: u16) -> Outc
                 }
             }
             ["revoke", _, id] => {
-                node.revoke(id.parse()?);
+                node.revoke(id.parse()?).await?;
             }
             _ => return Err(format!("{order:?} is no order").into()),
         }
