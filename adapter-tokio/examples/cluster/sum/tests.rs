@@ -14,7 +14,7 @@ call 3 anna|send 2 anna";
 const CLEO: &str = "\
 call 1 anna|answered 1|executed anna 1 2|call 2 ben|answered 2|executed ben 1 2|executed ben 2 2|call 3 ben|
 answered 3|call 4 anna|failed 4 unknown revoked|unlinked anna revoked|unlinked ben revoked|call 5 anna|
-failed 5 no denied|send 1 ben|undelivered 1 ben left over|end";
+failed 5 no denied|send 1 ben|undelivered 1 ben left over|dial_failed anna denied|dial_failed ben denied|end";
 const BEN_AGAIN: &str = "\
 call 1 anna|answered 1|call 2 cleo|answered 2|executed anna 1 3|executed cleo 1 3|received anna 1 3|revoked cleo|
 unlinked anna goodbye|end";
@@ -83,6 +83,7 @@ fn each_broken_promise_is_seen() {
         (BACK, anna, "executed ben 2 1", "executed ben 2 1|executed cleo 1 5"),
         (BACK, ben_again, "received anna 1 3", "received anna 1 3|received cleo 1 1"),
         (HELD, cleo, "unlinked ben revoked", "unlinked ben goodbye"),
+        (HELD, cleo, "dial_failed ben denied", "dial_failed ben unreachable"),
         (HELD, cleo, "failed 4 unknown revoked", "failed 4 unknown goodbye"),
         (HELD, ben_again, "revoked cleo|", ""),
         (REASONS, anna, "unlinked ben goodbye", "unlinked ben violation"),
