@@ -141,6 +141,7 @@ impl Node {
     /// The application's answer to a question.
     ///
     /// Does nothing if the link has ended meanwhile, or the question was another node's.
+    #[allow(clippy::needless_pass_by_value)] // the ticket is good for one answer
     pub fn answer(&mut self, ticket: QuestionTicket, answer: Answer, now: Instant) {
         self.advance(now);
         let QuestionTicket { link, node } = ticket;
