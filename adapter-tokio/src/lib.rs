@@ -27,8 +27,10 @@
 //! # }
 //! ```
 //!
-//! - [`connect`] and [`Listener`] make links over TCP, [`connect_over`] and [`accept_over`] over any other
-//!   stream.
+//! - [`Node`] is what a process with several peers needs: at most one link to each, dialled and dialled again
+//!   as needed, messages that wait for it, trust that changes. [`Peer`] is the handle that outlives links.
+//! - Without a node, [`connect`] and [`Listener`] make links over TCP, [`connect_over`] and [`accept_over`] over
+//!   any other stream.
 //! - [`Link`] is the handle: send, call, goodbye.
 //! - [`Services`] is what this side offers, to whom.
 //!
@@ -38,8 +40,14 @@
 //! # Tracing
 //! Each link has a span `link` with `peer` (the id, once proved), `direction` and `remote`. Events in it:
 //! `established` with `version`, `name` and `suite`; `closed` with `reason` (the stable name), `code` (the
-//! stable number), `by`, `phase` and `claimed` (the id that a refused peer claimed). There is no event for a
-//! message that goes well, and nothing secret in any.
+//! stable number), `by`, `phase` and `claimed` (the id that a refused peer claimed).
+//!
+//! A node has events of its own, with `node` (its fingerprint) and `peer`: `linked`, `unlinked`, `superseded`,
+//! `dial_failed` with `reason` and `again`, `revoked`, `advert`, `trust_reloaded`; as warnings `drifted`,
+//! `advert_refused`, `trust_file_refused`, `registry_failed`, `registry_write_failed`, `listener_failed`; at
+//! debug level `handshake_ended`, `over_capacity`, `undelivered`, `permanence`.
+//!
+//! There is no event for a message that goes well, and nothing secret in any.
 #![forbid(unsafe_code)]
 
 mod clock;
@@ -63,7 +71,7 @@ pub use link::{CALL_TIMEOUT, Link};
 pub use listener::Listener;
 pub use node::{
     Delivery, Events, LinkSnapshot, Missed, NoLink, Node, NodeBuilder, NodeSnapshot, NotSent, Peer,
-    PeerRegistry, PeerSnapshot, RegistryFuture, StartError, WeakNode, WhyNotSent,
+    PeerRegistry, PeerSnapshot, RegistryFuture, StartError, TrustError, WeakNode, WhyNotSent,
 };
 pub use peer::{Direction, PeerInfo};
 pub use services::{Cancelled, Handler, Request, Services};

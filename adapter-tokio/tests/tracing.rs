@@ -3,10 +3,13 @@ mod common;
 
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use common::nodes::{address, echo, node, start, until};
 use common::{builder, id, key, pair_of, soon};
-use handclasp::{ClusterSecret, Dial};
-use handclasp_tokio::{Allow, Services, accept_over, connect_over};
+use handclasp::node::Permanence;
+use handclasp::{ClusterSecret, Dial, Message};
+use handclasp_tokio::{Allow, Delivery, Services, accept_over, connect_over};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// A log in memory.
@@ -36,6 +39,48 @@ impl<'a> MakeWriter<'a> for Log {
     fn make_writer(&'a self) -> Self {
         self.clone()
     }
+}
+
+#[tokio::test]
+async fn o2_nodes_tell_what_happens_to_their_peers_by_stable_names() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let ben = start(node(2).services(&echo()).listen("127.0.0.1:0")).await;
+    let anna = start(node(1).peer(id(2), [address(&ben)], Permanence::Ephemeral)).await;
+    let peer = anna.peer(id(2));
+    soon(peer.send(Message::new("log", "the body of a message"))).await.expect("it is queued");
+    soon(peer.connect()).await.expect("a link");
+    let before = log.text().lines().count();
+    for _ in 0..10 {
+        soon(peer.call("echo", "the body of a message")).await.expect("an answer");
+    }
+    assert_eq!(log.text().lines().count(), before, "messages show in the log");
+    soon(peer.disconnect(0, "")).await;
+    let nobody = anna.peer(id(3));
+    soon(nobody.connect()).await.expect_err("no address");
+    let late =
+        nobody.send_with(Message::new("log", "the body of a message"), Delivery::Until(Duration::ZERO));
+    soon(late).await.expect("it is queued");
+    until("undelivered", || log.text().contains("undelivered")).await;
+    assert!(soon(anna.revoke(id(2))).await.expect("there is no file"));
+    let text = log.text();
+    let own = format!("node={} peer={}", id(1).fingerprint(), id(2));
+    for part in [
+        format!("link{{direction=\"outbound\" remote={} peer={}}}", address(&ben), id(2)),
+        format!("linked {own} link=1 dialler=Own"),
+        format!("unlinked {own} reason=\"goodbye\" code=1"),
+        format!("linked node={} peer={} link=1 dialler=Peer", id(2).fingerprint(), id(1)),
+        format!("dial_failed node={} peer={} reason=\"no_address\"", id(1).fingerprint(), id(3)),
+        format!("revoked {own}"),
+    ] {
+        assert!(text.contains(&part), "{part} is not in\n{text}");
+    }
+    assert!(!text.contains("the body of a message"), "{text}");
 }
 
 #[tokio::test]

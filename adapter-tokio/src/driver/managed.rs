@@ -37,9 +37,10 @@ impl<S> Driver<S> {
 
     pub(super) fn report_expired(&self, expired: Vec<Envelope>) {
         for envelope in expired {
-            match (&self.member, &self.peer) {
-                (Some(member), Some(peer)) => member.inner.expired(peer.id, envelope),
-                _ => debug!(message = ?envelope, "expired"),
+            if let (Some(member), Some(peer)) = (&self.member, &self.peer) {
+                member.inner.expired(peer.id, envelope);
+            } else {
+                debug!(message = ?envelope, "expired");
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What a node is started with.
 
 use std::fmt::{self, Display};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::error::StartError;
 use super::registry::{Keeping, PeerRegistry, write_all};
 use super::state::Inner;
 use super::supervisor::{Task, supervise};
+use super::trust::{Book, watch};
 use super::{Handle, Node, bind, listen_on};
 use crate::clock::{Clock, incarnation, random_seed};
 use crate::services::Services;
@@ -25,6 +27,8 @@ const EPHEMERAL: Duration = Duration::from_secs(300);
 pub struct NodeBuilder {
     config: ConfigBuilder,
     trust: Trust,
+    trust_file: Option<PathBuf>,
+    trust_reload: Duration,
     policy: NodePolicy,
     services: Services,
     registry: Option<Arc<dyn PeerRegistry>>,
@@ -50,6 +54,8 @@ impl NodeBuilder {
         Self {
             config: Config::builder(signer, incarnation()).timing(timing),
             trust: Trust::listed([]),
+            trust_file: None,
+            trust_reload: Duration::from_secs(1),
             policy: NodePolicy::default(),
             services: Services::new(),
             registry: None,
@@ -67,9 +73,29 @@ impl NodeBuilder {
         self
     }
 
-    /// Which peers the node links with, whoever dials. Default: nobody.
+    /// Which peers the node links with, whoever dials. Default: nobody. Takes the place of a
+    /// [`trust_file`](Self::trust_file) given before.
     pub fn trust(mut self, trust: Trust) -> Self {
         self.trust = trust;
+        self.trust_file = None;
+        self
+    }
+
+    /// The node links with the peers that this file lists: a line for each, which begins with its id
+    /// (docs/trust-file.md has the format). In place of [`trust`](Self::trust) given before.
+    ///
+    /// What changes in the file holds within a second; a file with a mistake in it changes nothing, and is
+    /// told of in the log as `trust_file_refused`. [`Node::trust`] and [`Node::revoke`] write to it. A file
+    /// that does not exist lists nobody.
+    pub fn trust_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.trust = Trust::listed([]);
+        self.trust_file = Some(path.into());
+        self
+    }
+
+    /// How often to look whether the trust file has changed. Default 1 s.
+    pub fn trust_reload(mut self, every: Duration) -> Self {
+        self.trust_reload = every;
         self
     }
 
@@ -131,27 +157,37 @@ impl NodeBuilder {
         }
         let asks = self.trust == Trust::Ask;
         let config = self.config.trust(self.trust).build()?;
+        let mut book = None;
+        if let Some(path) = self.trust_file {
+            let opened = Book::open(&path, self.trust_reload).await;
+            book = Some(opened.map_err(|error| StartError::Trust { path, error })?);
+        }
         let mut listeners = Vec::new();
         for address in self.listen {
             listeners.push((bind(&address).await?, address));
         }
         // From here on nothing waits.
         let clock = Clock::start();
-        let mut node = Core::new(&config, self.policy, &random_seed(), clock.now());
-        for (peer, addresses, permanence) in self.peers {
-            node.set_addresses(peer, addresses, clock.now());
-            node.set_permanence(peer, permanence, clock.now());
-        }
+        let node = Core::new(&config, self.policy, &random_seed(), clock.now());
         let (tasks, queue) = mpsc::unbounded_channel();
         let keeping = Keeping::new(asks, self.registry);
-        let inner = Inner::new(&config, node, &self.services, clock, keeping, self.events, tasks);
+        let inner = Inner::new(&config, node, &self.services, clock, (keeping, book), self.events, tasks);
         let handle = Node(Arc::new(Handle(Arc::clone(&inner))));
         tokio::spawn(supervise(Arc::clone(&inner), queue));
+        if let Some(book) = &inner.book {
+            book.apply(&inner);
+            inner.run(Task::Helper(Box::pin(watch(Arc::clone(&inner)))));
+        }
         for (listener, address) in listeners {
             listen_on(&inner, listener).map_err(|error| StartError::Listen { address, error })?;
         }
         inner.run(Task::Helper(Box::pin(write_all(Arc::clone(&inner)))));
-        inner.act(|_, _| ());
+        inner.act(|state, now| {
+            for (peer, addresses, permanence) in self.peers {
+                state.node.set_addresses(peer, addresses, now);
+                state.node.set_permanence(peer, permanence, now);
+            }
+        });
         Ok(handle)
     }
 }

@@ -3,9 +3,12 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use handclasp::node::DialError;
 use handclasp::{CallError, ConfigError, Executed, Message, Reason, Refusal};
+
+use super::trust::TrustError;
 
 /// Why a node did not start, or does not listen.
 #[derive(Debug)]
@@ -15,6 +18,13 @@ pub enum StartError {
     Config(ConfigError),
     /// The policy names an external registry, and none was given.
     NoRegistry,
+    /// The trust file is none.
+    Trust {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: TrustError,
+    },
     /// An address cannot be listened on.
     Listen {
         /// The address.
@@ -34,6 +44,7 @@ impl fmt::Display for StartError {
                 "the policy names an external registry: give it to the builder with `registry`, or leave the \
                  policy's registry in memory",
             ),
+            Self::Trust { path, error } => write!(f, "trust file {}: {error}", path.display()),
             Self::Listen { address, error } => {
                 write!(f, "cannot listen on {address:?} ({error})")?;
                 f.write_str(match error.kind() {
@@ -54,6 +65,7 @@ impl Error for StartError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Config(error) => Some(error),
+            Self::Trust { error, .. } => Some(error),
             Self::Listen { error, .. } => Some(error),
             Self::NoRegistry | Self::Ended => None,
         }

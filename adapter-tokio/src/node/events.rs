@@ -72,6 +72,10 @@ pub(super) fn log(node: NodeId, event: &NodeEvent) {
         }
         NodeEvent::Undelivered { peer, why, .. } => debug!(%node, %peer, %why, "undelivered"),
         NodeEvent::Permanence { peer, permanent } => debug!(%node, %peer, permanent, "permanence"),
+        NodeEvent::Advert { peer, advert } => {
+            info!(%node, %peer, version = advert.version(), "advert");
+        }
+        NodeEvent::AdvertRefused { peer, why } => warn!(%node, %peer, %why, "advert_refused"),
         NodeEvent::Revoked { peer } => info!(%node, %peer, "revoked"),
         other => debug!(%node, event = ?other, "node_event"),
     }

@@ -8,13 +8,15 @@ mod registry;
 mod snapshot;
 mod state;
 mod supervisor;
+mod trust;
 
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use handclasp::hello::DialAddress;
+use handclasp::node::adverts::AdvertError;
 use handclasp::{Envelope, NodeId, Signer};
 use tokio::net::{TcpListener, lookup_host};
 
@@ -27,6 +29,7 @@ pub use snapshot::{LinkSnapshot, NodeSnapshot, PeerSnapshot};
 pub(crate) use state::Member;
 use state::{Inner, Stop};
 use supervisor::Task;
+pub use trust::TrustError;
 
 use crate::services::Services;
 
@@ -147,6 +150,9 @@ impl Node {
     pub async fn listen(&self, address: impl Display) -> Result<SocketAddr, StartError> {
         let address = address.to_string();
         let listener = bind(&address).await?;
+        if self.inner().look(|state| state.stop.is_some()) {
+            return Err(StartError::Ended);
+        }
         listen_on(self.inner(), listener).map_err(|error| StartError::Listen { address, error })
     }
 
@@ -168,15 +174,30 @@ impl Node {
     /// Trusts a peer from now on, for `time` if that is given; true if that changes anything.
     ///
     /// Under [`Trust::Listed`](handclasp::Trust::Listed) the peer is added to the list; otherwise only a
-    /// revocation of it is taken back.
-    pub fn trust(&self, peer: NodeId, time: Option<Duration>) -> bool {
-        self.inner().act(|state, now| state.node.trust(peer, time.map(|time| now + time), now))
+    /// revocation of it is taken back. Where there is a [trust file](NodeBuilder::trust_file) it is written
+    /// there first, with times of whole seconds; the peer keeps the label that it has. Cancel-safe: once
+    /// begun, the change is made, also if the future is dropped.
+    ///
+    /// # Errors
+    /// [`TrustError`] if the trust file could not be changed; the peer is trusted as before then. Never
+    /// without such a file.
+    pub async fn trust(&self, peer: NodeId, time: Option<Duration>) -> Result<bool, TrustError> {
+        trust::trust(self.inner(), peer, time).await
     }
 
     /// Trusts a peer no longer: its links end at once with [`Reason::Revoked`](handclasp::Reason::Revoked), it
     /// is not dialled again, and what waits for it is given up. True if it was trusted.
-    pub fn revoke(&self, peer: NodeId) -> bool {
-        self.inner().act(|state, now| state.node.revoke(peer, now))
+    ///
+    /// Where there is a [trust file](NodeBuilder::trust_file) the peer is taken off it afterwards.
+    /// Cancel-safe: the revocation holds as soon as the future is polled, and is written also if it is
+    /// dropped then.
+    ///
+    /// # Errors
+    /// [`TrustError`] if the trust file could not be changed: the peer is revoked, until it is trusted by
+    /// [`trust`](Self::trust), but again trusted after a restart if the file lists it then. Never without
+    /// such a file.
+    pub async fn revoke(&self, peer: NodeId) -> Result<bool, TrustError> {
+        trust::revoke(self.inner(), peer).await
     }
 
     /// Whether a peer is trusted at the moment.
@@ -184,9 +205,15 @@ impl Node {
         self.inner().look(|state| state.node.is_trusted(peer))
     }
 
-    /// Says where this node can be dialled. Links that begin from now on tell it to their peers.
-    pub fn advertise(&self, addresses: Vec<DialAddress>) {
-        self.inner().act(|state, _| state.node.advertise(addresses));
+    /// Says where this node can be dialled: in hellos, and by an advert that the node signs and that all peers
+    /// with a link get, now or later. They dial it only if their policy has
+    /// [`dial_back`](handclasp::node::NodePolicy::dial_back).
+    ///
+    /// # Errors
+    /// [`AdvertError`] for the first thing that is wrong; then all stays as it was.
+    pub fn advertise(&self, addresses: Vec<DialAddress>) -> Result<(), AdvertError> {
+        let created = SystemTime::now().into();
+        self.inner().act(|state, _| state.node.advertise(addresses, created))
     }
 
     /// How the node and all its peers stand. Asks each link for its figures and waits at most a second for

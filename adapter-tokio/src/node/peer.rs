@@ -32,7 +32,8 @@ pub enum Delivery {
     Keep,
     /// Kept for this long, across links.
     Until(Duration),
-    /// Not kept: dropped, and said so, if there is no link, or it is not on its way within 100 ms.
+    /// Not kept: dropped if there is no link, or it is not on its way within 100 ms. That is said at once, or
+    /// by an event when the message's turn would have come.
     Now,
 }
 

@@ -20,6 +20,7 @@ use tokio::sync::{Notify, broadcast, mpsc};
 use super::events::{self, Events};
 use super::registry::{self, Keeping};
 use super::supervisor::{self, Task};
+use super::trust::Book;
 use crate::clock::Clock;
 use crate::link::Link;
 use crate::peer::PeerInfo;
@@ -57,6 +58,8 @@ pub(crate) struct Inner {
     /// Connections being turned away.
     pub(crate) refusals: AtomicUsize,
     pub(crate) keeping: Keeping,
+    /// The trust file, if there is one.
+    pub(crate) book: Option<Book>,
 }
 
 /// What the lock guards.
@@ -163,7 +166,7 @@ impl Inner {
         node: Core,
         services: &Services,
         clock: Clock,
-        keeping: Keeping,
+        (keeping, book): (Keeping, Option<Book>),
         events: usize,
         tasks: mpsc::UnboundedSender<Task>,
     ) -> Arc<Self> {
@@ -191,6 +194,7 @@ impl Inner {
             ended: Notify::new(),
             refusals: AtomicUsize::new(0),
             keeping,
+            book,
         })
     }
 
@@ -213,6 +217,10 @@ impl Inner {
         let now = self.clock.now();
         let result = act(&mut state, now);
         let effects = state.drain(self, link, now);
+        if let Some(link) = link {
+            // By what the link said, messages may no longer go to it.
+            state.check_route(link);
+        }
         if state.due.is_some_and(|due| state.armed.is_none_or(|armed| due < armed)) {
             self.wake.notify_one();
         }
@@ -416,6 +424,11 @@ impl State {
     pub(crate) fn conclude(&mut self) {
         self.events = None;
         self.leftover.extend(self.node.take_leftover());
+        self.wake_all();
+    }
+
+    /// Whoever waits for a link looks again.
+    pub(crate) fn wake_all(&self) {
         self.slots.values().for_each(|slot| slot.changed.notify_waiters());
     }
 

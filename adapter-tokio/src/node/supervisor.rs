@@ -98,7 +98,11 @@ pub(super) async fn supervise(inner: Arc<Inner>, mut queue: mpsc::UnboundedRecei
         }
     };
     tasks.listeners.shutdown().await;
-    inner.act(|state, now| state.node.shut_down(0, "shutting down", now));
+    inner.act(|state, now| {
+        state.node.shut_down(0, "shutting down", now);
+        state.wake_all();
+    });
+    inner.room.notify_waiters();
     // First each link by its own rules; those that take too long are closed, then dropped.
     let now = std::time::Instant::now();
     let total = stop.deadline.saturating_duration_since(now);

@@ -168,7 +168,7 @@ impl Drop for Temporary {
 }
 
 /// Makes the new name survive a power cut. Not every file system can; the file is complete either way.
-fn sync_folder(path: &Path) {
+pub(crate) fn sync_folder(path: &Path) {
     #[cfg(unix)]
     if let Some(folder) = path.parent() {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };

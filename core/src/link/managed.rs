@@ -150,6 +150,12 @@ impl Link {
         }
     }
 
+    /// Ends the link before it has said anything.
+    pub(crate) fn fail(&mut self, why: Reason) {
+        self.end(why, By::Local);
+        self.send.clear();
+    }
+
     /// Queues a message of the node's, or keeps it until the link can take it or ends.
     fn deliver(&mut self, envelope: Envelope) {
         let (Phase::Established, Some(session)) = (self.phase, &mut self.session) else {
@@ -222,7 +228,7 @@ impl Link {
     pub(super) fn tell_draining(&mut self, by: By) {
         let (Some(managed), Some(session)) = (&mut self.managed, &mut self.session) else { return };
         let unsent = if by == By::Peer { session.lanes.take_held() } else { Vec::new() };
-        managed.tell(FromLink::Draining { by, unsent });
+        managed.tell(FromLink::Draining { by, unsent, owes: session.lanes.has_new_work() });
     }
 
     /// Tells the node how the link has ended, and gives it back what was not sent.

@@ -24,9 +24,10 @@ use crate::time::Instant;
 pub enum NodeAction {
     /// Something happened.
     Event(NodeEvent),
-    /// Give this to [`Link::on_node`](crate::Link::on_node) of that link. For a link that has ended and
-    /// whose last word is still to be handled, add what [`NodeToLink::into_undelivered`] gives to it by
-    /// [`extend_unsent`](super::LinkToNode::extend_unsent).
+    /// Give this to [`Link::on_node`](crate::Link::on_node) of that link. If the link has ended and its last
+    /// word is still to be handled, add what [`NodeToLink::into_undelivered`] gives to that word by
+    /// [`extend_unsent`](super::LinkToNode::extend_unsent). For a link whose last word was handled there is
+    /// none.
     ToLink(LinkId, NodeToLink),
     /// Connect to the ticket's address, and give the ticket back with how that went.
     Dial(DialTicket),
@@ -137,7 +138,9 @@ pub enum NodeEvent {
         why: AdvertRefusal,
     },
     /// Trust in the peer was withdrawn or has run out: its links end, nothing of it is dialled or kept. The
-    /// last event of this peer until it is trusted again.
+    /// last event of this peer until it is trusted again; but for ends of handshakes, which are told to whoever
+    /// listens. A link that had ended before may hold requests that were not taken:
+    /// [`Link::revoke`](crate::Link::revoke) drops them.
     Revoked {
         /// The peer.
         peer: NodeId,
@@ -161,7 +164,11 @@ pub struct Question {
 /// The right to answer one [`Question`], once.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "an unanswered peer waits until its handshake times out"]
-pub struct QuestionTicket(pub(super) LinkId);
+pub struct QuestionTicket {
+    pub(super) link: LinkId,
+    /// Which node asked.
+    pub(super) node: u64,
+}
 
 /// Why a peer's advert was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -260,6 +267,8 @@ pub enum WhyNotQueued {
     Full,
     /// The service name has more than 255 bytes, or the body is longer than this node ever sends.
     TooLarge,
+    /// Its time is over already.
+    Expired,
     /// The peer is not trusted.
     Untrusted,
     /// It is the node's own id.
@@ -274,6 +283,7 @@ impl fmt::Display for WhyNotQueued {
             Self::Linked(link) => write!(f, "there is a link ({link}) to send it on"),
             Self::Full => f.write_str("too much waits for a link already"),
             Self::TooLarge => f.write_str("longer than a message may be"),
+            Self::Expired => f.write_str("its time is over already"),
             Self::Untrusted => f.write_str("the node does not trust the peer: add it to the trust list"),
             Self::SelfConnection => f.write_str("the peer is the node itself"),
             Self::ShuttingDown => f.write_str("the node is shutting down"),

@@ -52,8 +52,27 @@ impl From<Ipv6Addr> for Source {
 #[derive(Debug, Default)]
 struct Share {
     handshakes: usize,
-    /// Those of them from which nothing has come yet, the oldest first.
+    waiting: Waiting,
+}
+
+/// Handshakes in the order in which they began.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Those from which nothing has come yet.
     silent: BTreeSet<LinkId>,
+    /// Those whose peers have proved no id.
+    unproved: BTreeSet<LinkId>,
+}
+
+impl Waiting {
+    fn enter(&mut self, link: LinkId) {
+        self.silent.insert(link);
+        self.unproved.insert(link);
+    }
+
+    fn first(&self) -> Room {
+        Room::Instead { silent: self.silent.first().copied(), unproved: self.unproved.first().copied() }
+    }
 }
 
 /// Handshakes that others have under way.
@@ -61,50 +80,58 @@ struct Share {
 pub(super) struct Admission {
     total: usize,
     shares: BTreeMap<Source, Share>,
-    silent: BTreeSet<LinkId>,
+    waiting: Waiting,
 }
 
 /// Whether there is room for one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
     Free,
-    /// Only in place of this one, which has been silent the longest.
-    Instead(LinkId),
+    /// Only in place of one of those that were there first and are worth the least.
+    Instead {
+        silent: Option<LinkId>,
+        unproved: Option<LinkId>,
+    },
 }
 
 impl Admission {
-    /// Where room for one more from `source` would come from, silent ones included; `None` if none of those
-    /// in the way is silent.
-    pub(super) fn room(&self, source: Source, most: usize, most_per_source: usize) -> Option<Room> {
-        let share = self.shares.get(&source);
-        if share.is_some_and(|share| share.handshakes >= most_per_source) {
-            return share?.silent.first().copied().map(Room::Instead);
+    /// Where room for one more from `source` would come from.
+    pub(super) fn room(&self, source: Source, most: usize, most_per_source: usize) -> Room {
+        match self.shares.get(&source) {
+            Some(share) if share.handshakes >= most_per_source => share.waiting.first(),
+            _ if self.total >= most => self.waiting.first(),
+            _ => Room::Free,
         }
-        if self.total >= most {
-            return self.silent.first().copied().map(Room::Instead);
-        }
-        Some(Room::Free)
     }
 
     pub(super) fn enter(&mut self, source: Source, link: LinkId) {
         let share = self.shares.entry(source).or_default();
         share.handshakes += 1;
-        share.silent.insert(link);
-        self.silent.insert(link);
+        share.waiting.enter(link);
+        self.waiting.enter(link);
         self.total += 1;
     }
 
     /// The other side has said something.
     pub(super) fn heard(&mut self, source: Source, link: LinkId) {
-        self.silent.remove(&link);
+        self.waiting.silent.remove(&link);
         if let Some(share) = self.shares.get_mut(&source) {
-            share.silent.remove(&link);
+            share.waiting.silent.remove(&link);
+        }
+    }
+
+    /// The peer has proved its id.
+    pub(super) fn proved(&mut self, source: Source, link: LinkId) {
+        self.heard(source, link);
+        self.waiting.unproved.remove(&link);
+        if let Some(share) = self.shares.get_mut(&source) {
+            share.waiting.unproved.remove(&link);
         }
     }
 
     /// The handshake is over.
     pub(super) fn leave(&mut self, source: Source, link: LinkId) {
-        self.heard(source, link);
+        self.proved(source, link);
         let Some(share) = self.shares.get_mut(&source) else { return };
         share.handshakes = share.handshakes.saturating_sub(1);
         if share.handshakes == 0 {
@@ -136,27 +163,33 @@ mod tests {
     }
 
     #[test]
-    fn c6_a_share_is_bounded_and_only_the_silent_make_room() {
+    fn c6_a_share_is_bounded_and_those_worth_the_least_make_room() {
         let mut admission = Admission::default();
         let (near, far) = (source("192.0.2.1"), source("198.51.100.1"));
+        let instead = |silent: u64, unproved: u64| {
+            let link = |id: u64| (id > 0).then_some(LinkId(id));
+            Room::Instead { silent: link(silent), unproved: link(unproved) }
+        };
         for id in 1..=3 {
-            assert_eq!(admission.room(near, 4, 3), Some(Room::Free));
+            assert_eq!(admission.room(near, 4, 3), Room::Free);
             admission.enter(near, LinkId(id));
         }
-        assert_eq!(admission.room(near, 4, 3), Some(Room::Instead(LinkId(1))));
+        assert_eq!(admission.room(near, 4, 3), instead(1, 1));
         admission.heard(near, LinkId(1));
-        assert_eq!(admission.room(near, 4, 3), Some(Room::Instead(LinkId(2))));
+        assert_eq!(admission.room(near, 4, 3), instead(2, 1));
+        admission.proved(near, LinkId(1));
         admission.enter(far, LinkId(4));
-        assert_eq!(admission.room(far, 4, 3), Some(Room::Instead(LinkId(2))));
+        assert_eq!(admission.room(far, 4, 3), instead(2, 2), "no room at all");
         for (source, id) in [(near, 2), (near, 3), (far, 4)] {
-            admission.heard(source, LinkId(id));
+            admission.proved(source, LinkId(id));
         }
-        assert_eq!(admission.room(far, 4, 3), None);
+        assert_eq!(admission.room(far, 4, 3), instead(0, 0));
         admission.leave(near, LinkId(1));
-        assert_eq!(admission.room(far, 4, 3), Some(Room::Free));
+        assert_eq!(admission.room(far, 4, 3), Room::Free);
         for (source, id) in [(near, 2), (near, 3), (far, 4)] {
             admission.leave(source, LinkId(id));
         }
-        assert_eq!((admission.total(), admission.shares.len(), admission.silent.len()), (0, 0, 0));
+        let Waiting { silent, unproved } = &admission.waiting;
+        assert_eq!((admission.total(), admission.shares.len(), silent.len(), unproved.len()), (0, 0, 0, 0));
     }
 }

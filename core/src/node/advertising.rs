@@ -106,10 +106,10 @@ impl Node {
                     if let Some(record) = self.peers.get_mut(&peer) {
                         record.offered = advert.addresses().to_vec();
                     }
-                    self.event_of(peer, |peer| NodeEvent::Advert { peer, advert: Box::new(advert) });
+                    self.event(NodeEvent::Advert { peer, advert: Box::new(advert) });
                 }
             }
-            Some(Some(why)) => self.event_of(peer, |peer| NodeEvent::AdvertRefused { peer, why }),
+            Some(Some(why)) => self.event(NodeEvent::AdvertRefused { peer, why }),
             Some(None) => {}
         }
         let version = self.adverts.version(&peer);

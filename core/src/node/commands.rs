@@ -9,27 +9,30 @@ use super::action::{
     NodeEvent, NodeStats, NotQueued, PeerState, PeerStatus, Permanence, Undelivered, WhyNotQueued,
 };
 use super::message::{LinkId, ToLink};
-use super::peers::{Dialling, PeerRecord, Stage};
+use super::peers::{Dialling, LinkRecord, PeerRecord, Stage};
 use super::schedule::Due;
 use crate::error::Reason;
 use crate::hello::DialAddress;
 use crate::identity::NodeId;
 use crate::link::{Envelope, MAX_SERVICE, Message};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Retry};
 use crate::time::Instant;
 
 impl Node {
     /// Trusts a peer from now on, or until `expires`; true if that changes anything. Under
-    /// [`Trust::Listed`](crate::Trust::Listed) it is added to the list; otherwise only a revocation of it is
-    /// taken back.
+    /// [`Trust::Listed`](crate::Trust::Listed) it is added to the list; otherwise a revocation of it is taken
+    /// back. At `expires` it is revoked, under each mode.
     pub fn trust(&mut self, peer: NodeId, expires: Option<Instant>, now: Instant) -> bool {
         self.advance(now);
-        let changed = self.trusted.add(peer, expires);
+        let changed = self.add_trust(peer, expires);
         self.watch_trust();
+        changed
+    }
+
+    fn add_trust(&mut self, peer: NodeId, expires: Option<Instant>) -> bool {
+        let changed = self.trusted.add(peer, expires);
         if changed {
             if let Some(record) = self.peers.get_mut(&peer) {
-                // Links that end because of an earlier revocation still do.
-                record.revoked = false;
                 record.failures = 0;
             }
             self.start_dial(peer);
@@ -45,21 +48,23 @@ impl Node {
             self.revoke(gone, now);
         }
         for (peer, expires) in list {
-            self.trust(peer, expires, now);
+            self.add_trust(peer, expires);
         }
+        self.watch_trust();
     }
 
     /// Whether the peer is trusted at the moment. Under [`Trust::Ask`](crate::Trust::Ask) that means that it
     /// may ask.
     pub fn is_trusted(&self, peer: NodeId) -> bool {
-        self.trusted.contains(peer)
+        self.trusted.contains(peer, self.now)
     }
 
     /// Trusts a peer no longer: its links end at once with [`Reason::Revoked`], a handshake under way with it
-    /// comes to nothing, it is not dialled again, and what waits for it is given up. True if it was trusted.
+    /// comes to nothing, it is not dialled again, and what waits for it is given up, as is all that the node
+    /// knows of it, addresses and permanence too. True if it was trusted.
     pub fn revoke(&mut self, peer: NodeId, now: Instant) -> bool {
         self.advance(now);
-        let was = self.trusted.contains(peer);
+        let was = self.trusted.contains(peer, self.now);
         if was {
             self.withdraw_trust(peer);
             self.watch_trust();
@@ -77,7 +82,8 @@ impl Node {
         let links: Vec<_> = self.links_of(peer).map(|(id, link)| (id, link.stage)).collect();
         for (link, stage) in links {
             match stage {
-                Stage::Ending => {}
+                // It may have been told to end in good order.
+                Stage::Ending => self.tell(link, ToLink::Close(Reason::Revoked)),
                 Stage::Handshake | Stage::Asked | Stage::Deferred | Stage::AliveAsked => {
                     self.refuse(link, Refusal::Denied);
                 }
@@ -89,13 +95,15 @@ impl Node {
             }
         }
         self.empty_outbox(peer, Undelivered::Revoked);
-        self.event(NodeEvent::Revoked { peer });
-        self.schedule.forget(peer);
-        if let Some(record) = self.peers.get_mut(&peer) {
-            let links = core::mem::take(&mut record.links);
-            *record = PeerRecord { links, revoked: true, ..PeerRecord::default() };
+        // What the links still say is nobody's word: not even if the peer is trusted again before they end.
+        let links = self.peers.remove(&peer).map_or_else(Vec::new, |record| record.links);
+        for link in links {
+            if let Some(record) = self.links.get_mut(&link) {
+                record.peer = None;
+            }
         }
-        self.forget_if_idle(peer);
+        self.schedule.forget(peer);
+        self.event(NodeEvent::Revoked { peer });
     }
 
     pub(super) fn watch_trust(&mut self) {
@@ -110,16 +118,21 @@ impl Node {
         if peer == self.own { None } else { Some(self.peers.entry(peer).or_default()) }
     }
 
-    /// Says where a peer can be dialled, in place of what was said before. A peer that is wanted, and that
-    /// dialling was given up for, is dialled anew.
+    /// Says where a peer can be dialled, in place of what was said before. If that is news, a peer that is
+    /// wanted is dialled soon, whatever it was to wait for.
     pub fn set_addresses(&mut self, peer: NodeId, addresses: Vec<DialAddress>, now: Instant) {
         self.advance(now);
         let Some(record) = self.record(peer) else { return };
-        record.addresses = addresses;
-        record.round.clear();
-        record.failures = 0;
-        if record.dial == Dialling::GivenUp {
-            self.start_dial(peer);
+        if record.addresses != addresses {
+            record.addresses = addresses;
+            record.round.clear();
+            record.failures = 0;
+            if record.dial == Dialling::Waiting {
+                self.stop_waiting(peer);
+                self.redial(peer, Retry::Now);
+            } else {
+                self.start_dial(peer);
+            }
         }
         self.forget_if_idle(peer);
     }
@@ -177,7 +190,7 @@ impl Node {
             Err(WhyNotQueued::SelfConnection)
         } else if self.stopping {
             Err(WhyNotQueued::ShuttingDown)
-        } else if !self.trusted.contains(peer) {
+        } else if !self.trusted.contains(peer, self.now) {
             Err(WhyNotQueued::Untrusted)
         } else {
             self.route(peer).map_or(Ok(()), |link| Err(WhyNotQueued::Linked(link)))
@@ -198,7 +211,8 @@ impl Node {
         now: Instant,
     ) -> Result<(), NotQueued<'a>> {
         self.advance(now);
-        let why = self.may_want(peer).err().or_else(|| self.lacks_room(peer, &message));
+        let expired = message.expires.is_some_and(|at| at <= self.now).then_some(WhyNotQueued::Expired);
+        let why = expired.or_else(|| self.may_want(peer).err()).or_else(|| self.lacks_room(peer, &message));
         if let Some(why) = why {
             return Err(NotQueued { why, message });
         }
@@ -228,8 +242,8 @@ impl Node {
     /// dialled again: change that first.
     pub fn disconnect(&mut self, peer: NodeId, code: u32, detail: &str, now: Instant) {
         self.advance(now);
-        self.stop_wanting(peer);
         self.say_goodbye(peer, code, detail);
+        self.stop_wanting(peer);
     }
 
     /// Ends the links of a peer, but for those that it dials and that nobody has decided about.
@@ -270,8 +284,9 @@ impl Node {
             self.leftover.extend(left.into_iter().map(|envelope| (peer, envelope)));
             self.schedule.forget(peer);
         }
+        let undecided = |link: &LinkRecord| link.stage == Stage::Handshake || link.is_undecided();
         let strangers: Vec<_> =
-            self.links.iter().filter(|(_, link)| link.stage == Stage::Handshake).map(|(id, _)| *id).collect();
+            self.links.iter().filter(|(_, link)| undecided(link)).map(|(id, _)| *id).collect();
         for link in strangers {
             self.refuse(link, Refusal::ShuttingDown);
         }

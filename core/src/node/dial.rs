@@ -21,6 +21,8 @@ pub struct DialTicket {
     pub(super) address: String,
     pub(super) attempt: u64,
     pub(super) deadline: Instant,
+    /// Which node asked for it.
+    pub(super) node: u64,
 }
 
 impl DialTicket {
@@ -77,16 +79,19 @@ impl DialError {
             Self::TimedOut { .. } => "timed_out",
             Self::Untrusted => "untrusted",
             Self::NoAddress => "no_address",
-            // The peer that answered is none that this node trusts with its own id.
             Self::Closed { closed, .. } => closed.reason.name(),
         }
     }
 
-    /// Whether dialling again can help, and when.
+    /// Whether dialling again can help, and when. Only a peer that has proved its id can say that it does not.
     pub fn retry(&self) -> Retry {
         match self {
             Self::Unreachable { .. } | Self::TimedOut { .. } => Retry::Later(None),
             Self::Untrusted | Self::NoAddress => Retry::Never,
+            // Whoever answers at the address can say anything, and may be another one tomorrow.
+            Self::Closed { closed, .. } if closed.peer.is_none() && closed.reason.retry() == Retry::Never => {
+                Retry::Later(None)
+            }
             Self::Closed { closed, .. } => closed.reason.retry(),
         }
     }
@@ -106,7 +111,7 @@ impl DialError {
     /// Whether the dial ended because another link to the peer is, or is about to be, there.
     pub(super) fn is_for_another_link(&self) -> bool {
         matches!(self, Self::Closed { closed, .. }
-            if matches!(closed.reason, Reason::Refused(Refusal::Alive | Refusal::Simultaneous)))
+            if closed.peer.is_some() && matches!(closed.reason, Reason::Refused(Refusal::Alive | Refusal::Simultaneous)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::Node;
 use super::action::{NodeAction, NodeEvent, Undelivered};
@@ -14,11 +15,18 @@ use crate::hello::DialAddress;
 use crate::identity::NodeId;
 use crate::refusal::Retry;
 
+/// The longest time that a refusal can keep this node from dialling.
+const LONGEST_HINT: Duration = Duration::from_secs(600);
+
+/// How many dials in a row may come to nothing because of another link that never shows before that counts
+/// as a failure like any other.
+const PATIENCE: u32 = 3;
+
 impl Node {
     /// Dials a peer, unless there is a link to it, a dial under way, or nobody wants one.
     pub(super) fn start_dial(&mut self, peer: NodeId) {
-        let has_link = self.links_of(peer).any(|(_, link)| link.stands());
-        let trusted = self.trusted.contains(peer);
+        let has_link = self.has_link(peer);
+        let trusted = self.trusted.contains(peer, self.now);
         let Some(record) = self.peers.get_mut(&peer) else { return };
         self.schedule.stop(Due::Redial(peer));
         if record.dial.is_under_way() {
@@ -26,25 +34,32 @@ impl Node {
         }
         record.dial = Dialling::Idle;
         if has_link || self.stopping || !record.wants_link() {
-            return;
+            return record.round.clear();
         }
         if !trusted {
             // No event: of a peer that was revoked there is none, and whoever asks can see it.
-            record.last_error = Some(DialError::Untrusted);
-            return self.give_up(peer);
+            return self.give_up(peer, DialError::Untrusted);
         }
         if record.round.is_empty() {
             record.hope = None;
             record.round = dial::order(&record.dialable(self.policy.dial_back), &mut self.draws);
         }
-        let Some(address) = record.round.pop() else { return self.dial_ended(peer, DialError::NoAddress) };
+        let Some(address) = record.round.pop() else {
+            self.event(NodeEvent::DialFailed { peer, error: DialError::NoAddress, again: None });
+            return self.give_up(peer, DialError::NoAddress);
+        };
         self.attempts += 1;
         let (attempt, deadline) = (self.attempts, self.now + self.policy.dial);
         record.dial = Dialling::Connecting { attempt, address: address.clone() };
         self.stats.dials += 1;
         self.schedule.set(Due::Dial(peer), deadline);
-        let ticket = DialTicket { peer, address, attempt, deadline };
+        let ticket = DialTicket { peer, address, attempt, deadline, node: self.tag };
         self.actions.push_back(NodeAction::Dial(ticket));
+    }
+
+    /// Whether there is a link to a peer that need not be made first.
+    fn has_link(&self, peer: NodeId) -> bool {
+        self.links_of(peer).any(|(_, link)| link.stands())
     }
 
     /// Dials a peer at once, or, after failures, when its wait is over: to be asked again is no reason to be
@@ -96,68 +111,86 @@ impl Node {
     /// A dial made no link: tries the next address, or waits, or gives up.
     pub(super) fn dial_ended(&mut self, peer: NodeId, error: DialError) {
         self.schedule.stop(Due::Dial(peer));
+        let has_link = self.has_link(peer);
         let Some(record) = self.peers.get_mut(&peer) else { return };
         record.dial = Dialling::Idle;
-        if record.revoked {
-            return;
-        }
-        let retry = better(record.hope, error.retry());
-        record.hope = Some(retry);
-        if error.is_for_another_link() {
-            // There is, or is about to be, another link. If that ends, this goes on.
+        if error.is_for_another_link() && (has_link || record.failures < PATIENCE) {
+            // There is, or is about to be, another link. If that ends, or never is, this goes on.
             record.round.clear();
             record.failures = record.failures.saturating_add(1);
             return self.redial(peer, Retry::Now);
         }
         self.stats.failed_dials += 1;
         record.last_error = Some(error.clone());
+        let retry = better(record.hope, error.retry());
+        record.hope = Some(retry);
         if !error.is_of_the_peer() && !record.round.is_empty() {
-            let again = Some(self.now);
-            self.event_of(peer, |peer| NodeEvent::DialFailed { peer, error, again });
-            return self.start_dial(peer);
+            self.start_dial(peer);
+        } else {
+            record.round.clear();
+            self.redial(peer, if error.is_of_the_peer() { error.retry() } else { retry });
+            if let Some(record) = self.peers.get_mut(&peer) {
+                record.failures = record.failures.saturating_add(1);
+            }
         }
-        record.round.clear();
-        let retry = if error.is_of_the_peer() { error.retry() } else { retry };
-        self.redial(peer, retry);
-        let again = self.schedule.get(Due::Redial(peer));
-        if let Some(record) = self.peers.get_mut(&peer) {
-            record.failures = record.failures.saturating_add(1);
-        }
-        self.event_of(peer, |peer| NodeEvent::DialFailed { peer, error, again });
+        let under_way = self.peers.get(&peer).is_some_and(|record| record.dial.is_under_way());
+        let again = if under_way { Some(self.now) } else { self.schedule.get(Due::Redial(peer)) };
+        self.event(NodeEvent::DialFailed { peer, error, again });
         self.forget_if_idle(peer);
     }
 
-    /// Dials a peer again when its time comes, if a link is wanted and trying can help.
+    /// Dials a peer again when its time comes, if a link is wanted and trying can help. A wait under way is
+    /// kept to.
     pub(super) fn redial(&mut self, peer: NodeId, retry: Retry) {
-        let has_link = self.links_of(peer).any(|(_, link)| link.stands());
+        let has_link = self.has_link(peer);
         let Some(record) = self.peers.get_mut(&peer) else { return };
-        if has_link || record.dial.is_under_way() || self.stopping || !record.wants_link() {
+        let rests = matches!(record.dial, Dialling::Idle | Dialling::GivenUp);
+        if has_link || !rests || self.stopping || !record.wants_link() {
             return;
         }
         let backoff = &self.policy.backoff;
         let wait = match retry {
-            Retry::Never => return self.give_up(peer),
+            Retry::Never if record.is_permanent() => {
+                // What has to change is the other side's to change, and it will not tell.
+                backoff.most.max(backoff.wait(record.failures, &mut self.draws))
+            }
+            Retry::Never => {
+                if let Some(error) = record.last_error.clone() {
+                    self.give_up(peer, error);
+                }
+                return;
+            }
             Retry::Later(after) => {
                 let wait = backoff.wait(record.failures, &mut self.draws);
                 // Those who are all told the same time do not all come at that time.
-                after.map_or(wait, |after| after + wait)
+                after.map_or(wait, |after| after.min(LONGEST_HINT) + wait)
             }
-            // Soon, unless that has not helped several times.
-            Retry::Now => backoff.wait(record.failures.saturating_sub(3), &mut self.draws),
+            Retry::Now => backoff.wait(0, &mut self.draws),
         };
         record.dial = Dialling::Waiting;
         self.schedule.set(Due::Redial(peer), self.now + wait);
     }
 
+    /// A wait for the next dial is over before its time.
+    pub(super) fn stop_waiting(&mut self, peer: NodeId) {
+        self.schedule.stop(Due::Redial(peer));
+        if let Some(record) = self.peers.get_mut(&peer) {
+            if record.dial == Dialling::Waiting {
+                record.dial = Dialling::Idle;
+            }
+        }
+    }
+
     /// Dialling changes nothing: whoever waits for a link is told. What is queued for a peer that may come by
     /// itself is kept for its time: one that is wanted for good, or of which no address is known.
-    fn give_up(&mut self, peer: NodeId) {
+    fn give_up(&mut self, peer: NodeId, error: DialError) {
         let Some(record) = self.peers.get_mut(&peer) else { return };
+        let may_come = record.is_permanent() || error == DialError::NoAddress;
         record.dial = Dialling::GivenUp;
+        record.last_error = Some(error);
         record.wanted = false;
         self.schedule.stop(Due::Want(peer));
         self.schedule.stop(Due::Redial(peer));
-        let may_come = record.is_permanent() || record.last_error == Some(DialError::NoAddress);
         if !may_come {
             self.empty_outbox(peer, Undelivered::GivenUp);
         }
@@ -177,7 +210,8 @@ fn better(one: Option<Retry>, other: Retry) -> Retry {
     match (one, other) {
         (None, retry) | (Some(Retry::Never), retry) | (Some(retry), Retry::Never) => retry,
         (Some(Retry::Now), _) | (_, Retry::Now) => Retry::Now,
-        (Some(Retry::Later(one)), Retry::Later(other)) => Retry::Later(one.min(other)),
+        // A time that was asked for is kept to.
+        (Some(Retry::Later(one)), Retry::Later(other)) => Retry::Later(one.max(other)),
     }
 }
 

@@ -55,7 +55,8 @@ impl LinkToNode {
     /// Adds messages that the link's owner held back and the link never had, behind those that the link gives
     /// back itself. Does nothing unless this [gives back](Self::gives_back).
     pub fn extend_unsent(&mut self, later: impl IntoIterator<Item = Envelope>) {
-        if let FromLink::Ended { unsent, .. } | FromLink::Draining { by: By::Peer, unsent } = &mut self.0 {
+        if let FromLink::Ended { unsent, .. } | FromLink::Draining { by: By::Peer, unsent, .. } = &mut self.0
+        {
             unsent.extend(later);
             // Order is kept within a priority.
             unsent.sort_by_key(|envelope| envelope.priority);
@@ -93,8 +94,9 @@ pub(crate) enum FromLink {
     /// `Established`.
     Confirmed,
     /// A goodbye was said: the link takes no new work. If the peer said it first, nothing that is queued will
-    /// be sent, and the messages come back at once.
-    Draining { by: By, unsent: Vec<Envelope> },
+    /// be sent, and the messages come back at once. `owes` says that some are queued still, which will be
+    /// sent or come back.
+    Draining { by: By, unsent: Vec<Envelope>, owes: bool },
     /// Whether the peer wants the link kept.
     Permanence(bool),
     /// The peer's advert, as it came.

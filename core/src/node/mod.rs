@@ -69,12 +69,16 @@ use self::trusted::Trusted;
 use crate::config::Config;
 use crate::crypto::noise::Role;
 use crate::crypto::{Secret, Seed};
+use crate::error::Reason;
 use crate::hello::DialAddress;
 use crate::identity::NodeId;
 use crate::link::{Dial, Envelope, Link};
 use crate::refusal::Refusal;
 use crate::time::Instant;
 use crate::wire::preamble::CleartextRefusal;
+
+/// How many times longer than a silent one a handshake keeps its place that has said something.
+const UNPROVED: u32 = 4;
 
 /// The control plane of one node. See the [module's page](self) for the loop around it.
 pub struct Node {
@@ -86,6 +90,8 @@ pub struct Node {
     /// Seeds drawn for links so far.
     drawn: u64,
     draws: Draws,
+    /// Names this node to its own tickets.
+    tag: u64,
     trusted: Trusted,
     admission: Admission,
     links: BTreeMap<LinkId, LinkRecord>,
@@ -117,7 +123,7 @@ impl Node {
     /// [`revoke`](Self::revoke). A node differs from a link of its own in this: a peer has to be trusted to
     /// be dialled.
     pub fn new(config: &Arc<Config>, policy: NodePolicy, seed: &Seed, now: Instant) -> Self {
-        let mut draws = Secret::<8>::default();
+        let mut draws = Secret::<16>::default();
         // A provider that fails here fails each link too: then there is nothing to draw for.
         let info: [&[u8]; 1] = [b"draws"];
         let _ = config.provider.hkdf_sha256(
@@ -126,6 +132,8 @@ impl Node {
             &info,
             draws.expose_mut(),
         );
+        let (tag, draws) = draws.expose().split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
+        let draws = draws.first_chunk::<8>().unwrap_or(&[0; 8]);
         let adverts = AdvertStore::new(policy.remembered);
         Self {
             own: config.node_id(),
@@ -135,7 +143,8 @@ impl Node {
             now,
             seed: seed.clone(),
             drawn: 0,
-            draws: Draws::new(u64::from_be_bytes(*draws.expose())),
+            draws: Draws::new(u64::from_be_bytes(*draws)),
+            tag: u64::from_be_bytes(*tag),
             admission: Admission::default(),
             links: BTreeMap::new(),
             peers: BTreeMap::new(),
@@ -169,15 +178,17 @@ impl Node {
         &self.policy
     }
 
-    /// A connection came in: gives a link for it. Nothing has been computed for it by then.
+    /// A connection came in: gives a link for it. It is counted before anything is computed for it.
     ///
     /// # Errors
     /// [`Busy`] if as many handshakes are under way as may, or the node is shutting down.
     pub fn accept(&mut self, source: Source, now: Instant) -> Result<(LinkId, Link), Busy> {
         self.advance(now);
-        if !self.make_room(source) {
-            self.stats.over_capacity += 1;
-            self.event(NodeEvent::OverCapacity { source });
+        if self.stopping || !self.make_room(source) {
+            if !self.stopping {
+                self.stats.over_capacity += 1;
+                self.event(NodeEvent::OverCapacity { source });
+            }
             let seconds = self.policy.retry_after.as_millis().div_ceil(1000);
             let seconds = u16::try_from(seconds).unwrap_or(u16::MAX);
             return Err(Busy { last_words: CleartextRefusal::OverCapacity { seconds }.emit() });
@@ -188,30 +199,30 @@ impl Node {
         Ok((id, link))
     }
 
-    /// Whether there is room for one more handshake, if need be in place of one that is silent.
+    /// Whether there is room for one more handshake, if need be in place of one that has been silent, or has
+    /// proved nothing, for long enough.
     fn make_room(&mut self, source: Source) -> bool {
-        if self.stopping {
-            return false;
-        }
         let NodePolicy { handshakes, handshakes_per_source, silence, retry_after, .. } = self.policy;
-        match self.admission.room(source, handshakes, handshakes_per_source) {
-            Some(Room::Free) => true,
-            Some(Room::Instead(silent)) => {
-                let Some(record) = self.links.get_mut(&silent) else { return false };
-                if self.now.since(record.began) < silence {
-                    return false;
-                }
-                record.stage = Stage::Ending;
-                record.counted = false;
-                if let Some(source) = record.source {
-                    self.admission.leave(source, silent);
-                }
-                self.stats.evicted += 1;
-                self.tell(silent, ToLink::Refuse(Refusal::OverCapacity { retry_after }));
-                true
+        let Room::Instead { silent, unproved } =
+            self.admission.room(source, handshakes, handshakes_per_source)
+        else {
+            return true;
+        };
+        let aged = |link: Option<LinkId>, age| {
+            link.filter(|id| self.links.get(id).is_some_and(|link| self.now.since(link.began) >= age))
+        };
+        let Some(out) = aged(silent, silence).or_else(|| aged(unproved, silence * UNPROVED)) else {
+            return false;
+        };
+        if let Some(record) = self.links.get_mut(&out) {
+            record.counted = false;
+            if let Some(source) = record.source {
+                self.admission.leave(source, out);
             }
-            None => false,
         }
+        self.stats.evicted += 1;
+        self.refuse(out, Refusal::OverCapacity { retry_after });
+        true
     }
 
     /// The connection for a dial is there: gives a link for it. `None` if the dial has been given up
@@ -219,8 +230,8 @@ impl Node {
     /// connection.
     pub fn connected(&mut self, ticket: DialTicket, now: Instant) -> Option<(LinkId, Link)> {
         self.advance(now);
-        let DialTicket { peer, attempt: made, .. } = ticket;
-        let record = self.peers.get_mut(&peer)?;
+        let DialTicket { peer, attempt: made, node, .. } = ticket;
+        let record = self.peers.get_mut(&peer).filter(|_| node == self.tag)?;
         let Dialling::Connecting { attempt, address } = &record.dial else { return None };
         if *attempt != made {
             return None;
@@ -237,8 +248,8 @@ impl Node {
     /// There is no connection for a dial.
     pub fn dial_failed(&mut self, ticket: DialTicket, why: DialFailure, now: Instant) {
         self.advance(now);
-        let DialTicket { peer, address, attempt: made, .. } = ticket;
-        let Some(record) = self.peers.get(&peer) else { return };
+        let DialTicket { peer, address, attempt: made, node, .. } = ticket;
+        let Some(record) = self.peers.get(&peer).filter(|_| node == self.tag) else { return };
         if matches!(record.dial, Dialling::Connecting { attempt, .. } if attempt == made) {
             let error = match why {
                 DialFailure::Unreachable(detail) => DialError::Unreachable { address, detail },
@@ -290,8 +301,7 @@ impl Node {
         self.drawn += 1;
         let id = LinkId(self.drawn);
         let mut seed = Secret::default();
-        // If it fails, so does the link's own derivation, and it ends at once.
-        let _ = self.config.provider.hkdf_sha256(
+        let drawn = self.config.provider.hkdf_sha256(
             b"handclasp/1 node link",
             self.seed.secret().expose(),
             &[&self.drawn.to_be_bytes()],
@@ -301,7 +311,7 @@ impl Node {
             Some(peer) => (Role::Initiator, Dial::to(peer)),
             None => (Role::Responder, Dial::anyone()),
         };
-        let link = Link::managed(
+        let mut link = Link::managed(
             &self.config,
             role,
             dial.sequence(self.drawn),
@@ -311,6 +321,10 @@ impl Node {
             &Seed::new(*seed.expose()),
             self.now,
         );
+        if drawn.is_err() {
+            // Everybody knows what it would use instead.
+            link.fail(Reason::ProviderFailed);
+        }
         let record = LinkRecord {
             dialler,
             source,
@@ -336,13 +350,6 @@ impl Node {
 
     fn event(&mut self, event: NodeEvent) {
         self.actions.push_back(NodeAction::Event(event));
-    }
-
-    /// An event of a peer's: there is none once it is revoked.
-    fn event_of(&mut self, peer: NodeId, event: impl FnOnce(NodeId) -> NodeEvent) {
-        if self.peers.get(&peer).is_none_or(|record| !record.revoked) {
-            self.event(event(peer));
-        }
     }
 }
 

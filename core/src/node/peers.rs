@@ -127,7 +127,6 @@ pub(super) struct PeerRecord {
     pub(super) outbox: Outbox,
     /// Somebody has asked for a link.
     pub(super) wanted: bool,
-    pub(super) revoked: bool,
     pub(super) name: Option<String>,
     pub(super) last_error: Option<DialError>,
     pub(super) last_closed: Option<Closed>,
@@ -142,7 +141,7 @@ impl PeerRecord {
 
     /// Whether a link to it is wanted.
     pub(super) fn wants_link(&self) -> bool {
-        !self.revoked && (self.is_permanent() || self.wanted || !self.outbox.is_empty())
+        self.is_permanent() || self.wanted || !self.outbox.is_empty()
     }
 
     /// Whether anything is left that is worth a record.

@@ -12,9 +12,12 @@ pub struct NodePolicy {
     pub handshakes: usize,
     /// The same for one [`Source`](super::Source). Default 250.
     pub handshakes_per_source: usize,
+    /// Links with peers that have proved their id, at most, whoever dialled; over it those who dial are told
+    /// `over_capacity`. Default 10 000.
+    pub links: usize,
     /// How long a connection may be silent before it makes room for another one, where room is short. A
-    /// dialler speaks first, so an honest one is silent no longer than its first packet is late. Default 250
-    /// ms.
+    /// dialler speaks first, so an honest one is silent no longer than its first packet is late. One that has
+    /// spoken and not proved an id makes room after four times as long. Default 250 ms.
     pub silence: Duration,
     /// When those are to try again who find no room. Default 1 s.
     pub retry_after: Duration,
@@ -43,6 +46,7 @@ impl Default for NodePolicy {
         Self {
             handshakes: 1000,
             handshakes_per_source: 250,
+            links: 10_000,
             silence: Duration::from_millis(250),
             retry_after: Duration::from_secs(1),
             dial: Duration::from_secs(30),

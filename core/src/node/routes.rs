@@ -9,7 +9,7 @@ use super::action::{NodeEvent, Undelivered};
 use super::message::{LinkId, ToLink};
 use super::peers::{Dialling, Stage};
 use super::schedule::Due;
-use crate::error::Closed;
+use crate::error::{By, Closed, Reason};
 use crate::identity::NodeId;
 use crate::link::Envelope;
 use crate::time::Instant;
@@ -23,7 +23,7 @@ impl Node {
     pub(super) fn choose_route(&mut self, peer: NodeId) {
         let Some(record) = self.peers.get(&peer) else { return };
         // What a link before it gives back goes first.
-        if record.route.is_some() || !record.owing.is_empty() || record.revoked {
+        if record.route.is_some() || !record.owing.is_empty() {
             return;
         }
         let best = self
@@ -35,8 +35,9 @@ impl Node {
             record.route = Some(link);
             record.linked = true;
         }
+        self.stop_wanting(peer);
         self.deliver(peer);
-        self.event_of(peer, |peer| NodeEvent::Linked { peer, link, dialler });
+        self.event(NodeEvent::Linked { peer, link, dialler });
     }
 
     /// A link takes no more messages, and will give back what it does not send: nothing goes to the next one
@@ -61,6 +62,9 @@ impl Node {
     pub(super) fn gave_back(&mut self, peer: NodeId, link: LinkId, unsent: Vec<Envelope>) {
         let Some(record) = self.peers.get_mut(&peer) else { return };
         record.owing.retain(|owing| *owing != link);
+        if record.route == Some(link) {
+            record.route = None;
+        }
         if record.owing.is_empty() {
             self.schedule.stop(Due::Handover(peer));
         }
@@ -76,32 +80,29 @@ impl Node {
     }
 
     /// An established link has ended.
-    pub(super) fn link_lost(
-        &mut self,
-        peer: NodeId,
-        link: LinkId,
-        since: Instant,
-        closed: Closed,
-        unsent: Vec<Envelope>,
-    ) {
+    pub(super) fn link_lost(&mut self, peer: NodeId, since: Instant, closed: Closed) {
         let useful = self.now.since(since) >= self.policy.backoff.useful;
         let Some(record) = self.peers.get_mut(&peer) else { return };
-        if record.route == Some(link) {
-            record.route = None;
-        }
         let retry = closed.reason.retry();
-        record.last_closed = Some(closed.clone());
-        self.gave_back(peer, link, unsent);
-        if self.links_of(peer).any(|(_, link)| link.since.is_some() && link.stage != Stage::Ending) {
+        // It had its successor, which is the one to speak of.
+        if closed.reason != Reason::Superseded || closed.by != By::Local {
+            record.last_closed = Some(closed.clone());
+        }
+        if self.links_of(peer).any(|(_, link)| link.stands()) {
             return;
         }
         let Some(record) = self.peers.get_mut(&peer) else { return };
-        record.failures = if useful { 0 } else { record.failures.saturating_add(1) };
         record.peer_is_permanent = false;
+        if useful {
+            record.failures = 0;
+        }
         if core::mem::take(&mut record.linked) {
-            self.event_of(peer, |peer| NodeEvent::Unlinked { peer, closed: Box::new(closed) });
+            self.event(NodeEvent::Unlinked { peer, closed: Box::new(closed) });
         }
         self.redial(peer, retry);
+        if let Some(record) = self.peers.get_mut(&peer).filter(|_| !useful) {
+            record.failures = record.failures.saturating_add(1);
+        }
     }
 
     /// What an ended link did not send goes to the next one, before all that came later.
@@ -114,10 +115,6 @@ impl Node {
         }
         let expires = self.now + self.policy.outbox_expiry;
         let Some(record) = self.peers.get_mut(&peer) else { return };
-        if record.revoked {
-            self.stats.undelivered += unsent.len() as u64;
-            return;
-        }
         let mut unsent = unsent;
         let mut first = expires;
         for envelope in &mut unsent {
@@ -177,16 +174,17 @@ impl Node {
 
     pub(super) fn undelivered(&mut self, peer: NodeId, envelope: Envelope, why: Undelivered) {
         self.stats.undelivered += 1;
-        self.event_of(peer, |peer| NodeEvent::Undelivered { peer, envelope, why });
+        self.event(NodeEvent::Undelivered { peer, envelope, why });
     }
 
-    /// Does not wait to dial a peer that nobody wants any more.
+    /// Does not dial a peer any more that nobody wants; a dial that has a connection goes on.
     pub(super) fn rest_if_unwanted(&mut self, peer: NodeId) {
         let Some(record) = self.peers.get_mut(&peer) else { return };
-        if record.dial == Dialling::Waiting && !record.wants_link() {
+        if matches!(record.dial, Dialling::Waiting | Dialling::Connecting { .. }) && !record.wants_link() {
             record.dial = Dialling::Idle;
             record.round.clear();
             self.schedule.stop(Due::Redial(peer));
+            self.schedule.stop(Due::Dial(peer));
         }
         self.forget_if_idle(peer);
     }
@@ -196,6 +194,8 @@ impl Node {
         if self.peers.get(&peer).is_some_and(super::peers::PeerRecord::is_idle) {
             self.peers.remove(&peer);
             self.schedule.forget(peer);
+            // Else those who come once would fill the store for good.
+            self.adverts.remove(&peer);
         }
     }
 }

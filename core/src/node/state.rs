@@ -18,16 +18,25 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::Node;
-use super::action::{Answer, NodeEvent, Question, QuestionTicket, Undelivered};
+use super::action::{Answer, NodeAction, NodeEvent, Question, QuestionTicket, Undelivered};
 use super::arbitration::{self, Dialler, LinkFacts, Standing, Verdict};
 use super::message::{FromLink, Identity, LinkId, ToLink};
 use super::peers::{Dialling, LinkRecord, Stage};
 use super::registry::{DriftPolicy, Known, Registry};
-use crate::error::{By, Closed, Reason};
+use super::schedule::Due;
+use crate::error::{Closed, Reason};
 use crate::identity::NodeId;
 use crate::link::Envelope;
 use crate::refusal::{Refusal, Retry};
 use crate::time::Instant;
+
+/// Links that a peer dialled and on which nothing of it has come, at most, beside the one in use. More than
+/// one there are only if the peer is restarted again and again within the time in which a dead link is found
+/// dead.
+const UNCONFIRMED: usize = 4;
+
+/// Links of one peer at most, those that drain included: it has no use for more than a few.
+const LINKS_OF_A_PEER: usize = 8;
 
 impl Node {
     pub(super) fn on_word(&mut self, link: LinkId, word: FromLink) {
@@ -43,13 +52,13 @@ impl Node {
             FromLink::AliveAnswered { goes_on } => self.on_alive_answered(link, goes_on),
             FromLink::Established => self.on_established(link),
             FromLink::Confirmed => self.on_confirmed(link),
-            FromLink::Draining { by, unsent } => self.on_draining(link, by, unsent),
+            FromLink::Draining { unsent, owes, .. } => self.on_draining(link, unsent, owes),
             FromLink::Permanence(permanent) => {
-                if let Some(peer) = record.peer {
+                if let Some(peer) = record.peer.filter(|_| record.stage == Stage::Established) {
                     if let Some(record) = self.peers.get_mut(&peer) {
                         record.peer_is_permanent = permanent;
                     }
-                    self.event_of(peer, |peer| NodeEvent::Permanence { peer, permanent });
+                    self.event(NodeEvent::Permanence { peer, permanent });
                 }
             }
             FromLink::Advert(bytes) => self.on_advert(link, &bytes),
@@ -74,47 +83,55 @@ impl Node {
         let dialler = record.dialler;
         let sequence = if dialler == Dialler::Own { record.sequence } else { identity.hello.link_sequence };
         record.facts = Some(LinkFacts { dialler, incarnation: identity.hello.incarnation, sequence });
-        record.peer = Some(peer);
+        if let Some(source) = record.source {
+            self.admission.proved(source, link);
+        }
         // Trust may have been withdrawn since the link began.
-        if !self.trusted.contains(peer) {
+        if !self.trusted.contains(peer, self.now) {
             return self.refuse(link, Refusal::Denied);
         }
         if self.stopping {
             return self.refuse(link, Refusal::ShuttingDown);
         }
+        let hello = identity.hello.clone();
+        record.peer = Some(peer);
+        record.identity = Some(identity);
         if dialler == Dialler::Peer {
+            let crowded = self.links_of(peer).filter(|(_, link)| link.stage != Stage::Ending).count()
+                >= LINKS_OF_A_PEER
+                || self.links.len() - self.admission.total() >= self.policy.links;
             self.peers.entry(peer).or_default().links.push(link);
-            if !self.is_newest_inbound(peer, link) {
+            if crowded {
+                let retry_after = self.policy.retry_after;
+                return self.refuse(link, Refusal::OverCapacity { retry_after });
+            }
+            if !self.refuse_older_waiting(peer, link) {
                 return self.refuse(link, Refusal::Alive);
             }
         }
         if self.trusted.asks() || self.policy.registry == Registry::External {
-            let ticket = QuestionTicket(link);
-            let hello = Box::new(identity.hello.clone());
-            if let Some(record) = self.links.get_mut(&link) {
-                record.identity = Some(identity);
-                record.stage = Stage::Asked;
-            }
-            return self.event(NodeEvent::Question(Question { ticket, peer, hello, dialler }));
+            self.enter(link, Stage::Asked);
+            let ticket = QuestionTicket { link, node: self.tag };
+            return self.event(NodeEvent::Question(Question {
+                ticket,
+                peer,
+                hello: Box::new(hello),
+                dialler,
+            }));
         }
         let known = self.registry.get(peer).cloned();
-        if let Some(record) = self.links.get_mut(&link) {
-            record.identity = Some(identity);
-        }
-        if self.suits(peer, link, known.as_ref()) {
-            self.arbitrate(link, false);
-        } else {
-            self.refuse(link, Refusal::Registry);
-        }
+        self.admit_known(peer, link, known.as_ref());
     }
 
     /// Of the links that a peer dialled and that wait for a decision, only the newest goes on: a peer has no
-    /// more than one place here. The others are refused.
-    fn is_newest_inbound(&mut self, peer: NodeId, new: LinkId) -> bool {
+    /// more than one place here. Refuses the older ones; false if one that waits is newer.
+    fn refuse_older_waiting(&mut self, peer: NodeId, new: LinkId) -> bool {
         let Some(facts) = self.links.get(&new).and_then(|record| record.facts) else { return false };
-        let waiting: Vec<_> =
-            self.links_of(peer).filter(|(id, link)| *id != new && link.is_undecided()).collect();
-        let waiting: Vec<_> = waiting.into_iter().filter_map(|(id, link)| Some((id, link.facts?))).collect();
+        let waiting: Vec<_> = self
+            .links_of(peer)
+            .filter(|(id, link)| *id != new && link.is_undecided())
+            .filter_map(|(id, link)| Some((id, link.facts?)))
+            .collect();
         for (id, old) in waiting {
             if old.incarnation == facts.incarnation && old.sequence >= facts.sequence {
                 return false;
@@ -126,46 +143,45 @@ impl Node {
 
     /// The application's answer to a question.
     ///
-    /// Does nothing if the link has ended meanwhile.
+    /// Does nothing if the link has ended meanwhile, or the question was another node's.
     pub fn answer(&mut self, ticket: QuestionTicket, answer: Answer, now: Instant) {
         self.advance(now);
-        let link = ticket.0;
-        let Some(peer) = self
-            .links
-            .get(&link)
-            .filter(|record| record.stage == Stage::Asked)
-            .and_then(|record| record.peer)
-        else {
-            return;
-        };
+        let QuestionTicket { link, node } = ticket;
+        let Some(record) = self.links.get(&link).filter(|_| node == self.tag) else { return };
+        let (Stage::Asked, Some(peer)) = (record.stage, record.peer) else { return };
         match answer {
             Answer::Refuse(refusal) => self.refuse(link, refusal),
-            Answer::Admit { known } => {
-                let known = known.or_else(|| self.registry.get(peer).cloned());
-                if self.suits(peer, link, known.as_ref()) {
-                    self.arbitrate(link, false);
-                } else {
-                    self.refuse(link, Refusal::Registry);
-                }
+            Answer::Admit { known } if self.policy.registry == Registry::External => {
+                self.admit_known(peer, link, known.as_ref());
+            }
+            Answer::Admit { .. } => {
+                let known = self.registry.get(peer).cloned();
+                self.admit_known(peer, link, known.as_ref());
             }
         }
     }
 
-    /// Whether a peer is as it was, or may differ.
-    fn suits(&mut self, peer: NodeId, link: LinkId, known: Option<&Known>) -> bool {
+    /// Goes on with a peer that is welcome, if it is as it was or may differ.
+    fn admit_known(&mut self, peer: NodeId, link: LinkId, known: Option<&Known>) {
         let identity = self.links.get(&link).and_then(|record| record.identity.as_ref());
-        let (Some(known), Some(identity)) = (known, identity) else { return true };
-        let drift = known.drift(&Known::of(&identity.hello));
-        let refused = self.policy.drift == DriftPolicy::Refuse;
-        if drift.is_empty() || self.policy.drift == DriftPolicy::Allow {
-            return true;
+        if let (Some(known), Some(identity)) = (known, identity) {
+            let drift = known.drift(&Known::of(&identity.hello));
+            let refused = self.policy.drift == DriftPolicy::Refuse && !drift.is_empty();
+            if !drift.is_empty() && self.policy.drift != DriftPolicy::Allow {
+                self.event(NodeEvent::Drifted { peer, drift, refused });
+            }
+            if refused {
+                return self.refuse(link, Refusal::Registry);
+            }
         }
-        self.event_of(peer, |peer| NodeEvent::Drifted { peer, drift, refused });
-        !refused
+        self.arbitrate(link, false);
     }
 
     /// Decides about a link whose peer is welcome.
     fn arbitrate(&mut self, link: LinkId, deferred: bool) {
+        if self.stopping {
+            return self.refuse(link, Refusal::ShuttingDown);
+        }
         let Some(record) = self.links.get(&link) else { return };
         let (Some(facts), Some(peer), dialler) = (record.facts, record.peer, record.dialler) else { return };
         let standing = self.standing(peer, facts.incarnation);
@@ -188,16 +204,23 @@ impl Node {
 
     /// What stands with a peer of that incarnation.
     fn standing(&self, peer: NodeId, incarnation: u64) -> Standing {
+        let link = self.standing_link(peer, incarnation).map(|(_, facts)| facts);
+        Standing { link, own_dial: self.has_own_dial(peer) }
+    }
+
+    /// The newest link with a peer of that incarnation that has been taken.
+    fn standing_link(&self, peer: NodeId, incarnation: u64) -> Option<(LinkId, LinkFacts)> {
         let standing = self.links_of(peer).filter(|(_, link)| link.stands());
-        let newest = standing
-            .filter(|(_, link)| link.facts.is_some_and(|facts| facts.incarnation == incarnation))
-            .max_by_key(|(_, link)| link.place);
-        Standing { link: newest.and_then(|(_, link)| link.facts), own_dial: self.has_own_dial(peer) }
+        let facts = standing.filter_map(|(id, link)| Some((link.place, id, link.facts?)));
+        let newest =
+            facts.filter(|(.., facts)| facts.incarnation == incarnation).max_by_key(|(place, ..)| *place);
+        newest.map(|(_, id, facts)| (id, facts))
     }
 
     fn apply(&mut self, link: LinkId, verdict: Verdict) {
         match verdict {
             Verdict::Admit { simultaneous } => {
+                self.make_place(link);
                 self.take_place(link);
                 self.enter(link, Stage::Admitted);
                 self.tell(link, ToLink::Admit { simultaneous });
@@ -206,10 +229,10 @@ impl Node {
                 self.stats.alive_asked += 1;
                 self.enter(link, Stage::AliveAsked);
                 self.tell(link, ToLink::AskAlive);
-                let peer = self.links.get(&link).and_then(|record| record.peer);
-                let route = peer.and_then(|peer| self.peers.get(&peer)?.route);
-                if let Some(route) = route {
-                    self.tell(route, ToLink::Probe);
+                let asked = self.links.get(&link).and_then(|record| Some((record.peer?, record.facts?)));
+                let older = asked.and_then(|(peer, facts)| self.standing_link(peer, facts.incarnation));
+                if let Some((older, _)) = older {
+                    self.tell(older, ToLink::Probe);
                 }
             }
             Verdict::Defer => {
@@ -226,9 +249,7 @@ impl Node {
         let waiting: Vec<_> =
             self.links_of(peer).filter(|(_, link)| link.stage == Stage::Deferred).map(|(id, _)| id).collect();
         for link in waiting {
-            if self.peers.get(&peer).is_some_and(|record| record.revoked) {
-                self.refuse(link, Refusal::Denied);
-            } else if !self.has_own_dial(peer) {
+            if !self.has_own_dial(peer) {
                 self.arbitrate(link, true);
             }
         }
@@ -271,10 +292,9 @@ impl Node {
             self.take_place(link);
         }
         let known = Known::of(&identity.hello);
-        let stored = known.clone();
-        self.registry.write(peer, stored, self.policy.remembered);
-        if self.policy.registry == Registry::External {
-            self.event_of(peer, |peer| NodeEvent::Known { peer, known });
+        match self.policy.registry {
+            Registry::Memory => self.registry.write(peer, known, self.policy.remembered),
+            Registry::External => self.event(NodeEvent::Known { peer, known }),
         }
         let Some(record) = self.peers.get_mut(&peer) else { return };
         record.name.clone_from(&identity.hello.name);
@@ -288,7 +308,6 @@ impl Node {
             Dialler::Own => self.dial_succeeded(peer),
             Dialler::Peer => self.drop_unproved_dial(peer),
         }
-        self.stop_wanting(peer);
         self.choose_route(peer);
         if dialler == Dialler::Own {
             self.reconsider(peer);
@@ -325,18 +344,18 @@ impl Node {
         self.stats.superseded += 1;
         self.enter(loser, Stage::Ending);
         self.tell(loser, ToLink::Close(Reason::Superseded));
-        self.event_of(peer, |peer| NodeEvent::Superseded { peer, loser, winner });
+        self.event(NodeEvent::Superseded { peer, loser, winner });
         self.stop_routing(peer, loser);
     }
 
-    fn on_draining(&mut self, link: LinkId, by: By, unsent: Vec<Envelope>) {
+    fn on_draining(&mut self, link: LinkId, unsent: Vec<Envelope>, owes: bool) {
         let Some(record) = self.links.get_mut(&link) else { return };
         if record.stage == Stage::Established {
             record.stage = Stage::Draining;
         }
         if let Some(peer) = record.peer {
             self.stop_routing(peer, link);
-            if by == By::Peer {
+            if !owes {
                 self.gave_back(peer, link, unsent);
             }
         }
@@ -344,33 +363,48 @@ impl Node {
 
     fn on_ended(&mut self, link: LinkId, closed: Box<Closed>, unsent: Vec<Envelope>) {
         let Some(record) = self.links.remove(&link) else { return };
+        let unsent = self.recall(link, unsent);
         if let Some(source) = record.source {
             if record.counted {
                 self.admission.leave(source, link);
             }
-            if record.since.is_none() && !self.is_muted(record.peer) {
+            if record.since.is_none() {
                 self.event(NodeEvent::HandshakeEnded { link, source, closed: closed.clone() });
             }
         }
-        // A peer that has proved nothing leaves no trace.
-        let Some(peer) = record.peer else { return };
+        let Some(peer) = record.peer else {
+            // A peer that has proved nothing, or is trusted no longer, leaves no trace.
+            self.stats.undelivered += unsent.len() as u64;
+            return;
+        };
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.links.retain(|id| *id != link);
         }
+        self.gave_back(peer, link, unsent);
         match record.since {
-            Some(since) => self.link_lost(peer, link, since, *closed, unsent),
+            Some(since) => self.link_lost(peer, since, *closed),
             None if record.dialler == Dialler::Own => self.dial_link_ended(peer, link, closed),
             // It was taken, and gone before it knew: nothing was dialled because of it.
             None if record.place > 0 => self.redial(peer, Retry::Later(None)),
             None => {}
         }
-        self.gave_back(peer, link, Vec::new());
         self.reconsider(peer);
         self.forget_if_idle(peer);
     }
 
-    fn is_muted(&self, peer: Option<NodeId>) -> bool {
-        peer.and_then(|peer| self.peers.get(&peer)).is_some_and(|record| record.revoked)
+    /// Takes back what was on its way to a link that has ended: its messages stand behind what the link gives
+    /// back itself.
+    fn recall(&mut self, link: LinkId, mut unsent: Vec<Envelope>) -> Vec<Envelope> {
+        let on_their_way = |action: &NodeAction| matches!(action, NodeAction::ToLink(to, _) if *to == link);
+        if self.actions.iter().any(on_their_way) {
+            for action in core::mem::take(&mut self.actions) {
+                match action {
+                    NodeAction::ToLink(to, word) if to == link => unsent.extend(word.into_undelivered()),
+                    action => self.actions.push_back(action),
+                }
+            }
+        }
+        unsent
     }
 
     pub(super) fn refuse(&mut self, link: LinkId, refusal: Refusal) {
@@ -387,6 +421,23 @@ impl Node {
     /// Whether a dial of this node's own has told the peer who dials, and waits for its word.
     fn has_own_dial(&self, peer: NodeId) -> bool {
         self.links_of(peer).any(|(_, link)| link.stage == Stage::Proved)
+    }
+
+    /// Ends the oldest links of a link's peer that nothing has come on, if there are several of them: else a
+    /// peer could have any number of them, one incarnation each.
+    fn make_place(&mut self, link: LinkId) {
+        let Some(peer) = self.links.get(&link).and_then(|record| record.peer) else { return };
+        let route = self.peers.get(&peer).and_then(|record| record.route);
+        let mut unconfirmed: Vec<_> = self
+            .links_of(peer)
+            .filter(|(id, link)| link.stands() && !link.confirmed && Some(*id) != route)
+            .map(|(id, link)| (link.place, id))
+            .collect();
+        unconfirmed.sort_unstable();
+        let most = unconfirmed.len().saturating_sub(UNCONFIRMED - 1);
+        for (_, older) in unconfirmed.into_iter().take(most) {
+            self.supersede(peer, older, link);
+        }
     }
 
     fn take_place(&mut self, link: LinkId) {
@@ -409,8 +460,8 @@ impl Node {
             Dialling::Connecting { .. } | Dialling::Waiting => {
                 record.dial = Dialling::Idle;
                 record.round.clear();
-                self.schedule.stop(super::schedule::Due::Dial(peer));
-                self.schedule.stop(super::schedule::Due::Redial(peer));
+                self.schedule.stop(Due::Dial(peer));
+                self.schedule.stop(Due::Redial(peer));
             }
             Dialling::Handshake { link, .. } => {
                 let link = *link;
@@ -419,7 +470,8 @@ impl Node {
                     self.refuse(link, Refusal::Simultaneous);
                 }
             }
-            Dialling::Idle | Dialling::GivenUp => record.dial = Dialling::Idle,
+            Dialling::Idle => {}
+            Dialling::GivenUp => record.dial = Dialling::Idle,
         }
     }
 }

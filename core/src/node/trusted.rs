@@ -22,11 +22,12 @@ impl Trusted {
         Self { mode, expiries: BTreeMap::new(), denied: BTreeSet::new() }
     }
 
-    pub(super) fn contains(&self, id: NodeId) -> bool {
-        match &self.mode {
+    pub(super) fn contains(&self, id: NodeId, now: Instant) -> bool {
+        let trusted = match &self.mode {
             Trust::Listed(listed) => listed.contains(&id),
             Trust::Anyone | Trust::Ask => !self.denied.contains(&id),
-        }
+        };
+        trusted && self.expiries.get(&id).is_none_or(|at| now < *at)
     }
 
     pub(super) fn asks(&self) -> bool {

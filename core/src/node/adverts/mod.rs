@@ -29,7 +29,7 @@ use crate::wire::hello as layout;
 use crate::wire::reader::Reader;
 
 /// The most bytes of an advert, signature included.
-pub const MAX_ADVERT: usize = 2048;
+pub const MAX_ADVERT: usize = crate::wire::frame::MAX_ADVERT;
 
 /// Begins what is signed. A link's authentication signs behind another label of the same length, so no
 /// signature of one kind is ever one of the other.
@@ -68,15 +68,15 @@ impl Advert {
     pub fn sign(content: AdvertContent, signer: &dyn Signer) -> Result<Self, AdvertError> {
         let content = checked(content)?;
         let id = signer.node_id();
-        let mut signed = SIGNATURE_LABEL.to_vec();
-        emit(&content, &id, &mut signed);
-        let size = signed.len() - SIGNATURE_LABEL.len() + SIGNATURE;
+        let mut statement = SIGNATURE_LABEL.to_vec();
+        emit(&content, &id, &mut statement);
+        let size = statement.len() - SIGNATURE_LABEL.len() + SIGNATURE;
         if size > MAX_ADVERT {
             return Err(AdvertError::TooLarge { size });
         }
-        let signature = signer.sign(&signed).map_err(AdvertError::Signer)?;
-        signed.extend_from_slice(&signature);
-        let bytes = Bytes::copy_from_slice(signed.get(SIGNATURE_LABEL.len()..).unwrap_or_default());
+        let signature = signer.sign(&statement).map_err(AdvertError::Signer)?;
+        statement.extend_from_slice(&signature);
+        let bytes = Bytes::copy_from_slice(statement.get(SIGNATURE_LABEL.len()..).unwrap_or_default());
         Ok(Self { id, content, bytes })
     }
 
@@ -168,8 +168,8 @@ impl Unverified {
     fn verify_as(self, id: NodeId, provider: &dyn CryptoProvider) -> Result<Advert, InvalidAdvert> {
         let (body, signature) =
             self.bytes.split_last_chunk::<SIGNATURE>().ok_or(InvalidAdvert::BadSignature)?;
-        let signed = [&SIGNATURE_LABEL[..], body].concat();
-        if self.id != *id.as_bytes() || provider.verify(&self.id, &signed, signature).is_err() {
+        let statement = [&SIGNATURE_LABEL[..], body].concat();
+        if self.id != *id.as_bytes() || provider.verify(&self.id, &statement, signature).is_err() {
             return Err(InvalidAdvert::BadSignature);
         }
         Ok(Advert { id, content: self.content, bytes: self.bytes })

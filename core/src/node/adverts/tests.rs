@@ -76,6 +76,21 @@ fn d4_every_field_stands_where_the_document_says() {
     );
 }
 
+/// The example of docs/wire.md §12.
+#[test]
+fn d4_the_example_in_the_document_is_right() {
+    let advert = Advert::sign(content(7), &SecretKey::from_bytes([1; 32])).unwrap();
+    let hex: String = advert.bytes().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    assert_eq!(
+        hex,
+        "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c\
+         0000000000000007000000006b855dc0000c000903623a310a0b03613a31001b\
+         0463686174000400070000046d657461037a697000010003010000902e5c7fa3\
+         e792331aa45d70fadf58d9e286e31f11fe7b7027d563c22c9e2553a218c7c67c\
+         4f6ceb3520e0f07ba59b6aa48e445d576179c4c9d607f88b693e0c"
+    );
+}
+
 #[test]
 fn d4_every_flipped_bit_is_found() {
     let advert = advert(1, 7);
@@ -154,6 +169,18 @@ fn d4_an_advert_has_at_most_2048_bytes() {
     assert!(matches!(too_large, Err(InvalidAdvert::TooLarge { size: 2049 })));
 }
 
+/// A signer whose key is out of reach.
+#[derive(Debug)]
+struct Gone;
+impl Signer for Gone {
+    fn node_id(&self) -> NodeId {
+        key(1).node_id()
+    }
+    fn sign(&self, _: &[u8]) -> Result<[u8; 64], SignerError> {
+        Err(SignerError::Unavailable)
+    }
+}
+
 #[test]
 fn d4_what_may_not_be_said_is_not_signed() {
     let refused = |change: fn(&mut AdvertContent)| {
@@ -183,16 +210,6 @@ fn d4_what_may_not_be_said_is_not_signed() {
     turned.capabilities.reverse();
     assert_eq!(Advert::sign(turned, &key(1)).unwrap(), advert(1, 7));
 
-    #[derive(Debug)]
-    struct Gone;
-    impl Signer for Gone {
-        fn node_id(&self) -> NodeId {
-            key(1).node_id()
-        }
-        fn sign(&self, _: &[u8]) -> Result<[u8; 64], SignerError> {
-            Err(SignerError::Unavailable)
-        }
-    }
     assert_eq!(Advert::sign(content(1), &Gone), Err(AdvertError::Signer(SignerError::Unavailable)));
 }
 
@@ -328,9 +345,9 @@ fn d4_two_statements_of_one_version_are_a_fork_if_both_are_signed() {
     assert_eq!(bench.insert(1, second.bytes()), (Ok(forked), 1));
     assert_eq!(bench.held(1), Some(&first));
 
-    let mut forged = second.bytes().to_vec();
-    *forged.last_mut().unwrap() ^= 1;
-    assert_eq!(bench.insert(1, &forged), (Err(InvalidAdvert::BadSignature), 1));
+    let mut unsigned = second.bytes().to_vec();
+    *unsigned.last_mut().unwrap() ^= 1;
+    assert_eq!(bench.insert(1, &unsigned), (Err(InvalidAdvert::BadSignature), 1));
     // A node that signs the same statement anew says nothing new.
     let mut again = first.bytes().to_vec();
     *again.last_mut().unwrap() ^= 1;

@@ -17,7 +17,7 @@ fn c6_over_the_cap_is_answered_with_last_words_and_counted() {
         let (link, _) = bench.node.accept(source(1), bench.now).expect("room");
         bench.say(link, FromLink::Heard);
     }
-    bench.pass(Duration::from_secs(5));
+    bench.pass(Duration::from_millis(900));
     let busy = bench.node.accept(source(1), bench.now).expect_err("no room from there");
     assert_eq!(busy.last_words[..2], [0, 0], "a cleartext refusal");
     assert!(matches!(bench.events()[..], [NodeEvent::OverCapacity { .. }]));

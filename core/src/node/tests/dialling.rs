@@ -50,9 +50,11 @@ fn d1_an_ephemeral_peer_is_dialled_by_the_first_message_and_not_again() {
     let own = bench.connect();
     bench.identify(own, peer, 9);
     bench.say(own, FromLink::Established);
+    drop(bench.actions());
     bench.pass(Duration::from_secs(60));
     bench.end(own, Reason::Truncated, By::Transport);
-    assert!(matches!(bench.events().last(), Some(NodeEvent::Unlinked { .. })));
+    let events = bench.events();
+    assert!(matches!(events.last(), Some(NodeEvent::Unlinked { .. })));
     assert_eq!(bench.deadline(), None);
 }
 
@@ -153,20 +155,28 @@ fn d2_a_dial_has_its_time_connecting_and_handshake_together() {
 #[test]
 fn d5_each_failure_has_its_name_and_whether_to_retry() {
     let ends = [
-        (Reason::WrongPeer { expected: key(1).node_id(), got: None }, By::Local, "wrong_peer", false),
-        (Reason::Refused(Refusal::Denied), By::Peer, "denied", false),
-        (Reason::Refused(Refusal::ShuttingDown), By::Peer, "shutting_down", true),
-        (Reason::HandshakeTimeout, By::Local, "handshake_timeout", true),
-        (Reason::KeyExchangeFailed, By::Peer, "key_exchange_failed", true),
+        // Whoever answers there and proves nothing cannot end it for good.
+        (Reason::WrongPeer { expected: key(1).node_id(), got: None }, By::Local, false, "wrong_peer", true),
+        (Reason::BadSignature, By::Local, false, "bad_signature", true),
+        (Reason::Refused(Refusal::Denied), By::Peer, false, "denied", true),
+        (Reason::Refused(Refusal::Denied), By::Peer, true, "denied", false),
+        (Reason::Refused(Refusal::ShuttingDown), By::Peer, true, "shutting_down", true),
+        (Reason::HandshakeTimeout, By::Local, false, "handshake_timeout", true),
+        (Reason::KeyExchangeFailed, By::Peer, false, "key_exchange_failed", true),
     ];
-    for (reason, by, name, again) in ends {
+    for (reason, by, proved, name, again) in ends {
         let (mut bench, peer) = permanent(&[address(1, "there")]);
         let own = bench.connect();
+        if proved {
+            bench.identify(own, peer, 9);
+        }
         bench.end(own, reason, by);
         drop(bench.actions());
         let status = bench.node.status(peer).expect("a record");
         assert_eq!(status.last_error.map(|error| error.name()), Some(name));
-        assert_eq!(matches!(status.state, PeerState::Waiting { .. }), again, "{name}");
+        // A permanent peer is tried for ever, but not soon if it has said that it will not have it.
+        let PeerState::Waiting { until } = status.state else { panic!("{name}: {:?}", status.state) };
+        assert_eq!(until < bench.now + Duration::from_secs(30), again, "{name}");
     }
     let (mut bench, peer) = permanent(&[]);
     let status = bench.node.status(peer).expect("a record");

@@ -5,6 +5,8 @@ mod admission;
 mod advertising;
 mod dialling;
 mod outbox;
+mod races;
+mod redialling;
 mod stages;
 mod trust;
 
@@ -40,7 +42,7 @@ pub(super) struct Bench {
     /// A peer below the node's id, and one above.
     pub(super) lesser: NodeId,
     pub(super) greater: NodeId,
-    sequence: u64,
+    pub(super) sequence: u64,
 }
 
 impl Bench {
@@ -148,6 +150,18 @@ impl Bench {
         let address = DialAddress { weight: 1, address: "there".into() };
         self.node.set_addresses(peer, alloc::vec![address], self.now);
         self.node.want(peer, self.now + Duration::from_secs(3600), self.now).expect("wanted");
+    }
+
+    /// Ends the links that the node tells to end now, as they would.
+    pub(super) fn end_all_told(&mut self) {
+        for (link, word) in self.words() {
+            match word {
+                ToLink::Refuse(refusal) => self.end(link, Reason::Refused(refusal), By::Local),
+                ToLink::Close(reason) => self.end(link, reason, By::Local),
+                _ => {}
+            }
+        }
+        drop(self.actions());
     }
 
     pub(super) fn end(&mut self, link: LinkId, reason: Reason, by: By) {

@@ -309,7 +309,7 @@ fn m6_what_a_goodbye_holds_back_goes_before_what_came_later() {
         drop(bench.words());
         let held = alloc::vec![Envelope::from(Message::new("s", "held"))];
         let now = if by == By::Peer { held.clone() } else { Vec::new() };
-        bench.say(old, FromLink::Draining { by, unsent: now });
+        bench.say(old, FromLink::Draining { by, unsent: now, owes: by == By::Local });
         bench.node.queue(peer, Message::new("s", "later"), bench.now).expect("room");
         let new = bench.linked_by(peer, 9);
         if by == By::Local {

@@ -341,10 +341,10 @@ impl fmt::Display for TrustList {
     }
 }
 
-/// The line of `entry`, with a line break like that of `like`.
-fn line_of(entry: &TrustEntry, like: &str) -> Box<str> {
+/// The line of `entry`, with a line break like that of `model`.
+fn line_of(entry: &TrustEntry, model: &str) -> Box<str> {
     let mut line = entry.to_string();
-    line.push_str(if like.ends_with("\r\n") { "\r\n" } else { "\n" });
+    line.push_str(if model.ends_with("\r\n") { "\r\n" } else { "\n" });
     line.into()
 }
 

@@ -8,6 +8,8 @@
 //! the rest of a list that has such a line.
 
 mod error;
+#[cfg(feature = "std")]
+mod file;
 mod list;
 mod time;
 
@@ -15,5 +17,7 @@ mod time;
 mod tests;
 
 pub use error::{LabelError, TrustListFull, TrustParseError};
+#[cfg(feature = "std")]
+pub use file::{TrustFile, TrustFileError};
 pub use list::{Added, MAX_BYTES, MAX_ENTRIES, MAX_LABEL, TrustEntry, TrustList};
 pub use time::{TimeError, UnixTime};

@@ -58,6 +58,23 @@ fn i4_a_line_says_who_since_when_until_when_and_what_people_call_it() {
     );
 }
 
+/// The example of docs/trust-file.md.
+#[test]
+fn i4_the_example_in_the_document_is_a_list() {
+    let first = "hcl1u5rvwquj7nf9xp3wlvw6xpjnqn6sdkxhhxxdfztafv83s6xgy0tsnjrj49";
+    let second = "hcl1xn2l2qarqpdhcuj73lwxhdh9yw7aaaace2nht705ytg5sdgh8zmsnchzup";
+    let third = "hcl16adfsqvzky9t042tlmfujeq88g8wzuhnm2nzxfd0qgdx3ac82ydqydlwmj";
+    let list = parse(&format!(
+        "# The cluster in Kraków.\n\
+         {first} added=2026-03-01 label=kra-1, rack 4\n\
+         {second} added=2026-03-01T09:30:00Z label=kra-2\n\n\
+         # Anna, until her contract ends.\n\
+         {third} expires=2027-03-01T12:00:00Z label=Anna's laptop\n"
+    ));
+    let labels: Vec<String> = list.unwrap().iter().map(|entry| entry.label().into()).collect();
+    assert_eq!(labels, ["kra-1, rack 4", "kra-2", "Anna's laptop"]);
+}
+
 #[test]
 fn i4_a_list_that_is_not_changed_is_written_byte_for_byte() {
     for text in [sample(), String::new(), "\n\r\n\n".into(), "# no end".into(), format!("{}\n", id(1))] {
@@ -314,14 +331,16 @@ fn text() -> impl Strategy<Value = String> {
         let mut listed = Vec::new();
         let mut text = String::new();
         for (before, peer, between, windows) in lines {
+            let line;
             if peer < 6 && !listed.contains(&peer) {
-                text += &format!("{before}{}{between}label=peer {peer}{between}", id(peer));
+                line = format!("{before}{}{between}label=peer {peer}{between}", id(peer));
                 listed.push(peer);
             } else if peer == 6 {
-                text += &format!("{before}# {}{between}", id(0));
+                line = format!("{before}# {}{between}", id(0));
             } else {
-                text += &before;
+                line = before;
             }
+            text += &line;
             text += if windows { "\r\n" } else { "\n" };
         }
         text

@@ -1,3 +1,5 @@
+#[cfg(feature = "std")]
+mod files;
 mod list;
 mod time;
 

@@ -1,0 +1,399 @@
+//! Nodes: what becomes of messages.
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use common::nodes::{address, echo, event, node, policy, start, stop, until};
+use common::{id, soon};
+use handclasp::node::{NodeEvent, NodePolicy, Permanence, Undelivered};
+use handclasp::{CallError, Executed, Limits, Message, Priority, Reason, Trust};
+use handclasp_tokio::{Allow, Delivery, NotSent, Peer, Request, Services, WhyNotSent};
+use tokio::sync::{Notify, Semaphore};
+
+/// Numbers that came in, with the links that they came on.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<(Binding, u32)>>>);
+
+/// What tells links apart.
+type Binding = [u8; 32];
+
+impl Log {
+    fn services(&self) -> Services {
+        let log = self.clone();
+        echo().on("log", Allow::Anyone, move |request| {
+            log.note(&request);
+            async {}
+        })
+    }
+
+    fn note(&self, request: &Request) {
+        let number = request.body.first_chunk().copied().expect("a number");
+        let entry = (request.peer.channel_binding, u32::from_be_bytes(number));
+        self.0.lock().expect("no panic").push(entry);
+    }
+
+    fn len(&self) -> usize {
+        self.0.lock().expect("no panic").len()
+    }
+
+    /// The numbers as they were sent: link by link, since two links have handlers of their own, and what one
+    /// has carried is before what the next one carries.
+    fn sent(&self) -> Vec<u32> {
+        let mut links: BTreeMap<_, Vec<u32>> = BTreeMap::new();
+        for (link, number) in &*self.0.lock().expect("no panic") {
+            links.entry(*link).or_default().push(*number);
+        }
+        let mut links: Vec<_> = links.into_values().collect();
+        links.sort_by_key(|numbers| numbers.first().copied());
+        let sent = links.concat();
+        assert!(sent.is_sorted_by(|one, next| one < next), "out of order or twice: {links:?}");
+        sent
+    }
+}
+
+async fn log(peer: &Peer, number: u32) {
+    soon(peer.send(Message::new("log", &number.to_be_bytes()))).await.expect("it is queued");
+}
+
+#[tokio::test]
+async fn d3_what_is_sent_before_there_is_a_peer_comes_later_in_order() {
+    let seen = Log::default();
+    let anna = start(node(1)).await;
+    let home = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let peer = anna.peer(id(2));
+    peer.set_addresses([home]);
+    for number in 0..100 {
+        log(&peer, number).await;
+    }
+    assert_eq!(peer.status().expect("it is known").queued, 100);
+    let _ben = start(node(2).services(&seen.services()).listen(home)).await;
+    until("all there", || seen.len() == 100).await;
+    log(&peer, 100).await;
+    until("all there", || seen.len() == 101).await;
+    assert_eq!(seen.sent(), (0..101).collect::<Vec<_>>());
+    assert_eq!(peer.status().expect("it is known").queued, 0);
+}
+
+#[tokio::test]
+async fn d3_m11_what_cannot_be_sent_in_its_time_comes_back() {
+    let anna = start(node(1)).await;
+    let mut events = anna.events();
+    let peer = anna.peer(id(2));
+    // An address that is tried again and again.
+    let nobody =
+        std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    peer.set_addresses([nobody]);
+    let message = Message::new("log", "a secret body");
+    let now = soon(peer.send_with(message.clone(), Delivery::Now)).await.expect_err("no link");
+    assert_eq!((now.why, now.message.body.len()), (WhyNotSent::NotNow, 13));
+    let begun = Instant::now();
+    let time = Duration::from_millis(150);
+    soon(peer.send_with(message.clone(), Delivery::Until(time))).await.expect("it is kept");
+    let (envelope, why) = event(&mut events, |event| match event {
+        NodeEvent::Undelivered { envelope, why, .. } => Some((envelope.clone(), *why)),
+        _ => None,
+    })
+    .await;
+    assert_eq!(
+        (&*envelope.service, &*envelope.body, why),
+        ("log", &b"a secret body"[..], Undelivered::Expired)
+    );
+    assert!(begun.elapsed() >= time && begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    // Where dialling changes nothing it comes back at once.
+    let ben = start(node(2).trust(Trust::listed([id(3)])).listen("127.0.0.1:0")).await;
+    peer.set_addresses([address(&ben)]);
+    soon(peer.send(message)).await.expect("it is kept");
+    let given_up = event(&mut events, |event| match event {
+        NodeEvent::Undelivered { why, .. } => Some(*why),
+        _ => None,
+    });
+    assert_eq!(given_up.await, Undelivered::GivenUp);
+}
+
+#[tokio::test]
+async fn m11_what_is_for_now_is_dropped_when_a_busy_link_cannot_send_it() {
+    let stuck = Services::new().on("log", Allow::Anyone, |_| std::future::pending());
+    let limits = Limits { window: 64 << 10, max_message: 32 << 10, ..Limits::default() };
+    let ben = node(2).config(|config| config.limits(limits)).services(&stuck).listen("127.0.0.1:0");
+    let ben = start(ben).await;
+    let anna = node(1).config(|config| config.send_buffer(64 << 10));
+    let anna = start(anna.peer(id(2), [address(&ben)], Permanence::Ephemeral)).await;
+    let (peer, mut events) = (anna.peer(id(2)), anna.events());
+    soon(peer.connect()).await.expect("a link");
+    let body = vec![0; 30 << 10];
+    // Ones that go, ones that are queued and expire, and at last one that finds no room.
+    let (mut taken, begun) = (0, Instant::now());
+    let refused = loop {
+        match soon(peer.send_with(Message::new("log", &*body), Delivery::Now)).await {
+            Ok(()) => taken += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!((refused.why, refused.message.body.len()), (WhyNotSent::NotNow, body.len()));
+    assert!(taken > 4 && begun.elapsed() >= Duration::from_millis(100), "{taken} in {:?}", begun.elapsed());
+    let dropped = event(&mut events, |event| match event {
+        NodeEvent::Undelivered { envelope, why, .. } => Some((envelope.body.len(), *why)),
+        _ => None,
+    });
+    assert_eq!(dropped.await, (body.len(), Undelivered::Expired));
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn m8_the_outbox_is_bounded_and_send_waits_for_room() {
+    let bounded = NodePolicy { outbox_per_peer: 10_000, ..policy() };
+    let seen = Log::default();
+    let anna = start(node(1).policy(bounded)).await;
+    let peer = anna.peer(id(2));
+    let home = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    peer.set_addresses([home]);
+    let mut body = [0; 1000];
+    let mut taken: u32 = 0;
+    let refused = loop {
+        body[..4].copy_from_slice(&taken.to_be_bytes());
+        match peer.try_send(Message::new("log", &body)) {
+            Ok(()) => taken += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!((refused.why, refused.message.body.len(), taken), (WhyNotSent::Full, 1000, 10));
+    let waiting = tokio::spawn({
+        let peer = peer.clone();
+        async move { log(&peer, 99).await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!waiting.is_finished());
+    let _ben = start(node(2).services(&seen.services()).listen(home)).await;
+    soon(waiting).await.expect("no panic");
+    until("all there", || seen.len() == 11).await;
+    assert_eq!(seen.sent().last(), Some(&99));
+    // What nobody takes at all.
+    let name = "x".repeat(256);
+    let long = peer.try_send(Message::new(&name, "")).expect_err("too long");
+    assert_eq!(long.why, WhyNotSent::LongServiceName);
+    let large = vec![0; 17 << 20];
+    let NotSent { why, .. } = peer.try_send(Message::new("log", large)).expect_err("too large");
+    assert_eq!(why, WhyNotSent::TooLarge { limit: anna_limit(&peer) });
+}
+
+fn anna_limit(peer: &Peer) -> u32 {
+    peer.link().map_or(Limits::default().max_message, |link| link.peer().limits().max_message)
+}
+
+const COUNT: u32 = 20_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn m4_m6_order_is_kept_and_nothing_comes_twice_while_links_are_killed() {
+    let seen = Log::default();
+    let ben = start(node(2).services(&seen.services()).listen("127.0.0.1:0")).await;
+    let anna = start(node(1).peer(id(2), [address(&ben)], Permanence::Permanent)).await;
+    let peer = anna.peer(id(2));
+    soon(peer.connect()).await.expect("a link");
+    let done = Arc::new(Notify::new());
+    let killing = tokio::spawn({
+        let (here, there, done) = (peer.clone(), ben.peer(id(1)), Arc::clone(&done));
+        async move {
+            let mut killed = 0;
+            loop {
+                let wait = tokio::time::timeout(Duration::from_millis(7), done.notified());
+                if wait.await.is_ok() {
+                    return killed;
+                }
+                // Turn by turn from each side.
+                let side = if killed % 2 == 0 { &here } else { &there };
+                if let Some(link) = side.link() {
+                    link.close();
+                    killed += 1;
+                }
+            }
+        }
+    });
+    let calls = tokio::spawn({
+        let (peer, done) = (peer.clone(), Arc::clone(&done));
+        async move {
+            let (mut answered, mut failed) = (0, 0);
+            for number in 0..500_u32 {
+                match soon(peer.call("echo", number.to_string())).await {
+                    Ok(body) => {
+                        assert_eq!(body, number.to_string());
+                        answered += 1;
+                    }
+                    Err(CallError::LinkClosed { reason: Reason::Dropped, executed }) => {
+                        assert!(matches!(executed, Executed::No | Executed::Unknown));
+                        failed += 1;
+                    }
+                    Err(CallError::LinkClosed { reason: Reason::Truncated | Reason::Transport, .. }) => {
+                        failed += 1;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            drop(done);
+            (answered, failed)
+        }
+    });
+    for number in 0..COUNT {
+        log(&peer, number).await;
+        if number % 50 == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    let (answered, failed) = soon(calls).await.expect("no panic");
+    done.notify_one();
+    let killed = soon(killing).await.expect("no panic");
+    log(&peer, COUNT).await;
+    until("the last one", || seen.0.lock().expect("no panic").iter().any(|(_, last)| *last == COUNT)).await;
+    let got = seen.sent();
+    // What was sealed when its link was killed may be lost; the rest came.
+    assert!(killed > 10, "{killed} links were killed");
+    assert!(got.len() > COUNT as usize / 2, "{} of {COUNT} came, {killed} links killed", got.len());
+    assert!(answered > 250, "{answered} answered, {failed} failed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c4_m6_nothing_is_lost_or_reordered_when_one_link_takes_over_from_another() {
+    // Both dial again and again: each time one link takes over while messages are under way.
+    let seen = Log::default();
+    let ben = start(node(2).services(&seen.services()).listen("127.0.0.1:0")).await;
+    let anna = start(node(1).services(&echo()).listen("127.0.0.1:0")).await;
+    let (to_ben, to_anna) = (anna.peer(id(2)), ben.peer(id(1)));
+    to_ben.set_addresses([address(&ben)]);
+    to_anna.set_addresses([address(&anna)]);
+    let mut number = 0;
+    for _ in 0..30 {
+        for _ in 0..50 {
+            log(&to_ben, number).await;
+            number += 1;
+        }
+        // A goodbye from here, and a new link from there while it drains.
+        let parting = tokio::spawn({
+            let peer = to_ben.clone();
+            async move { peer.disconnect(0, "").await }
+        });
+        for _ in 0..20 {
+            log(&to_ben, number).await;
+            number += 1;
+        }
+        soon(to_anna.call("echo", "")).await.ok();
+        soon(parting).await.expect("no panic");
+    }
+    until("all there", || seen.len() == number as usize).await;
+    assert_eq!(seen.sent(), (0..number).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn m6_what_a_draining_link_holds_back_goes_before_what_is_sent_later() {
+    let (seen, gate) = (Log::default(), Arc::new(Semaphore::new(0)));
+    let slow = Services::new().serve("wait", Allow::Anyone, |_| std::future::pending());
+    let slow = slow.on("log", Allow::Anyone, {
+        let (log, gate) = (seen.clone(), Arc::clone(&gate));
+        move |request| {
+            let (log, gate) = (log.clone(), Arc::clone(&gate));
+            async move {
+                gate.acquire().await.expect("it stays open").forget();
+                log.note(&request);
+            }
+        }
+    });
+    let limits = Limits { window: 64 << 10, max_message: 16 << 10, ..Limits::default() };
+    let ben = node(2).config(|config| config.limits(limits)).services(&slow).listen("127.0.0.1:0");
+    let ben = start(ben).await;
+    let anna = start(node(1).peer(id(2), [address(&ben)], Permanence::Ephemeral)).await;
+    let peer = anna.peer(id(2));
+    let link = soon(peer.connect()).await.expect("a link");
+    // A call that keeps the link draining.
+    let call = tokio::spawn({
+        let link = link.clone();
+        async move { link.call_with(Message::new("wait", ""), Duration::from_secs(1)).await }
+    });
+    let mut body = vec![0; 8 << 10];
+    let mut next: u32 = 0;
+    let mut send_until = async |last: u32| {
+        while next < last {
+            body[..4].copy_from_slice(&next.to_be_bytes());
+            soon(peer.send(Message::new("log", &*body))).await.expect("it is queued");
+            next += 1;
+        }
+    };
+    // More than the other side takes: some of it stays here.
+    send_until(64).await;
+    let parting = tokio::spawn({
+        let peer = ben.peer(id(1));
+        async move { peer.disconnect(0, "").await }
+    });
+    let is_gone = || {
+        let now = peer.link().map(|link| link.peer().channel_binding);
+        now != Some(link.peer().channel_binding)
+    };
+    until("it drains", is_gone).await;
+    send_until(80).await;
+    gate.add_permits(1000);
+    until("all there", || seen.len() == 80).await;
+    soon(parting).await.expect("no panic");
+    soon(call).await.expect("no panic").expect_err("no answer");
+    assert_eq!(seen.sent(), (0..80).collect::<Vec<_>>());
+    let links: BTreeSet<_> = seen.0.lock().expect("no panic").iter().map(|(link, _)| *link).collect();
+    assert_eq!(links.len(), 2);
+}
+
+#[tokio::test]
+async fn m1_m7_priorities_go_with_their_messages() {
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let services = Services::new().on("log", Allow::Anyone, {
+        let order = Arc::clone(&order);
+        move |request| {
+            order.lock().expect("no panic").push((request.priority, request.sequence));
+            async {}
+        }
+    });
+    let ben = start(node(2).services(&services).listen("127.0.0.1:0")).await;
+    let anna = start(node(1).peer(id(2), [address(&ben)], Permanence::Ephemeral)).await;
+    let peer = anna.peer(id(2));
+    // Some of them wait for the link, the others go by it.
+    for priority in [Priority::Bulk, Priority::Urgent, Priority::Bulk, Priority::Urgent] {
+        soon(peer.send(Message::new("log", "").priority(priority))).await.expect("it is queued");
+    }
+    soon(peer.connect()).await.expect("a link");
+    for priority in [Priority::Bulk, Priority::Urgent] {
+        soon(peer.send(Message::new("log", "").priority(priority))).await.expect("it is queued");
+    }
+    until("all there", || order.lock().expect("no panic").len() == 6).await;
+    let order = order.lock().expect("no panic").clone();
+    for priority in [Priority::Bulk, Priority::Urgent] {
+        let sequence: Vec<_> = order.iter().filter(|(of, _)| *of == priority).map(|(_, at)| *at).collect();
+        assert_eq!(sequence, [0, 1, 2], "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn l3_shutdown_gives_back_what_was_not_delivered_and_keeps_its_deadline() {
+    let stuck = Services::new().on("log", Allow::Anyone, |_| std::future::pending());
+    let ben = start(node(2).services(&stuck).listen("127.0.0.1:0")).await;
+    let anna = start(node(1).peer(id(2), [address(&ben)], Permanence::Ephemeral)).await;
+    let (peer, absent) = (anna.peer(id(2)), anna.peer(id(3)));
+    let nobody =
+        std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    absent.set_addresses([nobody]);
+    soon(absent.send(Message::new("log", "for nobody"))).await.expect("it is kept");
+    soon(peer.connect()).await.expect("a link");
+    // More than the other side takes.
+    let body = vec![1; 60_000];
+    let mut sent = 0;
+    while peer.try_send(Message::new("log", &*body)).is_ok() || sent == 0 {
+        sent += 1;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let begun = Instant::now();
+    let left = anna.shutdown(Duration::from_millis(700)).await;
+    assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+    assert!(left.iter().any(|(peer, envelope)| *peer == id(3) && envelope.body == "for nobody"), "{left:?}");
+    let stuck = left.iter().filter(|(peer, envelope)| *peer == id(2) && envelope.body == body).count();
+    assert!(stuck > 0 && stuck <= sent, "{stuck} of {sent}");
+    // Whoever asks again learns the same.
+    let NotSent { why, .. } = soon(peer.send(Message::new("log", ""))).await.expect_err("it has ended");
+    assert_eq!(why, WhyNotSent::ShuttingDown);
+    assert!(soon(peer.call("echo", "")).await.is_err() && peer.link().is_none());
+    assert_eq!(stop(anna).await, []);
+}

@@ -1,0 +1,386 @@
+//! Nodes: whom they take, and what they tell of it.
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::nodes::{address, echo, event, node, policy, start, stop, until};
+use common::{id, soon};
+use handclasp::node::{DialError, Drift, DriftPolicy, Known, NodeEvent, NodePolicy, PeerState, Permanence};
+use handclasp::{CallError, Executed, Message, NodeId, Reason, Refusal, ServiceError, Trust};
+use handclasp_tokio::{
+    Allow, Direction, Handler, Missed, NoLink, Node, PeerRegistry, RegistryFuture, Services, StartError,
+    WhyNotSent,
+};
+
+/// Node 1, linked to `other`.
+async fn linked_to(other: &Node) -> Node {
+    let anna =
+        start(node(1).services(&echo()).peer(other.id(), [address(other)], Permanence::Permanent)).await;
+    soon(anna.peer(other.id()).connect()).await.expect("a link");
+    anna
+}
+
+async fn trust(node: &Node, number: u8, time: Option<Duration>) -> bool {
+    soon(node.trust(id(number), time)).await.expect("there is no file")
+}
+
+async fn revoke(node: &Node, number: u8) -> bool {
+    soon(node.revoke(id(number))).await.expect("there is no file")
+}
+
+#[tokio::test]
+async fn i5_a_revoked_peer_loses_its_link_its_calls_and_its_messages_at_once() {
+    let services = echo().serve("wait", Allow::Anyone, |_| std::future::pending());
+    let ben = start(node(2).services(&services).listen("127.0.0.1:0")).await;
+    let anna = linked_to(&ben).await;
+    let peer = anna.peer(id(2));
+    let call = tokio::spawn({
+        let peer = peer.clone();
+        async move { peer.call("wait", "").await }
+    });
+    soon(peer.call("echo", "")).await.expect("an answer");
+    let (mut here, mut there) = (anna.events(), ben.events());
+    assert!(revoke(&anna, 2).await && !anna.is_trusted(id(2)) && !revoke(&anna, 2).await);
+    let revoked =
+        |event: &NodeEvent| matches!(event, NodeEvent::Revoked { peer } if *peer == id(2)).then_some(());
+    event(&mut here, revoked).await;
+    let CallError::LinkClosed { reason: Reason::Revoked, executed: Executed::Unknown } =
+        soon(call).await.expect("no panic").expect_err("revoked")
+    else {
+        panic!("another error");
+    };
+    let closed = event(&mut there, |event| match event {
+        NodeEvent::Unlinked { closed, .. } => Some(closed.reason.clone()),
+        _ => None,
+    });
+    assert_eq!(closed.await, Reason::Revoked);
+    let refused = peer.try_send(Message::new("log", "")).expect_err("revoked");
+    assert_eq!(refused.why, WhyNotSent::Untrusted);
+    assert_eq!(soon(peer.connect()).await.expect_err("revoked"), NoLink::Dial(DialError::Untrusted));
+    // It is refused from both directions.
+    let back = ben.peer(id(1));
+    let home = soon(anna.listen("127.0.0.1:0")).await.expect("a port");
+    back.set_addresses([home]);
+    let NoLink::Dial(DialError::Closed { closed, .. }) = soon(back.connect()).await.expect_err("revoked")
+    else {
+        panic!("another error");
+    };
+    assert_eq!(closed.reason, Reason::Refused(Refusal::Denied));
+    // Nothing further is told of it until it is trusted again.
+    assert!(trust(&anna, 2, None).await && !trust(&anna, 2, None).await);
+    peer.set_addresses([address(&ben)]);
+    assert_eq!(soon(peer.call("echo", "again")).await.expect("an answer"), "again");
+    event(&mut here, |event| match event {
+        NodeEvent::Linked { .. } => Some(()),
+        // Somebody claimed its id, and proved nothing.
+        NodeEvent::HandshakeEnded { closed, .. } if closed.peer.is_none() => None,
+        other => panic!("{other:?} of a revoked peer"),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn i5_trust_for_a_time_runs_out() {
+    let ben = start(node(2).services(&echo()).listen("127.0.0.1:0")).await;
+    let anna =
+        start(node(1).trust(Trust::listed([])).peer(id(2), [address(&ben)], Permanence::Permanent)).await;
+    let mut events = anna.events();
+    let peer = anna.peer(id(2));
+    let begun = std::time::Instant::now();
+    trust(&anna, 2, Some(Duration::from_millis(300))).await;
+    let link = soon(peer.connect()).await.expect("a link");
+    assert_eq!(soon(link.closed()).await.reason, Reason::Revoked);
+    assert!(begun.elapsed() >= Duration::from_millis(300));
+    event(&mut events, |event| matches!(event, NodeEvent::Revoked { .. }).then_some(())).await;
+}
+
+#[tokio::test]
+async fn i9_services_are_for_whom_they_are_allowed_and_change_while_links_live() {
+    let services = echo().serve("one", Allow::listed([id(1)]), |_| async { Ok("for one".into()) });
+    let ben = start(node(2).services(&services).listen("127.0.0.1:0")).await;
+    let ask = |number: u8, service: &'static str| {
+        let home = address(&ben);
+        async move {
+            let node = start(node(number).peer(id(2), [home], Permanence::Ephemeral)).await;
+            soon(node.peer(id(2)).call(service, "")).await
+        }
+    };
+    assert_eq!(ask(1, "one").await.expect("allowed"), "for one");
+    assert_eq!(ask(3, "one").await, Err(CallError::Service(ServiceError::Forbidden)));
+    assert_eq!(ask(1, "two").await, Err(CallError::Service(ServiceError::NoSuchService)));
+    let anna = linked_to(&ben).await;
+    let (peer, added) = (anna.peer(id(2)), ben.services());
+    added.add("two", Allow::Anyone, Handler::call(|_| async { Ok("new".into()) })).expect("a short name");
+    assert_eq!(soon(peer.call("two", "")).await.expect("added"), "new");
+    assert!(added.withdraw("two"));
+    let gone = soon(peer.call("two", "")).await;
+    assert_eq!(gone, Err(CallError::Service(ServiceError::NoSuchService)));
+    // The other side calls as well, by the same link.
+    assert_eq!(soon(ben.peer(id(1)).call("echo", "back")).await.expect("an answer"), "back");
+}
+
+#[tokio::test]
+async fn h6_the_application_decides_about_each_peer() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let services = echo().admit({
+        let asked = Arc::clone(&asked);
+        move |peer| {
+            asked.fetch_add(1, Ordering::Relaxed);
+            assert!(peer.id != id(4), "a decision that panics");
+            let welcome = peer.name() == Some("node-1@test");
+            async move {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                if welcome { Ok(()) } else { Err(Refusal::ShuttingDown) }
+            }
+        }
+    });
+    let ben = start(node(2).trust(Trust::Ask).services(&services).listen("127.0.0.1:0")).await;
+    let anna = linked_to(&ben).await;
+    assert_eq!(soon(anna.peer(id(2)).call("echo", "in")).await.expect("an answer"), "in");
+    for (number, refusal) in [(3, "shutting_down"), (4, "denied")] {
+        let other = start(node(number).peer(id(2), [address(&ben)], Permanence::Permanent)).await;
+        let mut events = other.events();
+        let reason = event(&mut events, |event| match event {
+            NodeEvent::DialFailed { error, .. } => Some(error.name()),
+            _ => None,
+        });
+        assert_eq!(reason.await, refusal);
+    }
+    assert!(asked.load(Ordering::Relaxed) >= 3);
+}
+
+/// A registry in a map, with moods.
+#[derive(Default)]
+struct Book {
+    known: Mutex<BTreeMap<NodeId, Known>>,
+    looked_up: AtomicUsize,
+    fails: Mutex<Option<&'static str>>,
+}
+
+#[derive(Clone, Default)]
+struct Shared(Arc<Book>);
+
+impl PeerRegistry for Shared {
+    fn look_up(&self, peer: NodeId) -> RegistryFuture<'_, Option<Known>> {
+        Box::pin(async move {
+            self.0.looked_up.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            let fails = *self.0.fails.lock().expect("no panic");
+            match fails {
+                Some("panic") => panic!("a registry that panics"),
+                Some(why) => Err(why.into()),
+                None => Ok(self.0.known.lock().expect("no panic").get(&peer).cloned()),
+            }
+        })
+    }
+
+    fn write(&self, peer: NodeId, known: Known) -> RegistryFuture<'_, ()> {
+        Box::pin(async move {
+            self.0.known.lock().expect("no panic").insert(peer, known);
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test]
+async fn i10_an_external_registry_is_asked_and_told_and_its_failure_refuses() {
+    let book = Shared::default();
+    let policy = NodePolicy { drift: DriftPolicy::Refuse, ..policy() };
+    let ben = node(2).policy(policy.clone()).registry(book.clone()).services(&echo()).listen("127.0.0.1:0");
+    let ben = start(ben).await;
+    let mut events = ben.events();
+    let refused = async |number: u8, name: &'static str| {
+        let node = node(number).config(|config| config.name(name));
+        let node = start(node.peer(id(2), [address(&ben)], Permanence::Ephemeral)).await;
+        let mut events = node.events();
+        node.peer(id(2)).try_send(Message::new("log", "")).expect("it is queued");
+        event(&mut events, |event| match event {
+            NodeEvent::DialFailed { error, .. } => Some(error.name()),
+            _ => None,
+        })
+        .await
+    };
+    // It knows nobody at first, and is told.
+    let anna = linked_to(&ben).await;
+    until("written", || book.0.known.lock().expect("no panic").contains_key(&id(1))).await;
+    let known = book.0.known.lock().expect("no panic").get(&id(1)).cloned().expect("written");
+    assert_eq!(known.name.as_deref(), Some("node-1@test"));
+    assert_eq!(book.0.looked_up.load(Ordering::Relaxed), 1);
+    drop(anna);
+    // Another name than the last time.
+    assert_eq!(refused(1, "somebody else").await, "registry");
+    let drift = event(&mut events, |event| match event {
+        NodeEvent::Drifted { peer, drift, refused: true } if *peer == id(1) => Some(drift.clone()),
+        _ => None,
+    });
+    let (was, is) = (Some("node-1@test".into()), Some("somebody else".into()));
+    assert_eq!(drift.await, [Drift::Name { was, is }]);
+    // It fails.
+    for failure in ["the database is away", "panic"] {
+        *book.0.fails.lock().expect("no panic") = Some(failure);
+        assert_eq!(refused(3, "node-3@test").await, "registry", "{failure}");
+    }
+    *book.0.fails.lock().expect("no panic") = None;
+    let again = linked_to(&ben).await;
+    assert_eq!(soon(again.peer(id(2)).call("echo", "in")).await.expect("an answer"), "in");
+    // A policy without a registry is no configuration.
+    let none = NodePolicy { registry: handclasp::node::Registry::External, ..policy };
+    assert!(matches!(node(3).policy(none).start().await, Err(StartError::NoRegistry)));
+}
+
+#[tokio::test]
+async fn o1_a_snapshot_shows_peers_and_links() {
+    let ben = start(node(2).services(&echo()).listen("127.0.0.1:0")).await;
+    let anna = linked_to(&ben).await;
+    let nowhere = anna.peer(id(3));
+    nowhere.try_send(Message::new("log", "12345")).expect("it is queued");
+    for _ in 0..10 {
+        soon(anna.peer(id(2)).call("echo", "hello")).await.expect("an answer");
+    }
+    let (here, there) = soon(async { tokio::join!(anna.snapshot(), ben.snapshot()) }).await;
+    assert_eq!((here.links, here.listening.len(), here.handshakes.completed), (1, 0, 1));
+    assert_eq!((there.links, &there.listening[..], there.inbound_handshakes), (1, &ben.local_addrs()[..], 0));
+    assert_eq!((here.stats.dials, here.stats.established, there.stats.accepted), (1, 1, 1));
+    let [ben_here, absent] = &here.peers[..] else { panic!("{here:?}") };
+    let [anna_there] = &there.peers[..] else { panic!("{there:?}") };
+    let (ben_here, absent) =
+        if ben_here.status.id == id(2) { (ben_here, absent) } else { (absent, ben_here) };
+    assert_eq!((absent.status.queued, absent.status.queued_bytes), (1, 64 + 3 + 5));
+    assert!(absent.link.is_none() && absent.status.last_error == Some(DialError::NoAddress));
+    let (link, other) = (ben_here.link.as_ref().expect("a link"), anna_there.link.as_ref().expect("a link"));
+    assert!(matches!(&ben_here.status.state, PeerState::Linked { link: id, .. } if *id == link.id));
+    assert_eq!(ben_here.status.name.as_deref(), Some("node-2@test"));
+    assert_eq!((link.direction, other.direction), (Direction::Outbound, Direction::Inbound));
+    assert_eq!(link.remote, Some(address(&ben)));
+    assert!(link.since <= std::time::Instant::now() && link.since.elapsed() < Duration::from_secs(15));
+    let stats = link.stats.expect("figures");
+    assert!(
+        stats.messages_sent == 10 && stats.messages_received == 10 && stats.bytes_sent > 500,
+        "{stats:?}"
+    );
+    soon(anna.peer(id(2)).disconnect(9, "bye")).await;
+    let last = ben.peer(id(1)).status().and_then(|status| status.last_closed);
+    // A peer of which nothing is left to know is forgotten.
+    assert!(last.is_none_or(|closed| closed.reason == Reason::Goodbye { code: 9, detail: "bye".into() }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn o4_many_nodes_live_in_one_process() {
+    let all: Vec<NodeId> = (0..30).map(id).collect();
+    let mut nodes = Vec::new();
+    for number in 0..30 {
+        nodes.push(
+            start(node(number).trust(Trust::listed(all.clone())).services(&echo()).listen("127.0.0.1:0"))
+                .await,
+        );
+    }
+    for one in &nodes {
+        for other in &nodes {
+            one.peer(other.id()).set_addresses([address(other)]);
+        }
+    }
+    let mut calls = tokio::task::JoinSet::new();
+    for one in &nodes {
+        for other in nodes.iter().filter(|other| other.id() != one.id()) {
+            let peer = one.peer(other.id());
+            calls.spawn(async move {
+                loop {
+                    match peer.call("echo", peer.id().to_string()).await {
+                        Ok(answer) => return assert_eq!(answer, peer.id().to_string()),
+                        // Of two dials at a time, the one that lost.
+                        Err(CallError::LinkClosed { reason: Reason::Superseded, .. }) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+        }
+    }
+    soon(async {
+        while let Some(call) = calls.join_next().await {
+            call.expect("an answer");
+        }
+    })
+    .await;
+    let settled = || nodes.iter().all(|node| format!("{node:?}").contains("links: 29,"));
+    until("one link for each pair", settled).await;
+}
+
+#[tokio::test]
+async fn m8_an_application_that_takes_no_events_is_told_how_many_it_missed() {
+    let anna = start(node(1).event_buffer(4)).await;
+    let mut events = anna.events();
+    for _ in 0..10 {
+        trust(&anna, 9, None).await;
+        revoke(&anna, 9).await;
+    }
+    assert_eq!(events.next().await.expect("it runs").expect_err("too many"), Missed(6));
+    let mut left = 0;
+    stop(anna).await;
+    while let Some(event) = soon(events.next()).await {
+        assert!(matches!(*event.expect("none missed"), NodeEvent::Revoked { .. }));
+        left += 1;
+    }
+    assert_eq!(left, 4);
+}
+
+#[test]
+fn l3_no_task_outlives_the_last_handle() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    runtime.block_on(async {
+        let stuck = Services::new().serve("wait", Allow::Anyone, |_| std::future::pending()).on(
+            "log",
+            Allow::Anyone,
+            |_| std::future::pending(),
+        );
+        let ben = start(node(2).services(&stuck).registry(Shared::default()).listen("127.0.0.1:0")).await;
+        let anna = linked_to(&ben).await;
+        let (peer, other, mut events) = (anna.peer(id(2)), anna.peer(id(3)), ben.events());
+        other.set_addresses([address(&ben)]);
+        other.try_send(Message::new("log", "")).expect("it is queued");
+        let call = peer.call("wait", "");
+        assert!(tokio::time::timeout(Duration::from_millis(50), call).await.is_err());
+        peer.try_send(Message::new("log", "")).expect("it is queued");
+        let _silent = tokio::net::TcpStream::connect(address(&ben)).await.expect("it listens");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(tasks() > 4, "{}", tasks());
+        // The peer and the events stay, and so does a clone of the node for a while.
+        let clone = anna.clone();
+        drop(anna);
+        assert!(clone.downgrade().upgrade().is_some() && peer.link().is_some());
+        let weak = clone.downgrade();
+        drop((clone, ben));
+        assert!(weak.upgrade().is_none());
+        until("no task is left", || tasks() == 0).await;
+        while let Some(event) = soon(events.next()).await {
+            event.expect("none missed");
+        }
+        let error = soon(peer.call("echo", "")).await.expect_err("it has ended");
+        assert!(error.to_string().contains("shutting down"), "{error}");
+    });
+}
+
+#[test]
+fn l3_a_node_ends_with_its_runtime_and_its_peers_know() {
+    let runtime = || tokio::runtime::Runtime::new().expect("a runtime");
+    let (own, other) = (runtime(), runtime());
+    let ben = other.block_on(start(node(2).services(&echo()).listen("127.0.0.1:0")));
+    let anna = own.block_on(linked_to(&ben));
+    let (peer, mut events) = (anna.peer(id(2)), ben.events());
+    assert_eq!(other.block_on(peer.call("echo", "from elsewhere")).expect("an answer"), "from elsewhere");
+    drop(own);
+    other.block_on(async {
+        event(&mut events, |event| matches!(event, NodeEvent::Unlinked { .. }).then_some(())).await;
+        assert!(soon(peer.call("echo", "")).await.is_err());
+        assert_eq!(
+            peer.try_send(Message::new("log", "")).expect_err("it has ended").why,
+            WhyNotSent::ShuttingDown
+        );
+        soon(anna.closed()).await;
+        assert_eq!(stop(anna).await, []);
+        assert_eq!(stop(ben).await, []);
+    });
+}
