@@ -309,7 +309,7 @@ fn m6_what_a_goodbye_holds_back_goes_before_what_came_later() {
         drop(bench.words());
         let held = alloc::vec![Envelope::from(Message::new("s", "held"))];
         let now = if by == By::Peer { held.clone() } else { Vec::new() };
-        bench.say(old, FromLink::Draining { by, unsent: now, owes: by == By::Local });
+        bench.say(old, FromLink::Draining { unsent: now, owes: by == By::Local });
         bench.node.queue(peer, Message::new("s", "later"), bench.now).expect("room");
         let new = bench.linked_by(peer, 9);
         if by == By::Local {
@@ -353,7 +353,7 @@ fn m6_a_link_that_gives_some_back_and_owes_others_loses_none() {
     let old = bench.linked_by(peer, 9);
     drop(bench.words());
     let held = alloc::vec![Envelope::from(Message::new("s", "held"))];
-    bench.say(old, FromLink::Draining { by: By::Peer, unsent: held, owes: true });
+    bench.say(old, FromLink::Draining { unsent: held, owes: true });
     bench.node.queue(peer, Message::new("s", "later"), bench.now).expect("room");
     let new = bench.linked_by(peer, 9);
     bench.end_with(old, Reason::Truncated, By::Transport, alloc::vec![Message::new("s", "begun").into()]);
