@@ -282,6 +282,31 @@ async fn c4_m6_nothing_is_lost_or_reordered_when_one_link_takes_over_from_anothe
     assert_eq!(seen.sent(), (0..number).collect::<Vec<_>>());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn m6_order_is_kept_at_the_moment_at_which_a_link_comes_up() {
+    for _ in 0..30 {
+        let seen = Log::default();
+        let ben = start(node(2).services(&seen.services()).listen("127.0.0.1:0")).await;
+        let anna = start(node(1).peer(id(2), [address(&ben)], Permanence::Ephemeral)).await;
+        let peer = anna.peer(id(2));
+        // From a thread of its own, without a pause: before, while and after the link comes up.
+        let sending = tokio::task::spawn_blocking(move || {
+            let (mut next, mut after) = (0_u32, 0);
+            while after < 300 {
+                match peer.try_send(Message::new("log", &next.to_be_bytes())) {
+                    Ok(()) => next += 1,
+                    Err(full) => assert_eq!(full.why, WhyNotSent::Full),
+                }
+                after += u32::from(peer.link().is_some());
+            }
+            next
+        });
+        let sent = soon(sending).await.expect("no panic");
+        until("all there", || seen.len() >= sent as usize).await;
+        assert_eq!(seen.sent(), (0..sent).collect::<Vec<_>>());
+    }
+}
+
 #[tokio::test]
 async fn m6_what_a_peers_goodbye_holds_back_goes_before_what_is_sent_later() {
     goodbye_in_traffic(true).await;
