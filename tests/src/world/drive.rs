@@ -1,11 +1,11 @@
 //! How a host drives its links and its node, and what has to hold on every step.
 
-use handclasp::node::{Answer, LinkId, NodeAction, NodeEvent, NodeToLink};
+use handclasp::node::{Answer, LinkId, Node, NodeAction, NodeEvent, NodeToLink};
 use handclasp::{Action, Phase, Ready};
 
 use super::host::{Driven, Host};
 use super::net::{Conn, State};
-use super::spec::Mischief;
+use super::spec::{Mischief, NodeSpec};
 use super::{Due, World};
 use crate::Owned;
 
@@ -385,24 +385,21 @@ impl World {
         for status in node.statuses() {
             let known = self.host_of(status.id).is_some();
             self.ensure(known, || format!("host {host} keeps a record of nobody: {status:?}"));
-            self.ensure(status.queued_bytes <= Self::outbox_bound(node), || {
+            self.ensure(status.queued_bytes <= Self::outbox_bound(node, spec), || {
                 format!("host {host}: {} bytes wait for one peer", status.queued_bytes)
             });
             queued += status.queued_bytes;
         }
-        let most = spec.policy.outbox + self.hosts.len() * Self::outbox_bound(node);
+        let most = spec.policy.outbox + self.hosts.len() * Self::outbox_bound(node, spec);
         self.ensure(queued <= most, || format!("host {host}: {queued} bytes wait for all peers"));
     }
 
     /// What may wait for one peer: the outbox with one message over its limit, and what a link gives back,
-    /// which is its send buffer with one message over, or what an outbox has given to it.
-    fn outbox_bound(node: &handclasp::node::Node) -> usize {
+    /// which is its send buffer with one message over.
+    fn outbox_bound(node: &Node, spec: &NodeSpec) -> usize {
         let largest = node.config().limits().max_message as usize + 64 + 255;
-        2 * (node.policy().outbox_per_peer + largest) + World::SEND_BUFFER + largest
+        node.policy().outbox_per_peer + spec.send_buffer + 2 * largest
     }
-
-    /// The send buffer that the hosts of a world have at most; the configuration does not tell.
-    pub const SEND_BUFFER: usize = 1 << 20;
 
     /// Events of a host's node of which `pick` makes something.
     pub fn events_of<'a, T>(

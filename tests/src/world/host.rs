@@ -228,7 +228,7 @@ impl Host {
             Trusting::Anyone => Trust::Anyone,
             Trusting::Ask => Trust::Ask,
         };
-        let builder = (self.spec.config)(builder.trust(trust));
+        let builder = (self.spec.config)(builder.trust(trust)).send_buffer(self.spec.send_buffer);
         let builder = if self.spec.holds.is_some() { builder.hold_ready() } else { builder };
         builder.build().expect("a valid configuration")
     }

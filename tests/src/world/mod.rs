@@ -348,8 +348,8 @@ impl World {
         live.map(|driven| driven.conn).collect()
     }
 
-    /// Whether there is one link at most between two hosts, and at one end it is no longer, or not yet,
-    /// established.
+    /// Whether there is one link at most between two hosts, and it is not, or no longer, established at both ends
+    /// (or their nodes have not heard of its end).
     fn is_ending(&self, one: usize, other: usize) -> bool {
         let (here, there) = (self.live(one, other), self.live(other, one));
         let conns: BTreeSet<_> = here.iter().chain(&there).copied().collect();
@@ -359,7 +359,7 @@ impl World {
                 self.link(end.host, link).is_some_and(|link| link.phase() == Phase::Established)
             })
         };
-        conns.len() <= 1 && !conns.iter().all(whole)
+        conns.len() <= 1 && !conns.iter().any(whole)
     }
 
     /// Whether two hosts with a link know of each other what they tell: whether they want it kept, and their

@@ -146,16 +146,17 @@ impl Storm {
         };
         let rekey = RekeyPolicy { records: random.one_of(&[20, 1 << 20]), ..RekeyPolicy::default() };
         let padding = random.one_of(&[Padding::None, Padding::Padme, Padding::Block(64)]);
-        let send_buffer = random.one_of(&[3000, 30_000, World::SEND_BUFFER]);
+        let send_buffer = random.one_of(&[3000, 30_000, 1 << 20]);
         let trusting = random.one_of(&[Trusting::Listed, Trusting::Listed, Trusting::Anyone, Trusting::Ask]);
         let rate = u32::try_from(random.between(950_000, 1_050_000)).unwrap_or(1_000_000);
         let offset = random.up_to(Duration::from_secs(1 << 20));
         let holds = random.once_in(6).then(|| random.millis(0, 900));
         let change = move |builder: handclasp::ConfigBuilder| {
             let builder = builder.limits(limits).timing(timing.clone()).rekey(rekey.clone());
-            builder.padding(padding).send_buffer(send_buffer)
+            builder.padding(padding)
         };
         let spec = NodeSpec::new()
+            .send_buffer(send_buffer)
             .policy(policy)
             .config(change)
             .trusting(trusting)
