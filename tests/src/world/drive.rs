@@ -28,8 +28,8 @@ impl World {
         let (at, turns) = &mut self.hosts[host].turns;
         *turns = if *at == self.now { *turns + 1 } else { 0 };
         *at = self.now;
-        let hot = *turns > TURNS;
-        self.ensure(!hot, || format!("host {host} runs hot"));
+        let rests = *turns <= TURNS;
+        self.ensure(rests, || format!("host {host} runs hot"));
         let mut rounds = 0;
         loop {
             let mut moved = self.ask_due(host);
@@ -181,22 +181,17 @@ impl World {
         }
         let (now, wait) = (self.now, self.random.up_to(self.weather.words));
         let swap = self.mischief == Some(Mischief::SwapWords);
-        match self.hosts[host].links.get_mut(&link).filter(|driven| !driven.end_heard) {
-            Some(driven) => {
-                let last = driven.to_link.back().map_or(now, |(at, _)| *at);
-                driven.to_link.push_back((last.max(now + wait), word));
-                driven.dirty = true;
-                let count = driven.to_link.len();
-                if swap && count > 1 {
-                    driven.to_link.swap(count - 1, count - 2);
-                }
+        if let Some(driven) = self.hosts[host].links.get_mut(&link).filter(|driven| !driven.end_heard) {
+            let last = driven.to_link.back().map_or(now, |(at, _)| *at);
+            driven.to_link.push_back((last.max(now + wait), word));
+            driven.dirty = true;
+            let count = driven.to_link.len();
+            if swap && count > 1 {
+                driven.to_link.swap(count - 1, count - 2);
             }
-            None => {
-                let lost = word.into_undelivered().len();
-                self.ensure(lost == 0, || {
-                    format!("{lost} messages for link {link}, whose end the node knows")
-                });
-            }
+        } else {
+            let lost = word.into_undelivered().len();
+            self.ensure(lost == 0, || format!("{lost} messages for link {link}, whose end the node knows"));
         }
     }
 
@@ -222,7 +217,7 @@ impl World {
         let now = self.now;
         let driven_ref = &mut driven;
         driven_ref.dirty = false;
-        let mut moves = 0;
+        let mut rounds = 0;
         loop {
             let mut moved = false;
             while !driven_ref.end_said && driven_ref.to_link.front().is_some_and(|(at, _)| *at <= now) {
@@ -238,8 +233,8 @@ impl World {
             if !moved {
                 break;
             }
-            moves += 1;
-            self.ensure(moves < MOVES, || format!("host {host}: link {link} finds no end"));
+            rounds += 1;
+            self.ensure(rounds < MOVES, || format!("host {host}: link {link} finds no end"));
         }
         self.tally(&driven);
         self.watch_end(host, link, &mut driven);
