@@ -7,6 +7,7 @@ exec </dev/null
 # How the examples are called, in one place.
 readonly EXAMPLES="${CARGO_TARGET_DIR:-target}/release/examples"
 two_nodes() { timeout 60 cargo run --release -p handclasp-tokio --example two_nodes; }
+cluster() { timeout 60 cargo run --release -p handclasp-tokio --example cluster -- --seconds 2; }
 listen() { exec timeout 60 "$EXAMPLES/listen" --addr 127.0.0.1:0 --key "$@"; }              # KEY_FILE [options]
 dial() { timeout 30 "$EXAMPLES/dial" --key "$@"; }                                           # KEY_FILE [options] ADDRESS ID
 # What `listen` prints, wherever it stands on the line.
@@ -60,6 +61,11 @@ cat "$work/two_nodes.log"
 grep -qE "$ID" "$work/two_nodes.log" || fail 'two_nodes named nobody'
 # The build before it took its time already; this is the run alone.
 ((SECONDS - before <= 25)) || fail "two_nodes took $((SECONDS - before)) s"
+
+echo '--- cluster'
+cluster >"$work/cluster.log" 2>&1 || fail "cluster: status $?"
+sed -n '/^Calls/,$p' "$work/cluster.log"
+grep -q '^It adds up' "$work/cluster.log" || fail 'cluster did not say that it adds up'
 
 echo '--- listen and dial'
 dialler_id=$(dial "$work/dialler.key" --show-id)

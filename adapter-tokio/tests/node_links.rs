@@ -3,7 +3,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::nodes::{address, echo, event, node, policy, start, stop, until};
+use common::nodes::{address, echo, event, node, policy, port, start, stop, until};
 use common::{id, soon};
 use handclasp::node::{DialError, NodeEvent, PeerState, Permanence};
 use handclasp::{CallError, Message, Reason, Trust};
@@ -68,8 +68,8 @@ async fn c1_c2_two_nodes_that_dial_each_other_at_once_end_with_one_link_50_times
 
 #[tokio::test]
 async fn d1_d2_a_permanent_peer_is_dialled_again_after_its_listener_restarts() {
-    let ben = start(node(2).services(&echo()).listen("127.0.0.1:0")).await;
-    let home = address(&ben);
+    let (_port, home) = port();
+    let ben = start(node(2).services(&echo()).listen(home)).await;
     let anna = start(node(1).peer(id(2), [home], Permanence::Permanent)).await;
     let mut events = anna.events();
     let peer = anna.peer(id(2));

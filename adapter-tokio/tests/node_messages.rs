@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::nodes::{address, echo, event, node, policy, start, stop, until};
+use common::nodes::{address, echo, event, node, policy, port, start, stop, until};
 use common::{id, soon};
 use handclasp::node::{NodeEvent, NodePolicy, Permanence, Undelivered};
 use handclasp::{CallError, Executed, Limits, Message, Priority, Reason, Trust};
@@ -61,7 +61,7 @@ async fn log(peer: &Peer, number: u32) {
 async fn d3_what_is_sent_before_there_is_a_peer_comes_later_in_order() {
     let seen = Log::default();
     let anna = start(node(1)).await;
-    let home = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let (_port, home) = port();
     let peer = anna.peer(id(2));
     peer.set_addresses([home]);
     for number in 0..100 {
@@ -82,8 +82,7 @@ async fn d3_m11_what_cannot_be_sent_in_its_time_comes_back() {
     let mut events = anna.events();
     let peer = anna.peer(id(2));
     // An address that is tried again and again.
-    let nobody =
-        std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let (_port, nobody) = port();
     peer.set_addresses([nobody]);
     let message = Message::new("log", "a secret body");
     let now = soon(peer.send_with(message.clone(), Delivery::Now)).await.expect_err("no link");
@@ -147,7 +146,7 @@ async fn m8_the_outbox_is_bounded_and_send_waits_for_room() {
     let seen = Log::default();
     let anna = start(node(1).policy(bounded)).await;
     let peer = anna.peer(id(2));
-    let home = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let (_port, home) = port();
     peer.set_addresses([home]);
     let mut body = [0; 1000];
     let mut taken: u32 = 0;
@@ -373,8 +372,7 @@ async fn l3_shutdown_gives_back_what_was_not_delivered_and_keeps_its_deadline() 
     let ben = start(node(2).services(&stuck).listen("127.0.0.1:0")).await;
     let anna = start(node(1).peer(id(2), [address(&ben)], Permanence::Ephemeral)).await;
     let (peer, absent) = (anna.peer(id(2)), anna.peer(id(3)));
-    let nobody =
-        std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let (_port, nobody) = port();
     absent.set_addresses([nobody]);
     soon(absent.send(Message::new("log", "for nobody"))).await.expect("it is kept");
     soon(peer.connect()).await.expect("a link");

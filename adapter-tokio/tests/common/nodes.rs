@@ -38,6 +38,15 @@ pub fn address(node: &Node) -> SocketAddr {
     *node.local_addrs().first().expect("it listens")
 }
 
+/// A port that nobody else gets while the socket is kept, and that nobody listens on before a test does.
+pub fn port() -> (tokio::net::TcpSocket, SocketAddr) {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("an option");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let address = socket.local_addr().expect("its address");
+    (socket, address)
+}
+
 /// Waits for an event of the kind that `pick` looks for.
 pub async fn event<T>(events: &mut Events, mut pick: impl FnMut(&NodeEvent) -> Option<T>) -> T {
     soon(async {

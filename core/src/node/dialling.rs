@@ -208,7 +208,7 @@ impl Node {
 /// The better hope of two.
 fn better(one: Option<Retry>, other: Retry) -> Retry {
     match (one, other) {
-        (None, retry) | (Some(Retry::Never), retry) | (Some(retry), Retry::Never) => retry,
+        (None | Some(Retry::Never), retry) | (Some(retry), Retry::Never) => retry,
         (Some(Retry::Now), _) | (_, Retry::Now) => Retry::Now,
         // A time that was asked for is kept to.
         (Some(Retry::Later(one)), Retry::Later(other)) => Retry::Later(one.max(other)),

@@ -47,7 +47,8 @@ impl LinkToNode {
     }
 
     /// Whether it gives messages back that the link will not send: at its end, and when the peer said goodbye.
-    /// An owner that has messages for the link adds them then, by [`extend_unsent`](Self::extend_unsent).
+    /// An owner that has messages for the link adds them then, by [`extend_unsent`](Self::extend_unsent), those
+    /// in words of the node's that the link has not heard too: [`NodeToLink::take_messages`].
     pub const fn gives_back(&self) -> bool {
         matches!(self.0, FromLink::Ended { .. } | FromLink::Draining { by: By::Peer, .. })
     }
@@ -115,9 +116,14 @@ pub struct NodeToLink(pub(crate) ToLink);
 
 impl NodeToLink {
     /// The messages in it, for a link that has ended before it could be told.
-    pub fn into_undelivered(self) -> Vec<Envelope> {
-        match self.0 {
-            ToLink::Deliver(envelopes) => envelopes,
+    pub fn into_undelivered(mut self) -> Vec<Envelope> {
+        self.take_messages()
+    }
+
+    /// Takes the messages out of it, for a link that sends no more; what else it says holds.
+    pub fn take_messages(&mut self) -> Vec<Envelope> {
+        match &mut self.0 {
+            ToLink::Deliver(envelopes) => core::mem::take(envelopes),
             _ => Vec::new(),
         }
     }

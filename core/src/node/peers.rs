@@ -130,8 +130,8 @@ pub(super) struct PeerRecord {
     pub(super) name: Option<String>,
     pub(super) last_error: Option<DialError>,
     pub(super) last_closed: Option<Closed>,
-    /// The newest version of this node's advert that the peer is known to have, and its incarnation.
-    pub(super) acknowledged: (u64, u64),
+    /// The version of this node's advert that the peer is known to have.
+    pub(super) acknowledged: u64,
 }
 
 impl PeerRecord {

@@ -106,7 +106,7 @@ impl Node {
     }
 
     /// What an ended link did not send goes to the next one, before all that came later.
-    fn put_back(&mut self, peer: NodeId, unsent: Vec<Envelope>) {
+    pub(super) fn put_back(&mut self, peer: NodeId, unsent: Vec<Envelope>) {
         if unsent.is_empty() {
             return;
         }

@@ -233,6 +233,7 @@ impl Storm {
                         executed
                     }
                     CallError::Service(_) => Executed::Unknown,
+                    CallError::NoLink { .. } => panic!("there is a link"),
                 };
                 if executed == Executed::No {
                     model.not_executed.insert(model.calls[&call]);

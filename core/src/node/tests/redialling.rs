@@ -183,7 +183,7 @@ fn d1_a_disconnect_in_the_handshake_does_not_dial_on() {
     let own = bench.connect();
     bench.node.disconnect(peer, 0, "", bench.now);
     let closed = Box::new(Closed::new(
-        Reason::Goodbye { code: 0, detail: "".into() },
+        Reason::Goodbye { code: 0, detail: alloc::string::String::new() },
         By::Local,
         Phase::KeyExchange,
         None,
