@@ -111,10 +111,7 @@ impl World {
                 passed = true;
                 if word.gives_back() {
                     let mut held = core::mem::take(&mut driven.held);
-                    let (back, stay): (Vec<_>, Vec<_>) =
-                        driven.to_link.drain(..).partition(|(_, word)| is_delivery(word));
-                    driven.to_link.extend(stay);
-                    held.extend(back.into_iter().flat_map(|(_, word)| word.into_undelivered()));
+                    held.extend(driven.to_link.iter_mut().flat_map(|(_, word)| word.take_messages()));
                     if word.is_end() {
                         driven.end_heard = true;
                         driven.to_link.clear();
@@ -165,19 +162,18 @@ impl World {
         self.fail(&format!("the node of host {host} finds no end"));
     }
 
-    /// Gives a link a word of its node's.
-    pub(super) fn tell(&self, driven: &mut Driven, word: NodeToLink) {
+    /// Gives a link a word of its node's. Messages stay here once the link has said that it gives back.
+    pub(super) fn tell(&self, driven: &mut Driven, mut word: NodeToLink) {
         let host = self.conns[driven.conn].ends[driven.side].host;
-        if driven.gives_back && is_delivery(&word) {
-            driven.held.extend(word.into_undelivered());
-        } else {
-            driven.link.on_node(word, self.clock(host));
+        if driven.gives_back {
+            driven.held.extend(word.take_messages());
         }
+        driven.link.on_node(word, self.clock(host));
     }
 
-    fn word_to_link(&mut self, host: usize, link: LinkId, word: NodeToLink) {
-        if self.mischief == Some(Mischief::DropDelivered) && is_delivery(&word) {
-            return;
+    fn word_to_link(&mut self, host: usize, link: LinkId, mut word: NodeToLink) {
+        if self.mischief == Some(Mischief::DropDelivered) {
+            drop(word.take_messages());
         }
         let (now, wait) = (self.now, self.random.up_to(self.weather.words));
         let swap = self.mischief == Some(Mischief::SwapWords);
@@ -404,9 +400,4 @@ impl World {
     ) -> impl Iterator<Item = T> + 'a {
         self.hosts[host].events.iter().filter_map(move |(_, event)| pick(event))
     }
-}
-
-/// Whether a word brings messages for a link to send.
-fn is_delivery(word: &NodeToLink) -> bool {
-    format!("{word:?}").starts_with("Deliver")
 }
