@@ -1,6 +1,6 @@
 //! How a host drives its links and its node, and what has to hold on every step.
 
-use handclasp::node::{Answer, LinkId, Node, NodeAction, NodeEvent, NodeToLink};
+use handclasp::node::{Answer, LinkId, Node, NodeAction, NodeEvent, NodeToLink, PeerState};
 use handclasp::{Action, Phase, Ready};
 
 use super::host::{Driven, Host};
@@ -370,12 +370,17 @@ impl World {
             let known = route.is_none_or(|route| links.contains_key(&route));
             self.ensure(known, || format!("host {host}: the route {route:?} to {} is gone", peer.id));
         }
-        let (_, handshakes) = node.link_counts();
+        let (count, handshakes) = node.link_counts();
+        let heard = links.values().filter(|driven| !driven.end_heard).count();
+        self.ensure(count == heard, || format!("host {host}: the node has {count} links, its owner {heard}"));
         self.ensure(handshakes <= spec.policy.handshakes, || format!("host {host}: {handshakes} handshakes"));
         let mut queued = 0;
         for status in node.statuses() {
             let known = self.host_of(status.id).is_some();
             self.ensure(known, || format!("host {host} keeps a record of nobody: {status:?}"));
+            let linked = matches!(status.state, PeerState::Linked { .. });
+            let welcome = !linked || node.is_trusted(status.id);
+            self.ensure(welcome, || format!("host {host}: a link to one it does not trust: {status:?}"));
             self.ensure(status.queued_bytes <= Self::outbox_bound(node, spec), || {
                 format!("host {host}: {} bytes wait for one peer", status.queued_bytes)
             });

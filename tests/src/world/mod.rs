@@ -109,6 +109,10 @@ pub struct Counts {
     pub dead: u64,
     /// Connections that were turned away for want of room.
     pub busy: u64,
+    /// Failed dials that were to be tried again.
+    pub redials: u64,
+    /// Peers whose trust was withdrawn or ran out.
+    pub revocations: u64,
 }
 
 /// The world. See the [module's page](self).

@@ -215,7 +215,7 @@ impl Storm {
     /// Everything goes wrong for a while.
     fn rage(&mut self) {
         let until = self.world.now() + self.random.millis(1000, 15_000);
-        let calm = self.random.between(2, 12);
+        let calm = self.random.one_of(&[2, 3, 5, 10, 10, 40]);
         let pace = self.random.one_of(&[5, 20, 60]);
         while self.world.now() < until {
             if self.random.once_in(calm) {

@@ -230,6 +230,7 @@ impl World {
                     format!("host {host}: link {link} is the route to {peer} again")
                 });
             }
+            NodeEvent::DialFailed { again, .. } => self.counts.redials += u64::from(again.is_some()),
             NodeEvent::Unlinked { peer, .. } => {
                 let known = self.hosts[host].linked.remove(peer);
                 self.ensure(known, || format!("host {host}: {event:?} of a link that was not told"));
@@ -252,6 +253,7 @@ impl World {
                 self.fail(&format!("host {host}: {event:?}, and all adverts are honest"))
             }
             NodeEvent::Revoked { peer } => {
+                self.counts.revocations += 1;
                 self.hosts[host].muted.insert(*peer);
                 self.hosts[host].linked.remove(peer);
                 if let Some(peer) = self.host_of(*peer) {
