@@ -99,6 +99,10 @@ impl Link {
     pub fn poll_node(&mut self) -> Option<LinkToNode> {
         let managed = self.managed.as_mut()?;
         let mut word = LinkToNode(managed.words.pop_front()?);
+        if managed.words.is_empty() {
+            // Words are few and far between.
+            managed.words = VecDeque::new();
+        }
         if word.is_end() {
             word.extend_unsent(managed.kept.drain(..));
         }

@@ -53,6 +53,7 @@ pub use message::{LinkId, LinkToNode, NodeToLink};
 pub use policy::NodePolicy;
 pub use registry::{Drift, DriftPolicy, Known, Registry};
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -95,7 +96,8 @@ pub struct Node {
     trusted: Trusted,
     admission: Admission,
     links: BTreeMap<LinkId, LinkRecord>,
-    peers: BTreeMap<NodeId, PeerRecord>,
+    /// In boxes: a map keeps room for more entries than it has.
+    peers: BTreeMap<NodeId, Box<PeerRecord>>,
     attempts: u64,
     /// Links taken so far, at either end.
     taken: u64,

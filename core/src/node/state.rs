@@ -295,7 +295,7 @@ impl Node {
             Registry::External => self.event(NodeEvent::Known { peer, known }),
         }
         let Some(record) = self.peers.get_mut(&peer) else { return };
-        record.name.clone_from(&identity.hello.name);
+        record.name = identity.hello.name.as_deref().map(Box::from);
         record.offered.clone_from(&identity.hello.addresses);
         record.last_error = None;
         if record.is_permanent() {
