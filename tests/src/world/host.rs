@@ -17,6 +17,7 @@ use crate::key;
 
 /// A link and what its owner keeps beside it.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 pub(super) struct Driven {
     pub(super) link: Link,
     pub(super) conn: usize,

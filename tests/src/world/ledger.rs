@@ -194,7 +194,7 @@ impl Ledger {
     pub(super) fn open_ones(&self) -> impl Iterator<Item = (usize, &Entry)> {
         self.entries.iter().enumerate().filter(|(_, entry)| {
             entry.fate == Fate::Open
-                && !(entry.delivered && !entry.call)
+                && (entry.call || !entry.delivered)
                 && !entry.revoked
                 && !self.crashed.contains(&(entry.from, entry.life))
         })
@@ -205,8 +205,8 @@ impl Ledger {
     fn without_gaps(&self) -> Result<(), String> {
         let mut streams: BTreeMap<Stream, Vec<usize>> = BTreeMap::new();
         for (number, entry) in self.entries.iter().enumerate() {
-            let crashed = self.crashed.contains(&(entry.from, entry.life));
-            if !entry.call && !entry.delivered && entry.fate == Fate::Open && !crashed {
+            let moot = entry.revoked || self.crashed.contains(&(entry.from, entry.life));
+            if !entry.call && !entry.delivered && entry.fate == Fate::Open && !moot {
                 let stream = (entry.from, entry.life, entry.to, entry.priority);
                 streams.entry(stream).or_default().push(number);
             }
