@@ -4,7 +4,8 @@
 //! [`Pair`] joins two links by two pipes of bytes that a test can look at, cut, delay and edit. [`Solo`] is
 //! one link whose other side is the test itself: [`hostile::Hostile`] speaks the handshake for it,
 //! [`raw::Raw`] has real traffic keys and seals what it is told. [`watched::Watched`] looks on at
-//! cryptography, or spoils it, and [`Counting`] counts what it costs.
+//! cryptography, or spoils it, and [`Counting`] counts what it costs. [`world`] has whole nodes, many of them,
+//! and a network that does its worst.
 
 #![forbid(unsafe_code)]
 

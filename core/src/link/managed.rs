@@ -99,6 +99,10 @@ impl Link {
     pub fn poll_node(&mut self) -> Option<LinkToNode> {
         let managed = self.managed.as_mut()?;
         let mut word = LinkToNode(managed.words.pop_front()?);
+        if managed.words.is_empty() {
+            // Words are few and far between.
+            managed.words = VecDeque::new();
+        }
         if word.is_end() {
             word.extend_unsent(managed.kept.drain(..));
         }
@@ -228,7 +232,7 @@ impl Link {
     pub(super) fn tell_draining(&mut self, by: By) {
         let (Some(managed), Some(session)) = (&mut self.managed, &mut self.session) else { return };
         let unsent = if by == By::Peer { session.lanes.take_held() } else { Vec::new() };
-        managed.tell(FromLink::Draining { by, unsent, owes: session.lanes.has_new_work() });
+        managed.tell(FromLink::Draining { unsent, owes: session.lanes.unsent() > 0 });
     }
 
     /// Tells the node how the link has ended, and gives it back what was not sent.

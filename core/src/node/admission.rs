@@ -44,8 +44,8 @@ impl From<Ipv4Addr> for Source {
 
 impl From<Ipv6Addr> for Source {
     fn from(address: Ipv6Addr) -> Self {
-        let [a, b, c, d, e, f, ..] = address.octets();
-        Self(Prefix::V6([a, b, c, d, e, f]))
+        let octets = address.octets();
+        Self(Prefix::V6(octets.first_chunk().copied().unwrap_or_default()))
     }
 }
 

@@ -23,7 +23,8 @@ impl Node {
     /// it only if their policy has [`dial_back`](super::NodePolicy::dial_back).
     ///
     /// `created` is the calendar's time. It is the advert's version as well, unless the last one had that or
-    /// a later one: so versions grow over restarts without anything that is kept.
+    /// a later one: so versions grow over restarts without anything that is kept. The configuration's signer
+    /// is asked for one signature, here and now.
     ///
     /// # Errors
     /// [`AdvertError`] for the first thing that is wrong; then all stays as it was.
@@ -66,21 +67,18 @@ impl Node {
         (own > 0 || held > 0).then_some(AdvertVersions { own, held })
     }
 
-    /// A link was established: pushes this node's advert if the peer has not got it.
+    /// A link was established: pushes this node's advert if the peer has not got it. A dialler says what it
+    /// has; an acceptor cannot, since it does not know who dials when it says hello, and so gets it always.
     pub(super) fn exchange_adverts(&mut self, peer: NodeId, link: LinkId, hello: &Hello) {
-        let held = hello.adverts.map_or(0, |versions| versions.held);
         if let Some(record) = self.peers.get_mut(&peer) {
-            let (incarnation, acknowledged) = record.acknowledged;
-            // A restarted peer may have forgotten; one that goes on has not.
-            let known = if incarnation == hello.incarnation { acknowledged } else { 0 };
-            record.acknowledged = (hello.incarnation, known.max(held));
+            record.acknowledged = hello.adverts.map_or(0, |versions| versions.held);
         }
         self.push_advert(peer, link);
     }
 
     fn push_advert(&mut self, peer: NodeId, link: LinkId) {
         let Some(advert) = &self.advert else { return };
-        if self.peers.get(&peer).is_some_and(|record| record.acknowledged.1 < advert.version()) {
+        if self.peers.get(&peer).is_some_and(|record| record.acknowledged < advert.version()) {
             let bytes = advert.bytes().clone();
             self.tell(link, ToLink::Advert(bytes));
         }
@@ -120,7 +118,7 @@ impl Node {
     pub(super) fn on_advert_acked(&mut self, link: LinkId, version: u64) {
         let Some(peer) = self.links.get(&link).and_then(|record| record.peer) else { return };
         if let Some(record) = self.peers.get_mut(&peer) {
-            record.acknowledged.1 = record.acknowledged.1.max(version);
+            record.acknowledged = record.acknowledged.max(version);
         }
     }
 }

@@ -211,8 +211,8 @@ impl Node {
         now: Instant,
     ) -> Result<(), NotQueued<'a>> {
         self.advance(now);
-        let expired = message.expires.is_some_and(|at| at <= self.now).then_some(WhyNotQueued::Expired);
-        let why = expired.or_else(|| self.may_want(peer).err()).or_else(|| self.lacks_room(peer, &message));
+        let over = message.expires.is_some_and(|at| at <= self.now).then_some(WhyNotQueued::Expired);
+        let why = over.or_else(|| self.may_want(peer).err()).or_else(|| self.lacks_room(peer, &message));
         if let Some(why) = why {
             return Err(NotQueued { why, message });
         }

@@ -121,7 +121,7 @@ impl Node {
             return self.redial(peer, Retry::Now);
         }
         self.stats.failed_dials += 1;
-        record.last_error = Some(error.clone());
+        record.last_error = Some(Box::new(error.clone()));
         let retry = better(record.hope, error.retry());
         record.hope = Some(retry);
         if !error.is_of_the_peer() && !record.round.is_empty() {
@@ -156,7 +156,7 @@ impl Node {
             }
             Retry::Never => {
                 if let Some(error) = record.last_error.clone() {
-                    self.give_up(peer, error);
+                    self.give_up(peer, *error);
                 }
                 return;
             }
@@ -187,7 +187,7 @@ impl Node {
         let Some(record) = self.peers.get_mut(&peer) else { return };
         let may_come = record.is_permanent() || error == DialError::NoAddress;
         record.dial = Dialling::GivenUp;
-        record.last_error = Some(error);
+        record.last_error = Some(Box::new(error));
         record.wanted = false;
         self.schedule.stop(Due::Want(peer));
         self.schedule.stop(Due::Redial(peer));
@@ -208,7 +208,7 @@ impl Node {
 /// The better hope of two.
 fn better(one: Option<Retry>, other: Retry) -> Retry {
     match (one, other) {
-        (None, retry) | (Some(Retry::Never), retry) | (Some(retry), Retry::Never) => retry,
+        (None | Some(Retry::Never), retry) | (Some(retry), Retry::Never) => retry,
         (Some(Retry::Now), _) | (_, Retry::Now) => Retry::Now,
         // A time that was asked for is kept to.
         (Some(Retry::Later(one)), Retry::Later(other)) => Retry::Later(one.max(other)),

@@ -2,7 +2,7 @@
 //!
 //! A process talks to many peers over time. [`Node`] keeps a record of each: whether it is trusted, where it
 //! can be dialled, which link to it lives, what waits for one. It is control plane only. Each
-//! [`Link`](crate::Link) is a machine of its own, and the messages of an application go through it without
+//! [`Link`] is a machine of its own, and the messages of an application go through it without
 //! passing the node. Like a link, a node owns no socket, clock or randomness.
 //!
 //! # The loop
@@ -53,6 +53,7 @@ pub use message::{LinkId, LinkToNode, NodeToLink};
 pub use policy::NodePolicy;
 pub use registry::{Drift, DriftPolicy, Known, Registry};
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -95,7 +96,8 @@ pub struct Node {
     trusted: Trusted,
     admission: Admission,
     links: BTreeMap<LinkId, LinkRecord>,
-    peers: BTreeMap<NodeId, PeerRecord>,
+    /// In boxes: a map keeps room for more entries than it has.
+    peers: BTreeMap<NodeId, Box<PeerRecord>>,
     attempts: u64,
     /// Links taken so far, at either end.
     taken: u64,
@@ -228,6 +230,7 @@ impl Node {
     /// The connection for a dial is there: gives a link for it. `None` if the dial has been given up
     /// meanwhile, because the peer came by itself, its time was over or it was revoked: close the
     /// connection.
+    #[allow(clippy::needless_pass_by_value)] // the ticket is good for one connection
     pub fn connected(&mut self, ticket: DialTicket, now: Instant) -> Option<(LinkId, Link)> {
         self.advance(now);
         let DialTicket { peer, attempt: made, node, .. } = ticket;

@@ -127,11 +127,11 @@ pub(super) struct PeerRecord {
     pub(super) outbox: Outbox,
     /// Somebody has asked for a link.
     pub(super) wanted: bool,
-    pub(super) name: Option<String>,
-    pub(super) last_error: Option<DialError>,
-    pub(super) last_closed: Option<Closed>,
-    /// The newest version of this node's advert that the peer is known to have, and its incarnation.
-    pub(super) acknowledged: (u64, u64),
+    pub(super) name: Option<Box<str>>,
+    pub(super) last_error: Option<Box<DialError>>,
+    pub(super) last_closed: Option<Box<Closed>>,
+    /// The version of this node's advert that the peer is known to have.
+    pub(super) acknowledged: u64,
 }
 
 impl PeerRecord {
@@ -158,7 +158,7 @@ impl PeerRecord {
     pub(super) fn status(&self, id: NodeId, state: PeerState) -> PeerStatus {
         PeerStatus {
             id,
-            name: self.name.clone(),
+            name: self.name.as_deref().map(String::from),
             state,
             permanence: self.permanence,
             peer_is_permanent: self.peer_is_permanent,
@@ -166,8 +166,8 @@ impl PeerRecord {
             queued: self.outbox.len(),
             queued_bytes: self.outbox.bytes(),
             failures: self.failures,
-            last_error: self.last_error.clone(),
-            last_closed: self.last_closed.clone(),
+            last_error: self.last_error.as_deref().cloned(),
+            last_closed: self.last_closed.as_deref().cloned(),
         }
     }
 }

@@ -86,7 +86,7 @@ impl Node {
         let retry = closed.reason.retry();
         // It had its successor, which is the one to speak of.
         if closed.reason != Reason::Superseded || closed.by != By::Local {
-            record.last_closed = Some(closed.clone());
+            record.last_closed = Some(Box::new(closed.clone()));
         }
         if self.links_of(peer).any(|(_, link)| link.stands()) {
             return;
@@ -106,7 +106,7 @@ impl Node {
     }
 
     /// What an ended link did not send goes to the next one, before all that came later.
-    fn put_back(&mut self, peer: NodeId, unsent: Vec<Envelope>) {
+    pub(super) fn put_back(&mut self, peer: NodeId, unsent: Vec<Envelope>) {
         if unsent.is_empty() {
             return;
         }
@@ -191,7 +191,7 @@ impl Node {
 
     /// Drops the record of a peer of which nothing is left to know.
     pub(super) fn forget_if_idle(&mut self, peer: NodeId) {
-        if self.peers.get(&peer).is_some_and(super::peers::PeerRecord::is_idle) {
+        if self.peers.get(&peer).is_some_and(|record| record.is_idle()) {
             self.peers.remove(&peer);
             self.schedule.forget(peer);
             // Else those who come once would fill the store for good.

@@ -52,13 +52,10 @@ impl Node {
             FromLink::AliveAnswered { goes_on } => self.on_alive_answered(link, goes_on),
             FromLink::Established => self.on_established(link),
             FromLink::Confirmed => self.on_confirmed(link),
-            FromLink::Draining { unsent, owes, .. } => self.on_draining(link, unsent, owes),
+            FromLink::Draining { unsent, owes } => self.on_draining(link, unsent, owes),
             FromLink::Permanence(permanent) => {
-                if let Some(peer) = record.peer.filter(|_| record.stage == Stage::Established) {
-                    if let Some(record) = self.peers.get_mut(&peer) {
-                        record.peer_is_permanent = permanent;
-                    }
-                    self.event(NodeEvent::Permanence { peer, permanent });
+                if let Some(peer) = record.peer.filter(|peer| self.is_newest(*peer, link)) {
+                    self.note_permanence(peer, permanent);
                 }
             }
             FromLink::Advert(bytes) => self.on_advert(link, &bytes),
@@ -144,6 +141,7 @@ impl Node {
     /// The application's answer to a question.
     ///
     /// Does nothing if the link has ended meanwhile, or the question was another node's.
+    #[allow(clippy::needless_pass_by_value)] // the ticket is good for one answer
     pub fn answer(&mut self, ticket: QuestionTicket, answer: Answer, now: Instant) {
         self.advance(now);
         let QuestionTicket { link, node } = ticket;
@@ -297,12 +295,14 @@ impl Node {
             Registry::External => self.event(NodeEvent::Known { peer, known }),
         }
         let Some(record) = self.peers.get_mut(&peer) else { return };
-        record.name.clone_from(&identity.hello.name);
+        record.name = identity.hello.name.as_deref().map(Box::from);
         record.offered.clone_from(&identity.hello.addresses);
         record.last_error = None;
         if record.is_permanent() {
             self.tell(link, ToLink::Permanence(true));
         }
+        // A link begins with nobody's wish to keep it.
+        self.note_permanence(peer, false);
         self.exchange_adverts(peer, link, &identity.hello);
         match dialler {
             Dialler::Own => self.dial_succeeded(peer),
@@ -348,6 +348,20 @@ impl Node {
         self.stop_routing(peer, loser);
     }
 
+    /// Whether of the established links with a peer this one is the newest.
+    fn is_newest(&self, peer: NodeId, link: LinkId) -> bool {
+        let established = self.links_of(peer).filter(|(_, link)| link.stage == Stage::Established);
+        established.max_by_key(|(_, link)| link.place).is_some_and(|(newest, _)| newest == link)
+    }
+
+    /// What the peer says of permanence on its newest link.
+    fn note_permanence(&mut self, peer: NodeId, permanent: bool) {
+        let Some(record) = self.peers.get_mut(&peer) else { return };
+        if core::mem::replace(&mut record.peer_is_permanent, permanent) != permanent {
+            self.event(NodeEvent::Permanence { peer, permanent });
+        }
+    }
+
     fn on_draining(&mut self, link: LinkId, unsent: Vec<Envelope>, owes: bool) {
         let Some(record) = self.links.get_mut(&link) else { return };
         if record.stage == Stage::Established {
@@ -355,7 +369,9 @@ impl Node {
         }
         if let Some(peer) = record.peer {
             self.stop_routing(peer, link);
-            if !owes {
+            if owes {
+                self.put_back(peer, unsent);
+            } else {
                 self.gave_back(peer, link, unsent);
             }
         }

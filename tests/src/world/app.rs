@@ -55,9 +55,14 @@ pub enum NotSent {
     NoLink,
 }
 
+/// What the rest of a body is made of.
+fn filler(number: usize) -> u8 {
+    u8::try_from(number % 251).unwrap_or_default()
+}
+
 /// The body of a message: its number, and then bytes that follow from it.
 fn body(number: usize, length: usize) -> Bytes {
-    let mut body = vec![number as u8; length.max(8)];
+    let mut body = vec![filler(number); length.max(8)];
     body[..8].copy_from_slice(&(number as u64).to_be_bytes());
     body.into()
 }
@@ -66,7 +71,7 @@ fn body(number: usize, length: usize) -> Bytes {
 fn number(body: &[u8]) -> Option<usize> {
     let (head, rest) = body.split_first_chunk::<8>()?;
     let number = usize::try_from(u64::from_be_bytes(*head)).ok()?;
-    rest.iter().all(|byte| *byte == number as u8).then_some(number)
+    rest.iter().all(|byte| *byte == filler(number)).then_some(number)
 }
 
 impl World {
@@ -341,9 +346,7 @@ impl World {
 
 /// An answer that finds no room is an error; one that nobody waits for is none.
 fn answer(driven: &mut Driven, token: ReplyToken, answer: Result<Payload<'_>, ServiceError>) {
-    if let Err(no) = driven.link.reply(token, answer) {
-        if let Some(token) = no.token {
-            let _ = driven.link.reply(token, Err(ServiceError::Overloaded));
-        }
+    if let Some(token) = driven.link.reply(token, answer).err().and_then(|no| no.token) {
+        let _ = driven.link.reply(token, Err(ServiceError::Overloaded));
     }
 }

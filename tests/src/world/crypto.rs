@@ -3,6 +3,8 @@
 //! It has the shape of the real thing: two sides come to the same secret, a byte that is changed on its way
 //! does not open, a signature fits one key and one message. Everything else about it is an invitation.
 
+#![allow(clippy::cast_possible_truncation)] // halves of wide products
+
 use handclasp::crypto::{Cipher, CipherKey, CryptoError, CryptoProvider, NONCE_LEN, Secret, TAG_LEN};
 use handclasp::crypto::{RustCrypto, SuiteSet};
 use handclasp::identity::SignerError;

@@ -1,11 +1,11 @@
 //! How a host drives its links and its node, and what has to hold on every step.
 
-use handclasp::node::{Answer, LinkId, NodeAction, NodeEvent, NodeToLink};
+use handclasp::node::{Answer, LinkId, Node, NodeAction, NodeEvent, NodeToLink, PeerState};
 use handclasp::{Action, Phase, Ready};
 
 use super::host::{Driven, Host};
 use super::net::{Conn, State};
-use super::spec::Mischief;
+use super::spec::{Mischief, NodeSpec};
 use super::{Due, World};
 use crate::Owned;
 
@@ -28,8 +28,8 @@ impl World {
         let (at, turns) = &mut self.hosts[host].turns;
         *turns = if *at == self.now { *turns + 1 } else { 0 };
         *at = self.now;
-        let hot = *turns > TURNS;
-        self.ensure(!hot, || format!("host {host} runs hot"));
+        let rests = *turns <= TURNS;
+        self.ensure(rests, || format!("host {host} runs hot"));
         let mut rounds = 0;
         loop {
             let mut moved = self.ask_due(host);
@@ -111,10 +111,7 @@ impl World {
                 passed = true;
                 if word.gives_back() {
                     let mut held = core::mem::take(&mut driven.held);
-                    let (back, stay): (Vec<_>, Vec<_>) =
-                        driven.to_link.drain(..).partition(|(_, word)| is_delivery(word));
-                    driven.to_link.extend(stay);
-                    held.extend(back.into_iter().flat_map(|(_, word)| word.into_undelivered()));
+                    held.extend(driven.to_link.iter_mut().flat_map(|(_, word)| word.take_messages()));
                     if word.is_end() {
                         driven.end_heard = true;
                         driven.to_link.clear();
@@ -165,38 +162,32 @@ impl World {
         self.fail(&format!("the node of host {host} finds no end"));
     }
 
-    /// Gives a link a word of its node's.
-    pub(super) fn tell(&self, driven: &mut Driven, word: NodeToLink) {
+    /// Gives a link a word of its node's. Messages stay here once the link has said that it gives back.
+    pub(super) fn tell(&self, driven: &mut Driven, mut word: NodeToLink) {
         let host = self.conns[driven.conn].ends[driven.side].host;
-        if driven.gives_back && is_delivery(&word) {
-            driven.held.extend(word.into_undelivered());
-        } else {
-            driven.link.on_node(word, self.clock(host));
+        if driven.gives_back {
+            driven.held.extend(word.take_messages());
         }
+        driven.link.on_node(word, self.clock(host));
     }
 
-    fn word_to_link(&mut self, host: usize, link: LinkId, word: NodeToLink) {
-        if self.mischief == Some(Mischief::DropDelivered) && is_delivery(&word) {
-            return;
+    fn word_to_link(&mut self, host: usize, link: LinkId, mut word: NodeToLink) {
+        if self.mischief == Some(Mischief::DropDelivered) {
+            drop(word.take_messages());
         }
         let (now, wait) = (self.now, self.random.up_to(self.weather.words));
         let swap = self.mischief == Some(Mischief::SwapWords);
-        match self.hosts[host].links.get_mut(&link).filter(|driven| !driven.end_heard) {
-            Some(driven) => {
-                let last = driven.to_link.back().map_or(now, |(at, _)| *at);
-                driven.to_link.push_back((last.max(now + wait), word));
-                driven.dirty = true;
-                let count = driven.to_link.len();
-                if swap && count > 1 {
-                    driven.to_link.swap(count - 1, count - 2);
-                }
+        if let Some(driven) = self.hosts[host].links.get_mut(&link).filter(|driven| !driven.end_heard) {
+            let last = driven.to_link.back().map_or(now, |(at, _)| *at);
+            driven.to_link.push_back((last.max(now + wait), word));
+            driven.dirty = true;
+            let count = driven.to_link.len();
+            if swap && count > 1 {
+                driven.to_link.swap(count - 1, count - 2);
             }
-            None => {
-                let lost = word.into_undelivered().len();
-                self.ensure(lost == 0, || {
-                    format!("{lost} messages for link {link}, whose end the node knows")
-                });
-            }
+        } else {
+            let lost = word.into_undelivered().len();
+            self.ensure(lost == 0, || format!("{lost} messages for link {link}, whose end the node knows"));
         }
     }
 
@@ -222,7 +213,7 @@ impl World {
         let now = self.now;
         let driven_ref = &mut driven;
         driven_ref.dirty = false;
-        let mut moves = 0;
+        let mut rounds = 0;
         loop {
             let mut moved = false;
             while !driven_ref.end_said && driven_ref.to_link.front().is_some_and(|(at, _)| *at <= now) {
@@ -238,8 +229,8 @@ impl World {
             if !moved {
                 break;
             }
-            moves += 1;
-            self.ensure(moves < MOVES, || format!("host {host}: link {link} finds no end"));
+            rounds += 1;
+            self.ensure(rounds < MOVES, || format!("host {host}: link {link} finds no end"));
         }
         self.tally(&driven);
         self.watch_end(host, link, &mut driven);
@@ -379,30 +370,32 @@ impl World {
             let known = route.is_none_or(|route| links.contains_key(&route));
             self.ensure(known, || format!("host {host}: the route {route:?} to {} is gone", peer.id));
         }
-        let (_, handshakes) = node.link_counts();
+        let (count, handshakes) = node.link_counts();
+        let heard = links.values().filter(|driven| !driven.end_heard).count();
+        self.ensure(count == heard, || format!("host {host}: the node has {count} links, its owner {heard}"));
         self.ensure(handshakes <= spec.policy.handshakes, || format!("host {host}: {handshakes} handshakes"));
         let mut queued = 0;
         for status in node.statuses() {
             let known = self.host_of(status.id).is_some();
             self.ensure(known, || format!("host {host} keeps a record of nobody: {status:?}"));
-            self.ensure(status.queued_bytes <= Self::outbox_bound(node), || {
+            let linked = matches!(status.state, PeerState::Linked { .. });
+            let welcome = !linked || node.is_trusted(status.id);
+            self.ensure(welcome, || format!("host {host}: a link to one it does not trust: {status:?}"));
+            self.ensure(status.queued_bytes <= Self::outbox_bound(node, spec), || {
                 format!("host {host}: {} bytes wait for one peer", status.queued_bytes)
             });
             queued += status.queued_bytes;
         }
-        let most = spec.policy.outbox + self.hosts.len() * Self::outbox_bound(node);
+        let most = spec.policy.outbox + self.hosts.len() * Self::outbox_bound(node, spec);
         self.ensure(queued <= most, || format!("host {host}: {queued} bytes wait for all peers"));
     }
 
     /// What may wait for one peer: the outbox with one message over its limit, and what a link gives back,
-    /// which is its send buffer with one message over, or what an outbox has given to it.
-    fn outbox_bound(node: &handclasp::node::Node) -> usize {
+    /// which is its send buffer with one message over.
+    fn outbox_bound(node: &Node, spec: &NodeSpec) -> usize {
         let largest = node.config().limits().max_message as usize + 64 + 255;
-        2 * (node.policy().outbox_per_peer + largest) + World::SEND_BUFFER + largest
+        node.policy().outbox_per_peer + spec.send_buffer + 2 * largest
     }
-
-    /// The send buffer that the hosts of a world have at most; the configuration does not tell.
-    pub const SEND_BUFFER: usize = 1 << 20;
 
     /// Events of a host's node of which `pick` makes something.
     pub fn events_of<'a, T>(
@@ -412,9 +405,4 @@ impl World {
     ) -> impl Iterator<Item = T> + 'a {
         self.hosts[host].events.iter().filter_map(move |(_, event)| pick(event))
     }
-}
-
-/// Whether a word brings messages for a link to send.
-fn is_delivery(word: &NodeToLink) -> bool {
-    format!("{word:?}").starts_with("Deliver")
 }

@@ -17,6 +17,7 @@ use crate::key;
 
 /// A link and what its owner keeps beside it.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 pub(super) struct Driven {
     pub(super) link: Link,
     pub(super) conn: usize,
@@ -228,7 +229,7 @@ impl Host {
             Trusting::Anyone => Trust::Anyone,
             Trusting::Ask => Trust::Ask,
         };
-        let builder = (self.spec.config)(builder.trust(trust));
+        let builder = (self.spec.config)(builder.trust(trust)).send_buffer(self.spec.send_buffer);
         let builder = if self.spec.holds.is_some() { builder.hold_ready() } else { builder };
         builder.build().expect("a valid configuration")
     }

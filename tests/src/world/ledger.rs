@@ -194,15 +194,41 @@ impl Ledger {
     pub(super) fn open_ones(&self) -> impl Iterator<Item = (usize, &Entry)> {
         self.entries.iter().enumerate().filter(|(_, entry)| {
             entry.fate == Fate::Open
-                && !(entry.delivered && !entry.call)
+                && (entry.call || !entry.delivered)
                 && !entry.revoked
                 && !self.crashed.contains(&(entry.from, entry.life))
         })
     }
 
-    /// Settles everything, once nothing is under way any more. `routes` says which host's life was at which
-    /// end of a connection.
+    /// A link delivers what it has sealed from the front: of what went by one route nothing is missing between
+    /// the first and the last that came.
+    fn without_gaps(&self) -> Result<(), String> {
+        let mut streams: BTreeMap<Stream, Vec<usize>> = BTreeMap::new();
+        for (number, entry) in self.entries.iter().enumerate() {
+            let moot = entry.revoked || self.crashed.contains(&(entry.from, entry.life));
+            if !entry.call && !entry.delivered && entry.fate == Fate::Open && !moot {
+                let stream = (entry.from, entry.life, entry.to, entry.priority);
+                streams.entry(stream).or_default().push(number);
+            }
+        }
+        for (stream, missing) in streams {
+            let came = self.order.get(&stream).into_iter().flatten();
+            for (route, (first, last)) in came {
+                let gap = missing.iter().find(|number| (*first..*last).contains(number));
+                if let Some(gap) = gap {
+                    return Err(format!(
+                        "#{gap} is missing on route {route} of {stream:?}, by which #{first} to #{last} came"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles everything, once nothing is under way any more. `conns` says what each link has sealed and
+    /// taken.
     pub(super) fn settle(&self, conns: &[Conn]) -> Result<Account, String> {
+        self.without_gaps()?;
         let mut account = Account::default();
         let mut unknown: BTreeMap<(usize, u32, usize), Vec<usize>> = BTreeMap::new();
         for (number, entry) in self.entries.iter().enumerate() {

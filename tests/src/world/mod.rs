@@ -5,10 +5,29 @@
 //! it asserts what must always hold, and it keeps a [ledger](Account) of every message and call.
 //!
 //! [`storm`] is a run of thousands of faults from one seed; docs/simulation.md says how to use both.
+//!
+//! ```
+//! use std::time::Duration;
+//! use handclasp::node::Permanence;
+//! use handclasp_sim::world::{NodeSpec, Post, World};
+//!
+//! let mut world = World::new(1);
+//! let (a, b) = (world.add_node(NodeSpec::new()), world.add_node(NodeSpec::new()));
+//! world.introduce(a, b); // trust and addresses, both ways
+//! world.set_permanence(a, b, Permanence::Permanent);
+//! assert!(world.run_until(Duration::from_secs(1), |world| world.agree(a, b) == Some(true)));
+//!
+//! let conn = world.connections(a, b)[0];
+//! world.half_open(conn, 0); // host a is told that it failed, host b is not
+//! let message = world.send(a, b, Post::new(100)).expect("queued");
+//! assert!(world.run_until(Duration::from_secs(5), |world| world.under_way().count() == 0));
+//! assert!(world.entry(message).is_some_and(|message| message.delivered));
+//! ```
 
 mod app;
 mod clock;
 mod crypto;
+mod describe;
 mod drive;
 mod host;
 mod ledger;
@@ -90,6 +109,10 @@ pub struct Counts {
     pub dead: u64,
     /// Connections that were turned away for want of room.
     pub busy: u64,
+    /// Failed dials that were to be tried again.
+    pub redials: u64,
+    /// Peers whose trust was withdrawn or ran out.
+    pub revocations: u64,
 }
 
 /// The world. See the [module's page](self).
@@ -220,33 +243,6 @@ impl World {
         self.hosts[host].node.is_none()
     }
 
-    /// How two hosts stand with each other, for people.
-    pub fn describe(&self, one: usize, other: usize) -> String {
-        let mut text = format!("\n  hosts {one} and {other}: agree {:?}", self.agree(one, other));
-        for (host, peer) in [(one, other), (other, one)] {
-            let side = &self.hosts[host];
-            let status = side.node.as_ref().and_then(|node| node.status(self.id(peer)));
-            let (trusting, permanent) = (self.is_trusting(host, peer), self.is_permanent(host, peer));
-            let state = status
-                .as_ref()
-                .map(|status| (&status.state, status.queued, status.peer_is_permanent, &status.last_error));
-            text += &format!("\n    {host}: trusts {trusting}, permanent {permanent}, {state:?}");
-            for (id, driven) in &side.links {
-                let ends = &self.conns[driven.conn].ends;
-                if ends[1 - driven.side].host == peer {
-                    let (phase, queued) = (driven.link.phase(), driven.link.queued());
-                    text += &format!(
-                        "\n       link {id} by connection {} side {}: {phase}, {queued} bytes, {} calls",
-                        driven.conn,
-                        driven.side,
-                        driven.calls.len()
-                    );
-                }
-            }
-        }
-        text
-    }
-
     /// A link of a host, until it has ended and its node knows.
     pub fn link(&self, host: usize, link: LinkId) -> Option<&Link> {
         self.hosts[host].links.get(&link).map(|driven| &driven.link)
@@ -348,8 +344,8 @@ impl World {
         live.map(|driven| driven.conn).collect()
     }
 
-    /// Whether there is one link at most between two hosts, and at one end it is no longer, or not yet,
-    /// established.
+    /// Whether there is one link at most between two hosts, and it is not, or no longer, established at both ends
+    /// (or their nodes have not heard of its end).
     fn is_ending(&self, one: usize, other: usize) -> bool {
         let (here, there) = (self.live(one, other), self.live(other, one));
         let conns: BTreeSet<_> = here.iter().chain(&there).copied().collect();
@@ -359,7 +355,7 @@ impl World {
                 self.link(end.host, link).is_some_and(|link| link.phase() == Phase::Established)
             })
         };
-        conns.len() <= 1 && !conns.iter().all(whole)
+        conns.len() <= 1 && !conns.iter().any(whole)
     }
 
     /// Whether two hosts with a link know of each other what they tell: whether they want it kept, and their
@@ -408,7 +404,7 @@ impl World {
             if done(self) {
                 return true;
             }
-            if !self.queue.peek().is_some_and(|Reverse((at, ..))| *at <= until) {
+            if self.queue.peek().is_none_or(|Reverse((at, ..))| *at > until) {
                 self.now = until;
                 return done(self);
             }

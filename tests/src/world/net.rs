@@ -17,6 +17,7 @@ pub(super) enum Packet {
 
 /// One direction of a connection.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 pub(super) struct Pipe {
     pub(super) flight: VecDeque<(Duration, Packet)>,
     /// Bytes in flight.

@@ -1,5 +1,7 @@
 //! All the chance that a world has: one generator, from one seed.
 
+#![allow(clippy::cast_possible_truncation)] // halves of wide products
+
 use std::time::Duration;
 
 /// `SplitMix64` (Steele, Lea and Flood, OOPSLA 2014): small, fast, and the same everywhere.

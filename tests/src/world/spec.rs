@@ -49,6 +49,7 @@ pub struct NodeSpec {
     pub(super) trusting: Trusting,
     pub(super) answers: Answers,
     pub(super) holds: Option<Duration>,
+    pub(super) send_buffer: usize,
     pub(super) offset: Duration,
     pub(super) rate: u32,
 }
@@ -61,6 +62,7 @@ impl Default for NodeSpec {
             trusting: Trusting::default(),
             answers: Answers::default(),
             holds: None,
+            send_buffer: 1 << 20,
             offset: Duration::from_secs(1),
             rate: 1_000_000,
         }
@@ -94,6 +96,12 @@ impl NodeSpec {
     /// With an application that answers calls like this.
     pub fn answers(mut self, answers: Answers) -> Self {
         self.answers = answers;
+        self
+    }
+
+    /// With links that take so many bytes before they are full; in place of what the configuration says.
+    pub fn send_buffer(mut self, bytes: usize) -> Self {
+        self.send_buffer = bytes;
         self
     }
 

@@ -110,13 +110,12 @@ impl World {
         let now = if host == STRANGER { return } else { self.clock(host) };
         let ticket = self.hosts[host].dials.remove(&conn);
         let begun = ticket.and_then(|ticket| self.hosts[host].node.as_mut()?.connected(ticket, now));
-        match begun {
-            Some((id, link)) => self.attach(host, conn, 0, id, link),
-            None => {
-                // Nobody wants it any more.
-                self.conns[conn].ends[0].state = State::Gone { silent: false };
-                self.send_reset(conn, 0);
-            }
+        if let Some((id, link)) = begun {
+            self.attach(host, conn, 0, id, link);
+        } else {
+            // Nobody wants it any more.
+            self.conns[conn].ends[0].state = State::Gone { silent: false };
+            self.send_reset(conn, 0);
         }
         self.turn(host);
     }
@@ -142,10 +141,9 @@ impl World {
         self.conns[conn].ends[0].state = State::Gone { silent: true };
         let now = self.clock(host);
         // An owner may say that a dial timed out, or just let go of the ticket.
-        if self.random.once_in(2) {
-            if let Some(node) = &mut self.hosts[host].node {
-                node.dial_failed(ticket, DialFailure::TimedOut, now);
-            }
+        let says = self.random.once_in(2);
+        if let Some(node) = self.hosts[host].node.as_mut().filter(|_| says) {
+            node.dial_failed(ticket, DialFailure::TimedOut, now);
         }
         self.turn(host);
     }
@@ -165,6 +163,7 @@ impl World {
         pipe.under_way += count;
         pipe.flight.push_back((at, Packet::Bytes(bytes[..count].to_vec())));
         self.trace.bytes(&bytes[..count]);
+        self.note("write", [conn as u64, side as u64, count as u64], String::new);
         self.plan(at, Due::Arrive { conn, side });
         count
     }
@@ -211,6 +210,12 @@ impl World {
             match packet {
                 Packet::Bytes(bytes) => {
                     pipe.under_way -= bytes.len();
+                    self.trace.note(
+                        now,
+                        "arrive",
+                        [conn as u64, side as u64, bytes.len() as u64],
+                        String::new,
+                    );
                     if waits && !pipe.reset {
                         pipe.inbox.extend(bytes);
                     } else {

@@ -50,7 +50,14 @@ impl Trace {
         }
         if self.aloud {
             let [host, link, number] = place;
-            println!("{now:>14.6?}  {what:<12} host {host} link {link} #{number}  {}", detail());
+            // Bytes go by connection and side.
+            let names = if matches!(what, "write" | "arrive") { ["conn", "side"] } else { ["host", "link"] };
+            println!(
+                "{now:>14.6?}  {what:<12} {} {host} {} {link} #{number}  {}",
+                names[0],
+                names[1],
+                detail()
+            );
         }
     }
 }

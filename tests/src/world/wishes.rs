@@ -57,7 +57,7 @@ impl World {
     pub fn introduce(&mut self, one: usize, other: usize) {
         for (host, peer) in [(one, other), (other, one)] {
             self.trust(host, peer);
-            self.set_addresses(host, peer, vec![Self::address(peer)]);
+            self.set_addresses(host, peer, &[Self::address(peer)]);
         }
     }
 
@@ -74,10 +74,10 @@ impl World {
     }
 
     /// Tells `host` where to dial `peer`, also after a restart.
-    pub fn set_addresses(&mut self, host: usize, peer: usize, addresses: Vec<String>) {
+    pub fn set_addresses(&mut self, host: usize, peer: usize, addresses: &[String]) {
         let id = self.id(peer);
-        self.hosts[host].addresses.insert(peer, addresses.clone());
-        let addresses = dial_addresses(&addresses);
+        self.hosts[host].addresses.insert(peer, addresses.to_vec());
+        let addresses = dial_addresses(addresses);
         self.with_node(host, |node, now| node.set_addresses(id, addresses, now));
     }
 
@@ -230,6 +230,7 @@ impl World {
                     format!("host {host}: link {link} is the route to {peer} again")
                 });
             }
+            NodeEvent::DialFailed { again, .. } => self.counts.redials += u64::from(again.is_some()),
             NodeEvent::Unlinked { peer, .. } => {
                 let known = self.hosts[host].linked.remove(peer);
                 self.ensure(known, || format!("host {host}: {event:?} of a link that was not told"));
@@ -252,6 +253,7 @@ impl World {
                 self.fail(&format!("host {host}: {event:?}, and all adverts are honest"))
             }
             NodeEvent::Revoked { peer } => {
+                self.counts.revocations += 1;
                 self.hosts[host].muted.insert(*peer);
                 self.hosts[host].linked.remove(peer);
                 if let Some(peer) = self.host_of(*peer) {

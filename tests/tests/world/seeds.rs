@@ -56,6 +56,8 @@ fn c5_d2_m4_m6_every_storm_comes_to_rest_with_every_message_accounted_for() {
         ("questions whether a link is alive", sum(|report| report.figures.alive_asked)),
         ("dials", sum(|report| report.figures.dials)),
         ("dials that failed", sum(|report| report.figures.failed_dials)),
+        ("dials to be tried again", sum(|report| report.counts.redials)),
+        ("revocations", sum(|report| report.counts.revocations)),
         ("links established", sum(|report| report.figures.established)),
         ("links revoked", sum(|report| report.figures.revoked)),
         ("silent connections evicted", sum(|report| report.figures.evicted)),

@@ -30,7 +30,7 @@ fn m6_messages_on_their_way_to_a_link_that_ended_come_back() {
     for action in bench.actions() {
         match action {
             NodeAction::ToLink(link, word) if link == own => {
-                delivered_to_dead += word.into_undelivered().len()
+                delivered_to_dead += word.into_undelivered().len();
             }
             NodeAction::Event(NodeEvent::Undelivered { .. }) => undelivered += 1,
             _ => {}
@@ -50,7 +50,7 @@ fn l3_a_shut_down_admits_nobody_who_was_asked_alive() {
     drop(bench.actions());
     bench.node.shut_down(0, "", bench.now);
     drop(bench.actions());
-    bench.end(old, Reason::Goodbye { code: 0, detail: "".into() }, By::Local);
+    bench.end(old, Reason::Goodbye { code: 0, detail: alloc::string::String::new() }, By::Local);
     bench.say(new, FromLink::AliveAnswered { goes_on: true });
     assert_eq!(named(&bench.words()), []);
 }
@@ -67,7 +67,7 @@ fn l3_a_shut_down_admits_nobody_who_was_deferred() {
     drop(bench.words());
     bench.node.shut_down(0, "", bench.now);
     drop(bench.actions());
-    bench.end(own, Reason::Goodbye { code: 0, detail: "".into() }, By::Local);
+    bench.end(own, Reason::Goodbye { code: 0, detail: alloc::string::String::new() }, By::Local);
     let words = named(&bench.words());
     bench.say(theirs, FromLink::Established);
     let events = bench.events();
@@ -287,7 +287,7 @@ fn c1_a_peer_that_says_goodbye_for_ever_has_few_links() {
     let peer = bench.greater;
     for _ in 0..200 {
         let link = bench.linked_by(peer, 9);
-        bench.say(link, FromLink::Draining { by: By::Peer, unsent: Vec::new(), owes: false });
+        bench.say(link, FromLink::Draining { unsent: Vec::new(), owes: false });
         bench.end_all_told();
     }
     assert!(bench.node.link_counts().0 < 10, "{:?}", bench.node.link_counts());
@@ -317,7 +317,7 @@ fn c4_a_live_link_waits_for_no_drain_that_owes_nothing() {
     bench.say(own, FromLink::Established);
     drop(bench.actions());
     bench.node.disconnect(peer, 0, "", bench.now);
-    bench.say(own, FromLink::Draining { by: By::Local, unsent: Vec::new(), owes: false });
+    bench.say(own, FromLink::Draining { unsent: Vec::new(), owes: false });
     drop(bench.actions());
     let theirs = bench.linked_by(peer, 9);
     bench.pass(Duration::from_secs(2));

@@ -309,7 +309,7 @@ fn m6_what_a_goodbye_holds_back_goes_before_what_came_later() {
         drop(bench.words());
         let held = alloc::vec![Envelope::from(Message::new("s", "held"))];
         let now = if by == By::Peer { held.clone() } else { Vec::new() };
-        bench.say(old, FromLink::Draining { by, unsent: now, owes: by == By::Local });
+        bench.say(old, FromLink::Draining { unsent: now, owes: by == By::Local });
         bench.node.queue(peer, Message::new("s", "later"), bench.now).expect("room");
         let new = bench.linked_by(peer, 9);
         if by == By::Local {
@@ -344,4 +344,43 @@ fn c5_what_a_dialler_has_said_is_not_asked_again() {
     bench.end(own, Reason::Truncated, By::Transport);
     assert_eq!(named(&bench.words()), [(new, "admit")]);
     assert_eq!(bench.node.route(peer), Some(old));
+}
+
+#[test]
+fn m6_a_link_that_gives_some_back_and_owes_others_loses_none() {
+    let mut bench = Bench::new();
+    let peer = bench.lesser;
+    let old = bench.linked_by(peer, 9);
+    drop(bench.words());
+    let held = alloc::vec![Envelope::from(Message::new("s", "held"))];
+    bench.say(old, FromLink::Draining { unsent: held, owes: true });
+    bench.node.queue(peer, Message::new("s", "later"), bench.now).expect("room");
+    let new = bench.linked_by(peer, 9);
+    bench.end_with(old, Reason::Truncated, By::Transport, alloc::vec![Message::new("s", "begun").into()]);
+    let words = bench.words();
+    let delivered = words.iter().find_map(|(link, word)| match word {
+        ToLink::Deliver(envelopes) if *link == new => Some(envelopes),
+        _ => None,
+    });
+    let bodies: Vec<_> = delivered.into_iter().flatten().map(|envelope| &envelope.body[..]).collect();
+    assert_eq!(bodies, [&b"begun"[..], b"held", b"later"]);
+}
+
+#[test]
+fn d1_a_wish_to_keep_a_link_is_one_for_that_link() {
+    let mut bench = Bench::new();
+    let peer = bench.lesser;
+    let old = bench.linked_by(peer, 9);
+    bench.say(old, FromLink::Permanence(true));
+    let new = bench.accept();
+    bench.identify(new, peer, 10);
+    bench.say(new, FromLink::Established);
+    bench.say(new, FromLink::Confirmed);
+    bench.say(old, FromLink::Permanence(true));
+    assert_eq!(bench.node.status(peer).map(|status| status.peer_is_permanent), Some(false));
+    let told = bench.events().into_iter().filter_map(|event| match event {
+        NodeEvent::Permanence { permanent, .. } => Some(permanent),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [true, false]);
 }
