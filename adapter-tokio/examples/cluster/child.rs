@@ -6,8 +6,8 @@
 //! - `revoke NAME ID`: it is no longer;
 //! - `stop`: end in good order, while the others still talk.
 //!
-//! Standard output says `listening ID ADDRESS`, `trusts` after each order of that kind, `peer …` for the table,
-//! and `ended`.
+//! Standard output says `listening ID ADDRESS`, `trusts` after each order of that kind, `peer …` for the
+//! table, and `ended`.
 
 use std::collections::HashSet;
 use std::fs::File;

@@ -1,14 +1,14 @@
-//! Three processes that call each other all the time. One is killed and comes back, one is revoked. At the end
-//! their ledgers are added up.
+//! Three processes that call each other all the time. One is killed and comes back, one is revoked. At the
+//! end their ledgers are added up.
 //!
 //! ```sh
 //! cargo run --release -p handclasp-tokio --example cluster
 //! ```
 //!
 //! The process that you start owns no node: it starts this program three more times, as Anna, Ben and Cleo,
-//! tells them of each other, and shows how they fare (`parent`). How a `Node` is used is in `child`, and what the
-//! nodes say to each other in `traffic`. Each process writes down what it is about to do and what became of it
-//! (`ledger`); from that `sum` knows whether a call was lost without a word, or executed twice.
+//! tells them of each other, and shows how they fare (`parent`). How a `Node` is used is in `child`, and what
+//! the nodes say to each other in `traffic`. Each process writes down what it is about to do and what became
+//! of it (`ledger`); from that `sum` knows whether a call was lost without a word, or executed twice.
 
 mod child;
 mod ledger;
