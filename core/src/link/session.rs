@@ -13,6 +13,7 @@ use super::inbox::{Begun, Inbox, Notice, Partial, Request, RequestedCall, Stored
 use super::queue::Lanes;
 use super::state::Outbound;
 use super::timers::{Timer, Timers};
+use crate::crypto::Secret;
 use crate::crypto::cipher::{OpenKey, SealKey};
 use crate::error::{CallError, Reason, ServiceError, Violation};
 use crate::hello::Limits;
@@ -31,6 +32,7 @@ pub(super) struct KeyAge {
 
 #[derive(Debug)]
 pub(super) struct Session {
+    pub(super) exporter: Secret<32>,
     pub(super) seal: SealKey,
     pub(super) open: OpenKey,
     pub(super) key_age: KeyAge,
@@ -113,6 +115,7 @@ impl Session {
         let send = SendCredit::new(limits.window);
         let recv = RecvCredit::new(limits.window, limits.max_message);
         Self {
+            exporter: Secret::default(),
             seal,
             open,
             key_age: KeyAge { records: 0, bytes: 0, since: now },
