@@ -360,7 +360,7 @@ impl World {
 
     /// Whether two hosts with a link know of each other what they tell: whether they want it kept, and their
     /// adverts.
-    fn is_told(&self, one: usize, other: usize) -> bool {
+    pub fn is_told(&self, one: usize, other: usize) -> bool {
         [(one, other), (other, one)].into_iter().all(|(host, peer)| {
             let (Some(node), Some(teller)) = (&self.hosts[host].node, &self.hosts[peer].node) else {
                 return false;
