@@ -124,6 +124,7 @@ impl World {
             Some(driven) => match driven.link.call(message, timeout, now) {
                 Ok(call) => {
                     driven.calls.insert(call, entry);
+                    self.ledger.called(entry, driven.conn);
                     Ok(())
                 }
                 Err(no) => Err(NotSent::Link(no.why)),
