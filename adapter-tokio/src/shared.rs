@@ -186,10 +186,13 @@ pub(crate) struct Export {
 
 /// What handles ask for beside messages. Its lists hold one entry for each caller that waits.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // each asks for something of its own
 pub(crate) struct Control {
     pub(crate) close: bool,
     pub(crate) goodbye: Option<(u32, String)>,
     pub(crate) rekey: bool,
+    /// The link's node trusts the peer no longer.
+    pub(crate) revoke: bool,
     /// A call's future was dropped: look which.
     pub(crate) cancelled: bool,
     pub(crate) pings: Vec<oneshot::Sender<Duration>>,
@@ -308,9 +311,9 @@ impl Shared {
         Some(std::mem::take(&mut *lock(&self.control)))
     }
 
-    /// What the link's node said last and the task has not heard.
-    pub(crate) fn take_words(&self) -> Vec<NodeToLink> {
-        std::mem::take(&mut lock(&self.control).words)
+    /// The messages in what the link's node said last and the task has not heard.
+    pub(crate) fn take_messages(&self) -> Vec<Envelope> {
+        lock(&self.control).words.iter_mut().flat_map(NodeToLink::take_messages).collect()
     }
 
     pub(crate) fn waiting_bytes(&self) -> usize {

@@ -131,8 +131,17 @@ async fn d5_whoever_waits_for_a_link_learns_why_there_is_none() {
     // Another one answers at that address.
     let other = anna.peer(id(3));
     other.set_addresses([address(&ben)]);
-    let error = soon(other.connect()).await.expect_err("wrong peer");
-    assert!(matches!(&error, NoLink::Dial(error) if error.name() == "wrong_peer"), "{error:?}");
+    let mut events = anna.events();
+    other.set_permanence(Permanence::Permanent);
+    let again = event(&mut events, |event| match event {
+        NodeEvent::DialFailed { peer, error, again } if *peer == id(3) => {
+            Some((error.name(), again.is_some()))
+        }
+        _ => None,
+    });
+    // Whoever proves nothing is no reason to give up.
+    assert_eq!(again.await, ("wrong_peer", true));
+    other.set_permanence(Permanence::Ephemeral);
     // Itself.
     assert_eq!(soon(anna.peer(id(1)).connect()).await.expect_err("itself"), NoLink::SelfConnection);
     // Out of time.

@@ -282,8 +282,43 @@ async fn c4_m6_nothing_is_lost_or_reordered_when_one_link_takes_over_from_anothe
     assert_eq!(seen.sent(), (0..number).collect::<Vec<_>>());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn m6_order_is_kept_at_the_moment_at_which_a_link_comes_up() {
+    for _ in 0..30 {
+        let seen = Log::default();
+        let ben = start(node(2).services(&seen.services()).listen("127.0.0.1:0")).await;
+        let anna = start(node(1).peer(id(2), [address(&ben)], Permanence::Ephemeral)).await;
+        let peer = anna.peer(id(2));
+        // From a thread of its own, without a pause: before, while and after the link comes up.
+        let sending = tokio::task::spawn_blocking(move || {
+            let (mut next, mut after) = (0_u32, 0);
+            while after < 300 {
+                match peer.try_send(Message::new("log", &next.to_be_bytes())) {
+                    Ok(()) => next += 1,
+                    Err(full) => assert_eq!(full.why, WhyNotSent::Full),
+                }
+                after += u32::from(peer.link().is_some());
+            }
+            next
+        });
+        let sent = soon(sending).await.expect("no panic");
+        until("all there", || seen.len() >= sent as usize).await;
+        assert_eq!(seen.sent(), (0..sent).collect::<Vec<_>>());
+    }
+}
+
 #[tokio::test]
-async fn m6_what_a_draining_link_holds_back_goes_before_what_is_sent_later() {
+async fn m6_what_a_peers_goodbye_holds_back_goes_before_what_is_sent_later() {
+    goodbye_in_traffic(true).await;
+}
+
+#[tokio::test]
+async fn m6_what_an_own_goodbye_holds_back_goes_before_what_is_sent_later() {
+    goodbye_in_traffic(false).await;
+}
+
+/// A link that is full in each of its queues, here and there, drains while more is sent.
+async fn goodbye_in_traffic(by_peer: bool) {
     let (seen, gate) = (Log::default(), Arc::new(Semaphore::new(0)));
     let slow = Services::new().serve("wait", Allow::Anyone, |_| std::future::pending());
     let slow = slow.on("log", Allow::Anyone, {
@@ -299,7 +334,8 @@ async fn m6_what_a_draining_link_holds_back_goes_before_what_is_sent_later() {
     let limits = Limits { window: 64 << 10, max_message: 16 << 10, ..Limits::default() };
     let ben = node(2).config(|config| config.limits(limits)).services(&slow).listen("127.0.0.1:0");
     let ben = start(ben).await;
-    let anna = start(node(1).peer(id(2), [address(&ben)], Permanence::Ephemeral)).await;
+    let anna = node(1).config(|config| config.send_buffer(1));
+    let anna = start(anna.peer(id(2), [address(&ben)], Permanence::Ephemeral)).await;
     let peer = anna.peer(id(2));
     let link = soon(peer.connect()).await.expect("a link");
     // A call that keeps the link draining.
@@ -309,17 +345,29 @@ async fn m6_what_a_draining_link_holds_back_goes_before_what_is_sent_later() {
     });
     let mut body = vec![0; 8 << 10];
     let mut next: u32 = 0;
-    let mut send_until = async |last: u32| {
-        while next < last {
+    let mut fill = |at_least: u32| {
+        loop {
             body[..4].copy_from_slice(&next.to_be_bytes());
-            soon(peer.send(Message::new("log", &*body))).await.expect("it is queued");
-            next += 1;
+            match peer.try_send(Message::new("log", &*body)) {
+                Ok(()) => next += 1,
+                Err(full) => {
+                    assert_eq!(full.why, WhyNotSent::Full);
+                    return next;
+                }
+            }
+            if next == at_least {
+                return next;
+            }
         }
     };
-    // More than the other side takes: some of it stays here.
-    send_until(64).await;
+    // Until the queues are full, twice: the link's task has taken what it can by then.
+    for _ in 0..10 {
+        fill(1000);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let before = fill(1000);
     let parting = tokio::spawn({
-        let peer = ben.peer(id(1));
+        let peer = if by_peer { ben.peer(id(1)) } else { peer.clone() };
         async move { peer.disconnect(0, "").await }
     });
     let is_gone = || {
@@ -327,12 +375,13 @@ async fn m6_what_a_draining_link_holds_back_goes_before_what_is_sent_later() {
         now != Some(link.peer().channel_binding)
     };
     until("it drains", is_gone).await;
-    send_until(80).await;
+    let last = fill(before + 20);
+    assert_eq!(last, before + 20);
     gate.add_permits(1000);
-    until("all there", || seen.len() == 80).await;
+    until("all there", || seen.len() == last as usize).await;
     soon(parting).await.expect("no panic");
     soon(call).await.expect("no panic").expect_err("no answer");
-    assert_eq!(seen.sent(), (0..80).collect::<Vec<_>>());
+    assert_eq!(seen.sent(), (0..last).collect::<Vec<_>>());
     let links: BTreeSet<_> = seen.0.lock().expect("no panic").iter().map(|(link, _)| *link).collect();
     assert_eq!(links.len(), 2);
 }

@@ -63,8 +63,8 @@ async fn o2_nodes_tell_what_happens_to_their_peers_by_stable_names() {
     soon(peer.disconnect(0, "")).await;
     let nobody = anna.peer(id(3));
     soon(nobody.connect()).await.expect_err("no address");
-    let late =
-        nobody.send_with(Message::new("log", "the body of a message"), Delivery::Until(Duration::ZERO));
+    let late = nobody
+        .send_with(Message::new("log", "the body of a message"), Delivery::Until(Duration::from_millis(10)));
     soon(late).await.expect("it is queued");
     until("undelivered", || log.text().contains("undelivered")).await;
     assert!(soon(anna.revoke(id(2))).await.expect("there is no file"));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use handclasp::node::NodeToLink;
-use handclasp::{Envelope, Instant, Phase, Reason};
+use handclasp::{By, Envelope, Instant, Phase, Reason};
 use tracing::{Span, debug, field};
 
 use super::Driver;
@@ -63,15 +63,18 @@ impl<S> Driver<S> {
                     self.shared.enter(State::Draining);
                 }
                 let end = word.is_end();
-                if end {
+                if let Some(closed) = self.link.closed().filter(|_| end) {
                     self.shared.enter(State::Closed);
-                    let why = self.link.closed().map_or(Reason::Dropped, |closed| closed.reason.clone());
-                    word.extend_unsent(
-                        self.shared.take_words().into_iter().flat_map(NodeToLink::into_undelivered),
-                    );
-                    word.extend_unsent(self.leftover(&why));
-                    let _ = self.shared.why.set(why);
+                    let _ = self.shared.why.set(closed.reason.clone());
+                    if closed.reason == Reason::Revoked && closed.by == By::Local {
+                        self.server.abandon();
+                    }
                     state.ended(member.link);
+                }
+                if word.gives_back() {
+                    let why = self.shared.why.get().cloned().unwrap_or(Reason::Dropped);
+                    word.extend_unsent(self.shared.take_messages());
+                    word.extend_unsent(self.leftover(&why));
                 }
                 state.node.handle(member.link, word, now);
                 match self.link.poll_node().filter(|_| !end) {

@@ -145,12 +145,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// One turn; true if another one may find more to do.
     fn turn(&mut self, now: Instant, context: &mut Context<'_>) -> bool {
-        // In this order: what was queued behind the node's word is not taken before that word.
+        // In this order: what was queued behind the node's first messages is not taken before those.
         let routed = self.member.is_some() && self.shared.routed.load(Ordering::Acquire);
         self.shared.take(&mut self.batches);
         let mut control = self.shared.told();
         self.expire(now);
         let words = control.as_mut().map(|control| std::mem::take(&mut control.words)).unwrap_or_default();
+        if !words.is_empty() {
+            // What was queued before the last of them is here now.
+            self.shared.take(&mut self.batches);
+        }
         if self.routed {
             self.queue(now);
             self.hear(words, now);
@@ -301,6 +305,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         if control.close {
             self.link.close(now);
+        }
+        if control.revoke {
+            self.link.revoke(now);
+        }
+        if control.close || control.revoke {
             self.server.abandon();
         }
     }

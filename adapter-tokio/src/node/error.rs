@@ -147,6 +147,8 @@ pub enum WhyNotSent {
     },
     /// The service name has more than 255 bytes.
     LongServiceName,
+    /// Its time is over already.
+    Expired,
     /// The node does not trust the peer.
     Untrusted,
     /// The peer is the node itself.
@@ -162,6 +164,7 @@ impl fmt::Display for WhyNotSent {
             Self::NotNow => f.write_str("it could not be sent at once"),
             Self::TooLarge { limit } => write!(f, "longer than {limit} bytes"),
             Self::LongServiceName => f.write_str("the service name has more than 255 bytes"),
+            Self::Expired => f.write_str("its time is over already"),
             Self::Untrusted => f.write_str("the node does not trust the peer: add it to the trust list"),
             Self::SelfConnection => f.write_str("the peer is the node itself"),
             Self::ShuttingDown => f.write_str("the node is shutting down"),

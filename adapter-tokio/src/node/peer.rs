@@ -189,6 +189,7 @@ impl Peer {
                 WhyNotQueued::TooLarge => {
                     Held::Not(WhyNotSent::TooLarge { limit: self.inner.config.limits().max_message })
                 }
+                WhyNotQueued::Expired => Held::Not(WhyNotSent::Expired),
                 WhyNotQueued::Untrusted => Held::Not(WhyNotSent::Untrusted),
                 WhyNotQueued::SelfConnection => Held::Not(WhyNotSent::SelfConnection),
                 _ => Held::Not(WhyNotSent::ShuttingDown),

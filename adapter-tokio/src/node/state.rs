@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use handclasp::node::{
     DialError, DialTicket, LinkId, Node as Core, NodeAction, NodeEvent, Question, Undelivered,
 };
-use handclasp::{Config, Envelope, Instant, Link as CoreLink, NodeId};
+use handclasp::{Config, Envelope, Instant, Link as CoreLink, NodeId, Retry};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, broadcast, mpsc};
 
@@ -67,6 +67,8 @@ pub(crate) struct Inner {
 pub(crate) struct State {
     pub(crate) node: Core,
     links: HashMap<LinkId, Entry>,
+    /// Links that have ended and whose tasks still are there, with their handlers.
+    ending: Vec<(NodeId, Arc<Shared>)>,
     slots: HashMap<NodeId, Arc<Slot>>,
     /// Slots that are kept before those that nobody uses are looked for.
     most_slots: usize,
@@ -173,6 +175,7 @@ impl Inner {
         let state = State {
             node,
             links: HashMap::new(),
+            ending: Vec::new(),
             slots: HashMap::new(),
             most_slots: 64,
             due: None,
@@ -360,12 +363,21 @@ impl State {
                 inner.room.notify_waiters();
             }
             NodeEvent::Unlinked { peer, .. } => self.slot(*peer).set_route(None),
-            NodeEvent::DialFailed { peer, error, again: None } => self.slot(*peer).fail(error.clone()),
+            // A permanent peer is dialled again even then, but whoever waits need not.
+            NodeEvent::DialFailed { peer, error, again }
+                if again.is_none() || error.retry() == Retry::Never =>
+            {
+                self.slot(*peer).fail(error.clone());
+            }
             NodeEvent::Undelivered { .. } => inner.room.notify_waiters(),
             NodeEvent::Revoked { peer } => {
                 let slot = self.slot(*peer);
                 slot.set_route(None);
                 slot.fail(DialError::Untrusted);
+                // What came before the end is not handled any more either.
+                for (_, shared) in self.ending.iter().filter(|(id, _)| id == peer) {
+                    shared.tell(|control| control.revoke = true);
+                }
                 inner.room.notify_waiters();
             }
             NodeEvent::Known { peer, known } => inner.keeping.write(*peer, known),
@@ -406,8 +418,13 @@ impl State {
     }
 
     pub(crate) fn ended(&mut self, id: LinkId) {
-        if let Some(Entry { shared, route_of: Some(peer), .. }) = self.links.remove(&id) {
+        let Some(Entry { shared, info, route_of, .. }) = self.links.remove(&id) else { return };
+        if let Some(peer) = route_of {
             self.leave_route(peer, &shared);
+        }
+        if let Some(info) = info {
+            self.ending.retain(|(_, shared)| shared.end().is_none());
+            self.ending.push((info.id, shared));
         }
     }
 

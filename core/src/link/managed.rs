@@ -232,7 +232,7 @@ impl Link {
     pub(super) fn tell_draining(&mut self, by: By) {
         let (Some(managed), Some(session)) = (&mut self.managed, &mut self.session) else { return };
         let unsent = if by == By::Peer { session.lanes.take_held() } else { Vec::new() };
-        managed.tell(FromLink::Draining { by, unsent, owes: session.lanes.unsent() > 0 });
+        managed.tell(FromLink::Draining { unsent, owes: session.lanes.unsent() > 0 });
     }
 
     /// Tells the node how the link has ended, and gives it back what was not sent.

@@ -23,7 +23,8 @@ impl Node {
     /// it only if their policy has [`dial_back`](super::NodePolicy::dial_back).
     ///
     /// `created` is the calendar's time. It is the advert's version as well, unless the last one had that or
-    /// a later one: so versions grow over restarts without anything that is kept.
+    /// a later one: so versions grow over restarts without anything that is kept. The configuration's signer
+    /// is asked for one signature, here and now.
     ///
     /// # Errors
     /// [`AdvertError`] for the first thing that is wrong; then all stays as it was.

@@ -13,7 +13,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use crate::error::{By, Closed, Reason};
+use crate::error::{Closed, Reason};
 use crate::hello::Hello;
 use crate::identity::NodeId;
 use crate::link::{Envelope, Why};
@@ -46,18 +46,17 @@ impl LinkToNode {
         matches!(self.0, FromLink::Ended { .. })
     }
 
-    /// Whether it gives messages back that the link will not send: at its end, and when the peer said goodbye.
+    /// Whether it gives messages back that the link will not send: at its end, and when a goodbye was said.
     /// An owner that has messages for the link adds them then, by [`extend_unsent`](Self::extend_unsent), those
     /// in words of the node's that the link has not heard too: [`NodeToLink::take_messages`].
     pub const fn gives_back(&self) -> bool {
-        matches!(self.0, FromLink::Ended { .. } | FromLink::Draining { by: By::Peer, .. })
+        matches!(self.0, FromLink::Ended { .. } | FromLink::Draining { .. })
     }
 
     /// Adds messages that the link's owner held back and the link never had, behind those that the link gives
     /// back itself. Does nothing unless this [gives back](Self::gives_back).
     pub fn extend_unsent(&mut self, later: impl IntoIterator<Item = Envelope>) {
-        if let FromLink::Ended { unsent, .. } | FromLink::Draining { by: By::Peer, unsent, .. } = &mut self.0
-        {
+        if let FromLink::Ended { unsent, .. } | FromLink::Draining { unsent, .. } = &mut self.0 {
             unsent.extend(later);
             // Order is kept within a priority.
             unsent.sort_by_key(|envelope| envelope.priority);
@@ -97,7 +96,7 @@ pub(crate) enum FromLink {
     /// A goodbye was said: the link takes no new work. If the peer said it first, nothing that is queued will
     /// be sent, and the messages come back at once. `owes` says that some are queued still, which will be
     /// sent or come back.
-    Draining { by: By, unsent: Vec<Envelope>, owes: bool },
+    Draining { unsent: Vec<Envelope>, owes: bool },
     /// Whether the peer wants the link kept.
     Permanence(bool),
     /// The peer's advert, as it came.

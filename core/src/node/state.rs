@@ -52,7 +52,7 @@ impl Node {
             FromLink::AliveAnswered { goes_on } => self.on_alive_answered(link, goes_on),
             FromLink::Established => self.on_established(link),
             FromLink::Confirmed => self.on_confirmed(link),
-            FromLink::Draining { unsent, owes, .. } => self.on_draining(link, unsent, owes),
+            FromLink::Draining { unsent, owes } => self.on_draining(link, unsent, owes),
             FromLink::Permanence(permanent) => {
                 if let Some(peer) = record.peer.filter(|peer| self.is_newest(*peer, link)) {
                     self.note_permanence(peer, permanent);

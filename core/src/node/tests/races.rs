@@ -287,7 +287,7 @@ fn c1_a_peer_that_says_goodbye_for_ever_has_few_links() {
     let peer = bench.greater;
     for _ in 0..200 {
         let link = bench.linked_by(peer, 9);
-        bench.say(link, FromLink::Draining { by: By::Peer, unsent: Vec::new(), owes: false });
+        bench.say(link, FromLink::Draining { unsent: Vec::new(), owes: false });
         bench.end_all_told();
     }
     assert!(bench.node.link_counts().0 < 10, "{:?}", bench.node.link_counts());
@@ -317,7 +317,7 @@ fn c4_a_live_link_waits_for_no_drain_that_owes_nothing() {
     bench.say(own, FromLink::Established);
     drop(bench.actions());
     bench.node.disconnect(peer, 0, "", bench.now);
-    bench.say(own, FromLink::Draining { by: By::Local, unsent: Vec::new(), owes: false });
+    bench.say(own, FromLink::Draining { unsent: Vec::new(), owes: false });
     drop(bench.actions());
     let theirs = bench.linked_by(peer, 9);
     bench.pass(Duration::from_secs(2));

@@ -211,7 +211,7 @@ fn d2_a_link_that_drains_is_no_reason_not_to_dial() {
     bench.identify(own, peer, 9);
     bench.say(own, FromLink::Established);
     // The peer, restarted, dials itself; its first link drains.
-    bench.say(own, FromLink::Draining { by: By::Peer, unsent: Vec::new(), owes: false });
+    bench.say(own, FromLink::Draining { unsent: Vec::new(), owes: false });
     let new = bench.linked_by(peer, 10);
     bench.end(new, Reason::Truncated, By::Transport);
     drop(bench.actions());

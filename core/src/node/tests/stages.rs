@@ -234,7 +234,7 @@ fn c1_a_link_of_the_peers_own_dial_drops_a_dial_that_has_revealed_nothing() {
 }
 
 #[test]
-fn a_probe_of_an_idle_node_touches_nothing() {
+fn a_poll_of_an_idle_node_touches_nothing() {
     let mut bench = Bench::new();
     let peer = bench.greater;
     bench.linked_by(peer, 9);
@@ -309,7 +309,7 @@ fn m6_what_a_goodbye_holds_back_goes_before_what_came_later() {
         drop(bench.words());
         let held = alloc::vec![Envelope::from(Message::new("s", "held"))];
         let now = if by == By::Peer { held.clone() } else { Vec::new() };
-        bench.say(old, FromLink::Draining { by, unsent: now, owes: by == By::Local });
+        bench.say(old, FromLink::Draining { unsent: now, owes: by == By::Local });
         bench.node.queue(peer, Message::new("s", "later"), bench.now).expect("room");
         let new = bench.linked_by(peer, 9);
         if by == By::Local {
@@ -353,7 +353,7 @@ fn m6_a_link_that_gives_some_back_and_owes_others_loses_none() {
     let old = bench.linked_by(peer, 9);
     drop(bench.words());
     let held = alloc::vec![Envelope::from(Message::new("s", "held"))];
-    bench.say(old, FromLink::Draining { by: By::Peer, unsent: held, owes: true });
+    bench.say(old, FromLink::Draining { unsent: held, owes: true });
     bench.node.queue(peer, Message::new("s", "later"), bench.now).expect("room");
     let new = bench.linked_by(peer, 9);
     bench.end_with(old, Reason::Truncated, By::Transport, alloc::vec![Message::new("s", "begun").into()]);

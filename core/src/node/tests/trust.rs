@@ -29,7 +29,7 @@ fn i5_a_revocation_ends_the_links_and_is_the_last_event_of_the_peer() {
     assert_eq!(revoked(&mut bench), (alloc::vec![(link, "revoked")], true));
     // What the link still says is not heard of.
     bench.say(link, FromLink::Permanence(true));
-    bench.say(link, FromLink::Draining { by: By::Peer, unsent: Vec::new(), owes: false });
+    bench.say(link, FromLink::Draining { unsent: Vec::new(), owes: false });
     bench.end_with(link, Reason::Revoked, By::Local, alloc::vec![Message::new("s", "x").into()]);
     assert!(bench.actions().is_empty());
     assert!(bench.node.status(peer).is_none(), "nothing is kept");
