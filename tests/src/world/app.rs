@@ -165,8 +165,7 @@ impl World {
     fn hurry(&mut self, host: usize, link: LinkId) {
         let Some(mut driven) = self.hosts[host].links.remove(&link) else { return };
         driven.dirty = true;
-        while !driven.end_said {
-            let Some((_, word)) = driven.to_link.pop_front() else { break };
+        while let Some((_, word)) = driven.to_link.pop_front() {
             self.tell(&mut driven, word);
             self.collect(&mut driven);
         }

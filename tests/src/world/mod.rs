@@ -311,7 +311,7 @@ impl World {
                 driven.link.queued() == 0
                     && driven.calls.is_empty()
                     && driven.to_node.is_empty()
-                    && (driven.to_link.is_empty() || driven.end_said)
+                    && driven.to_link.is_empty()
             };
             host.node.as_ref().is_none_or(|node| node.statuses().all(|status| status.queued == 0))
                 && links.into_iter().all(empty)
