@@ -44,7 +44,8 @@ pub(super) struct Session {
     pub(super) recv_credit: [RecvCredit; 2],
     pub(super) requests: Inbox<Request>,
     pub(super) notices: Inbox<Notice>,
-    pub(super) partial: [Option<Partial>; Lane::COUNT],
+    /// In boxes: an idle link has none.
+    pub(super) partial: [Option<Box<Partial>>; Lane::COUNT],
     /// Messages of each lane so far.
     sequence: [u64; Lane::COUNT],
     pub(super) pending: CallTable<Pending>,
@@ -257,7 +258,7 @@ impl Session {
             return Err(Reason::FlowControl);
         }
         if total.is_some() {
-            let mut partial = Partial::new(begun, service, length);
+            let mut partial = Box::new(Partial::new(begun, service, length));
             partial.add(body).ok_or_else(|| context.violation("a message longer than it says"))?;
             self.partial[lane.index()] = Some(partial);
             return Ok(());
@@ -315,7 +316,7 @@ impl Session {
         Ok(())
     }
 
-    fn take_partial(&mut self, lane: Lane, context: &Context<'_>) -> Result<Partial, Reason> {
+    fn take_partial(&mut self, lane: Lane, context: &Context<'_>) -> Result<Box<Partial>, Reason> {
         self.partial[lane.index()]
             .take()
             .ok_or_else(|| context.violation("DATA: no message is under way in its lane"))
