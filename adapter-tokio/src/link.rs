@@ -174,7 +174,7 @@ impl Link {
 
     fn gone(&self, executed: Executed) -> CallError {
         let ended = self.shared.end().map(|end| &end.closed.reason);
-        let reason = ended.or_else(|| self.shared.why.get()).cloned().unwrap_or(Reason::Dropped);
+        let reason = ended.or_else(|| self.shared.why()).cloned().unwrap_or(Reason::Dropped);
         CallError::LinkClosed { reason, executed }
     }
 

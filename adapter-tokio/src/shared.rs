@@ -219,8 +219,9 @@ pub(crate) struct Shared {
     attention: AtomicBool,
     control: Mutex<Control>,
     /// Why no new work is taken, from the goodbye on.
-    pub(crate) why: OnceLock<Reason>,
-    end: OnceLock<End>,
+    why: OnceLock<Box<Reason>>,
+    /// In boxes: a link that lives has no use for the room.
+    end: OnceLock<Box<End>>,
     ended: Notify,
     pub(crate) handles: AtomicUsize,
     /// The link's node sends messages this way. What the node itself had kept for the link is among the
@@ -364,7 +365,7 @@ impl Shared {
     }
 
     pub(crate) fn finish(&self, end: End) {
-        let _ = self.end.set(end);
+        let _ = self.end.set(Box::new(end));
         self.ended.notify_waiters();
         self.forget();
     }
@@ -374,8 +375,17 @@ impl Shared {
         drop(std::mem::take(&mut *lock(&self.control)));
     }
 
+    /// Notes why no new work is taken; the first reason stands.
+    pub(crate) fn set_why(&self, why: Reason) {
+        let _ = self.why.set(Box::new(why));
+    }
+
+    pub(crate) fn why(&self) -> Option<&Reason> {
+        self.why.get().map(Box::as_ref)
+    }
+
     pub(crate) fn end(&self) -> Option<&End> {
-        self.end.get()
+        self.end.get().map(Box::as_ref)
     }
 
     pub(crate) async fn ended(&self) -> &End {

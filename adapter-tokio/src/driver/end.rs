@@ -17,7 +17,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             // A handshake that failed: what is left is between the task and the stream.
             report(Err(closed.clone()));
         }
-        let _ = self.shared.why.set(closed.reason.clone());
+        self.shared.set_why(closed.reason.clone());
         self.shared.enter(State::Closed);
         let mut unsent = self.leftover(&closed.reason);
         self.server.shut_down(LINGER).await;

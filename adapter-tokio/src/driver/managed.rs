@@ -22,7 +22,7 @@ impl<S> Driver<S> {
     /// The peer, once it has proved its id.
     pub(super) fn identified(&mut self) -> Option<Arc<PeerInfo>> {
         if self.peer.is_none() {
-            let peer = PeerInfo::new(self.link.peer()?, self.remote, self.direction);
+            let peer = PeerInfo::new(self.link.shared_peer()?, self.remote, self.direction);
             Span::current().record("peer", field::display(peer.id));
             self.peer = Some(Arc::new(peer));
         }
@@ -65,14 +65,14 @@ impl<S> Driver<S> {
                 let end = word.is_end();
                 if let Some(closed) = self.link.closed().filter(|_| end) {
                     self.shared.enter(State::Closed);
-                    let _ = self.shared.why.set(closed.reason.clone());
+                    self.shared.set_why(closed.reason.clone());
                     if closed.reason == Reason::Revoked && closed.by == By::Local {
                         self.server.abandon();
                     }
                     state.ended(member.link);
                 }
                 if word.gives_back() {
-                    let why = self.shared.why.get().cloned().unwrap_or(Reason::Dropped);
+                    let why = self.shared.why().cloned().unwrap_or(Reason::Dropped);
                     word.extend_unsent(self.shared.take_messages());
                     word.extend_unsent(self.leftover(&why));
                 }

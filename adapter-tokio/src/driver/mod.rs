@@ -174,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.established();
         }
         if let Some(reason) = news.draining {
-            let _ = self.shared.why.set(reason);
+            self.shared.set_why(reason);
             if self.member.is_none() {
                 self.shared.enter(State::Draining);
             }
@@ -295,7 +295,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         if let (Some((code, detail)), None) = (control.goodbye, &self.goodbye) {
             if self.link.phase() == Phase::Established {
-                let _ = self.shared.why.set(Reason::Goodbye { code, detail: detail.clone() });
+                self.shared.set_why(Reason::Goodbye { code, detail: detail.clone() });
             }
             if self.member.is_none() {
                 self.shared.enter(State::Draining);
@@ -328,6 +328,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     fn established(&mut self) {
+        if let (Some(known), Some(peer)) = (&mut self.peer, self.link.shared_peer()) {
+            // What was known while somebody was asked about the peer lacks the peer's last word.
+            *known = Arc::new(PeerInfo::new(peer, self.remote, self.direction));
+        }
         let Some(peer) = self.identified() else { return };
         info!(version = peer.version(), name = peer.name(), suite = ?peer.suite, "established");
         self.shared.enter(State::Open);

@@ -234,7 +234,7 @@ fn c1_a_link_of_the_peers_own_dial_drops_a_dial_that_has_revealed_nothing() {
 }
 
 #[test]
-fn a_probe_of_an_idle_node_touches_nothing() {
+fn a_poll_of_an_idle_node_touches_nothing() {
     let mut bench = Bench::new();
     let peer = bench.greater;
     bench.linked_by(peer, 9);
