@@ -43,7 +43,8 @@ pub(super) struct News {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Moves bytes and events; true if there is more.
-    pub(super) fn pump(&mut self, now: Instant, context: &mut Context<'_>) -> (News, bool) {
+    pub(super) fn pump(&mut self, context: &mut Context<'_>) -> (News, bool) {
+        let clock = self.shared.clock;
         let Self { link, stream, calls, items, view, unflushed, .. } = self;
         let mut news = News::default();
         let mut taken = 0;
@@ -81,7 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             if items.len() < TAKEN && taken < TAKEN_BYTES { taking } else { Taking::NoRequests }
         };
-        match pump(link, context, now, taking, read, write, deliver) {
+        match pump(link, context, || clock.now(), taking, read, write, deliver) {
             Ok(Pumped::Idle { deadline }) => {
                 self.deadline = deadline;
                 (news, false)
