@@ -258,6 +258,21 @@ impl Link {
         }
     }
 
+    /// Says that this side is ready, and waits until both are. Only a side whose configuration
+    /// [holds](handclasp::ConfigBuilder::hold_ready) its links is waited for, for the
+    /// [`ready`](handclasp::Timing::ready) time at most; messages flow meanwhile, so that an application can
+    /// bring itself up to date over the link first.
+    ///
+    /// Cancel-safe: the word is said as soon as the future is polled, and holds when it is dropped.
+    ///
+    /// # Errors
+    /// [`Closed`] if the link ends first, for instance because the other side was
+    /// [not ready](Reason::NotReady) in time.
+    pub async fn ready(&self) -> Result<(), Box<Closed>> {
+        self.shared.tell(|control| control.ready = true);
+        self.shared.ready().await.map_err(|end| Box::new(end.closed.clone()))
+    }
+
     /// Changes the keys of both directions, soon and in passing. Links do so by themselves by their
     /// [policy](handclasp::RekeyPolicy).
     pub fn rekey(&self) {

@@ -281,6 +281,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if control.rekey {
             self.link.rekey(now);
         }
+        if control.ready {
+            self.link.ready(now);
+        }
         if !control.pings.is_empty() {
             self.link.ping(now);
             self.pings.extend(control.pings);

@@ -45,7 +45,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Moves bytes and events; true if there is more.
     pub(super) fn pump(&mut self, context: &mut Context<'_>) -> (News, bool) {
         let clock = self.shared.clock;
-        let Self { link, stream, calls, items, view, unflushed, .. } = self;
+        let Self { link, stream, shared, calls, items, view, unflushed, .. } = self;
         let mut news = News::default();
         let mut taken = 0;
         let taking = if self.server.is_ready() { Taking::Everything } else { Taking::NoRequests };
@@ -76,6 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     news.draining = Some(Reason::Goodbye { code, detail: detail.into() });
                 }
                 Event::Expired(envelope) => news.expired.push(envelope),
+                Event::Ready => shared.set_ready(),
                 Event::Closed(closed) => news.closed = Some(closed.clone()),
                 // `Identified` is answered by the phase that the link is in.
                 _ => {}
