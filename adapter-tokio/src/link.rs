@@ -237,8 +237,16 @@ impl Link {
 
     /// The link's figures; after the end, those of the end. Cancel-safe.
     pub async fn stats(&self) -> Stats {
+        self.told_stats(self.ask_stats()).await
+    }
+
+    pub(crate) fn ask_stats(&self) -> oneshot::Receiver<Stats> {
         let (sender, stats) = oneshot::channel();
         self.shared.tell(|control| control.stats.push(sender));
+        stats
+    }
+
+    pub(crate) async fn told_stats(&self, stats: oneshot::Receiver<Stats>) -> Stats {
         match stats.await {
             Ok(stats) => stats,
             Err(_) => self.shared.ended().await.stats,
