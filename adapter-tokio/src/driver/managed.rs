@@ -35,6 +35,19 @@ impl<S> Driver<S> {
         }
     }
 
+    /// Whether the peer's requests may go to their handlers: those of its older links go first.
+    pub(super) fn has_turn(&self) -> bool {
+        let turn = self.member.as_ref().zip(self.slot.as_ref());
+        turn.is_none_or(|(member, slot)| slot.has_turn(member.link, &self.shared))
+    }
+
+    /// What came on this link has been handled, or will not be: the peer's next link has its turn.
+    pub(super) fn pass_turn(&mut self) {
+        if let (Some(member), Some(slot)) = (&self.member, self.slot.take()) {
+            slot.finish_ending(member.link);
+        }
+    }
+
     pub(super) fn report_expired(&self, expired: Vec<Envelope>) {
         for envelope in expired {
             if let (Some(member), Some(peer)) = (&self.member, &self.peer) {
@@ -56,7 +69,7 @@ impl<S> Driver<S> {
             if let Some(info) = &info {
                 let open = matches!(self.link.phase(), Phase::Established | Phase::Draining);
                 let handle = open.then(|| Link::new(&self.shared, info));
-                state.identified(member.link, info, handle);
+                self.slot = Some(state.identified(member.link, info, handle));
             }
             loop {
                 if self.link.phase() == Phase::Draining {

@@ -29,7 +29,7 @@ use self::calls::Calls;
 use self::pump::Item;
 use crate::connect::Setting;
 use crate::link::Link;
-use crate::node::Member;
+use crate::node::{Member, Slot};
 use crate::peer::{Direction, PeerInfo};
 use crate::serve::Server;
 use crate::services::View;
@@ -73,6 +73,8 @@ pub(crate) struct Driver<S> {
     sleep: Option<Pin<Box<Sleep>>>,
     armed: Option<Instant>,
     member: Option<Member>,
+    /// What outlives the links to the peer, from the proof of its id on, for a link of a node.
+    slot: Option<Arc<Slot>>,
     /// The node's messages have come in before a turn, so that what is queued now is later than those.
     routed: bool,
 }
@@ -111,6 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             sleep: None,
             armed: None,
             member: None,
+            slot: None,
             routed: false,
         }
     }
@@ -306,13 +309,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             // What was queued meanwhile goes before it.
             self.goodbye = Some((code, detail, now + self.drain / 2));
         }
+        // What came on a link that has ended by itself is handled, though nobody holds the link any more.
+        let closes = control.close && self.link.closed().is_none();
         if control.close {
             self.link.close(now);
         }
         if control.revoke {
             self.link.revoke(now);
         }
-        if control.close || control.revoke {
+        if closes || control.revoke {
             self.server.abandon();
         }
     }

@@ -45,10 +45,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Moves bytes and events; true if there is more.
     pub(super) fn pump(&mut self, context: &mut Context<'_>) -> (News, bool) {
         let clock = self.shared.clock;
+        let serves = self.server.is_ready() && self.has_turn();
         let Self { link, stream, shared, calls, items, view, unflushed, .. } = self;
         let mut news = News::default();
         let mut taken = 0;
-        let taking = if self.server.is_ready() { Taking::Everything } else { Taking::NoRequests };
+        let taking = if serves { Taking::Everything } else { Taking::NoRequests };
         let read = |context: &mut Context<'_>, space: &mut [u8]| {
             let mut buffer = ReadBuf::new(space);
             let read = Pin::new(&mut *stream.borrow_mut()).poll_read(context, &mut buffer);

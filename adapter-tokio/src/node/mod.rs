@@ -26,8 +26,8 @@ pub use events::{Events, Missed};
 pub use peer::{Delivery, Peer};
 pub use registry::{PeerRegistry, RegistryFuture};
 pub use snapshot::{LinkSnapshot, NodeSnapshot, PeerSnapshot};
-pub(crate) use state::Member;
 use state::{Inner, Stop};
+pub(crate) use state::{Member, Slot};
 use supervisor::Task;
 pub use trust::TrustError;
 
