@@ -145,15 +145,28 @@ impl Peer {
     /// As [`send`](Self::send), and [`NotNow`](WhyNotSent::NotNow). A message that expires later than here
     /// comes as [`NodeEvent::Undelivered`](handclasp::node::NodeEvent::Undelivered).
     pub async fn send_with<'a>(&self, message: Message<'a>, delivery: Delivery) -> Result<(), NotSent<'a>> {
+        let expires = message.expires;
+        // What comes back is as it was given.
+        self.send_as(message, delivery).await.map_err(|mut not| {
+            not.message.expires = expires;
+            not
+        })
+    }
+
+    async fn send_as<'a>(&self, message: Message<'a>, delivery: Delivery) -> Result<(), NotSent<'a>> {
         let now = self.inner.clock.now();
+        let earlier = |at: Instant| message.expires.map_or(at, |expires| expires.min(at));
         match delivery {
             Delivery::Keep => self.send(message).await,
-            Delivery::Until(time) => self.send(message.expires(now + time)).await,
+            Delivery::Until(time) => {
+                let expires = earlier(now + time);
+                self.send(message.expires(expires)).await
+            }
             Delivery::Now => {
                 let Some(link) = self.link() else {
                     return Err(NotSent { why: WhyNotSent::NotNow, message });
                 };
-                let until = now + NOW;
+                let until = earlier(now + NOW);
                 link.send_before(message.expires(until), until).await.map_err(|Rejected { why, message }| {
                     NotSent { why: final_word(why).unwrap_or(WhyNotSent::NotNow), message }
                 })
