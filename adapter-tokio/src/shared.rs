@@ -191,6 +191,8 @@ pub(crate) struct Control {
     pub(crate) close: bool,
     pub(crate) goodbye: Option<(u32, String)>,
     pub(crate) rekey: bool,
+    /// The application is ready.
+    pub(crate) ready: bool,
     /// The link's node trusts the peer no longer.
     pub(crate) revoke: bool,
     /// A call's future was dropped: look which.
@@ -222,7 +224,10 @@ pub(crate) struct Shared {
     why: OnceLock<Box<Reason>>,
     /// In boxes: a link that lives has no use for the room.
     end: OnceLock<Box<End>>,
-    ended: Notify,
+    /// The link has ended, or both sides are ready.
+    news: Notify,
+    /// Both sides are ready.
+    ready: AtomicBool,
     pub(crate) handles: AtomicUsize,
     /// The link's node sends messages this way. What the node itself had kept for the link is among the
     /// words by then.
@@ -244,7 +249,8 @@ impl Shared {
             control: Mutex::default(),
             why: OnceLock::new(),
             end: OnceLock::new(),
-            ended: Notify::new(),
+            news: Notify::new(),
+            ready: AtomicBool::new(false),
             handles: AtomicUsize::new(0),
             routed: AtomicBool::new(false),
         })
@@ -366,7 +372,7 @@ impl Shared {
 
     pub(crate) fn finish(&self, end: End) {
         let _ = self.end.set(Box::new(end));
-        self.ended.notify_waiters();
+        self.news.notify_waiters();
         self.forget();
     }
 
@@ -389,13 +395,32 @@ impl Shared {
     }
 
     pub(crate) async fn ended(&self) -> &End {
+        self.wait_for(|| self.end()).await
+    }
+
+    /// Both sides are ready.
+    pub(crate) fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+        self.news.notify_waiters();
+    }
+
+    /// Waits until both sides are ready.
+    pub(crate) async fn ready(&self) -> Result<(), &End> {
+        self.wait_for(|| match self.end() {
+            Some(end) => Some(Err(end)),
+            None => self.ready.load(Ordering::Acquire).then_some(Ok(())),
+        })
+        .await
+    }
+
+    async fn wait_for<T>(&self, look: impl Fn() -> Option<T>) -> T {
         loop {
-            let mut ended = std::pin::pin!(self.ended.notified());
-            ended.as_mut().enable();
-            if let Some(end) = self.end.get() {
-                return end;
+            let mut news = std::pin::pin!(self.news.notified());
+            news.as_mut().enable();
+            if let Some(found) = look() {
+                return found;
             }
-            ended.await;
+            news.await;
         }
     }
 }

@@ -168,7 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         self.part(now);
         let mut again = self.server.poll(&mut self.link, now, context);
-        let (news, pumped) = self.pump(now, context);
+        let (news, pumped) = self.pump(context);
         again |= pumped;
         if news.established {
             self.established();
@@ -280,6 +280,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         if control.rekey {
             self.link.rekey(now);
+        }
+        if control.ready {
+            self.link.ready(now);
         }
         if !control.pings.is_empty() {
             self.link.ping(now);

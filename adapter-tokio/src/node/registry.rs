@@ -88,10 +88,15 @@ pub(super) async fn write_all(inner: Arc<Inner>) {
     }
 }
 
-/// Answers a question about a peer: first by the application's decision, then by the registry's knowledge.
+/// Answers a question about a peer, in the time that a step of its handshake has: first by the application's decision, then by the registry's knowledge.
 pub(super) async fn answer(inner: Arc<Inner>, question: Question, info: Option<Arc<PeerInfo>>) {
     let Question { ticket, peer, .. } = question;
-    let answer = decide(&inner, peer, info).await;
+    // Nobody waits for it longer, and a future that never ends is not kept.
+    let patience = inner.config.timing().step;
+    let answer = match tokio::time::timeout(patience, decide(&inner, peer, info)).await {
+        Ok(answer) => answer,
+        Err(_) => Answer::Refuse(Refusal::Registry),
+    };
     inner.act(|state, now| state.node.answer(ticket, answer, now));
 }
 

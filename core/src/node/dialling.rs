@@ -68,7 +68,7 @@ impl Node {
         let Some(record) = self.peers.get_mut(&peer) else { return };
         match record.dial {
             Dialling::Idle | Dialling::GivenUp if record.failures > 0 => {
-                self.redial(peer, Retry::Later(None))
+                self.redial(peer, Retry::Later(None));
             }
             Dialling::Idle | Dialling::GivenUp => self.start_dial(peer),
             Dialling::Waiting | Dialling::Connecting { .. } | Dialling::Handshake { .. } => {}
