@@ -1,7 +1,7 @@
 //! Two nodes in one program without sockets, clock, threads or operating system: the least that a link needs.
 //!
-//! `tests/embeddings/wasm` runs this in a WebAssembly module, `tests/no-std` in a program without the standard
-//! library.
+//! `tests/embeddings/wasm` runs this in a WebAssembly module, `tests/no-std` in a program without the
+//! standard library.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -16,8 +16,13 @@ use handclasp::{
     Reason, SecretKey, Seed, ServiceError, Signer, Trust, Why,
 };
 
-/// How far a round moves the clock. What gets stuck is ended by the links' own deadlines, a few thousand rounds
-/// later.
+/// The code of docs/embedding.md is compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/embedding.md")]
+struct Embedding;
+
+/// How far a round moves the clock. What gets stuck is ended by the links' own deadlines, a few thousand
+/// rounds later.
 const TICK: Duration = Duration::from_millis(1);
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,8 +45,9 @@ pub enum Failure {
     Closed(Box<Closed>),
 }
 
-/// Links two nodes, has one call the other `calls` times, one call after the other, and says goodbye. Returns how many
-/// calls were answered as they should be. `seed` is all the randomness there is: the same seed gives the same run.
+/// Links two nodes, has one call the other `calls` times, one call after the other, and says goodbye. Returns
+/// how many calls were answered as they should be. `seed` is all the randomness there is: the same seed gives
+/// the same run.
 ///
 /// # Errors
 /// [`Failure`] says what went wrong first.
@@ -135,7 +141,8 @@ fn answer(body: &[u8]) -> alloc::vec::Vec<u8> {
     body.iter().map(|byte| !byte).collect()
 }
 
-/// Carries bytes from one link to the other, without a buffer in between; returns how many there was room for.
+/// Carries bytes from one link to the other, without a buffer in between; returns how many there was room
+/// for.
 fn carry(from: &mut Link, to: &mut Link, now: Instant) -> usize {
     let bytes = from.transmit(now);
     // Behind the end of its reader, a stream takes bytes to nowhere.
