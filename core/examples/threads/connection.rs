@@ -67,8 +67,8 @@ impl Connection {
         Ok((connection, driver))
     }
 
-    /// Calls a service of the peer and waits for the answer, at most `timeout`. Waits as well, within the same
-    /// time, until the link is established and has room for the call: that is the backpressure.
+    /// Calls a service of the peer and waits for the answer, at most `timeout`. Waits as well, within the
+    /// same time, until the link is established and has room for the call: that is the backpressure.
     pub(crate) fn call(&self, service: &str, body: &[u8], timeout: Duration) -> Result<Vec<u8>, Error> {
         let until = self.now() + timeout;
         let (answer, wait) = mpsc::channel();
@@ -132,16 +132,16 @@ impl Connection {
         let closed = loop {
             let now = self.now();
             let State { link, waiting, .. } = &mut *state;
-            // No request is taken that there is no room to answer: those that come wait in the link, and take up the
-            // peer's credit.
+            // No request is taken that there is no room to answer: those that come wait in the link, and take
+            // up the peer's credit.
             let ready = Ready { events: true, requests: link.reply_space() > 0, write: writable };
             match link.poll(now, ready) {
                 Action::Event(Event::Call { token, request, .. }) => {
                     let (service, body) = (request.service.to_owned(), request.body.into_bytes());
                     let peer = link.shared_peer();
                     drop(state);
-                    // Other threads go on meanwhile, but this link's answers and deadlines wait. A service that
-                    // takes long belongs on a thread of its own: the token serves there as well.
+                    // Other threads go on meanwhile, but this link's answers and deadlines wait. A service
+                    // that takes long belongs on a thread of its own: the token serves there as well.
                     let served = catch_unwind(AssertUnwindSafe(|| {
                         peer.ok_or(ServiceError::Forbidden).and_then(|peer| serve(&peer, &service, &body))
                     }));
@@ -190,7 +190,8 @@ impl Connection {
             }
         };
         // Closes this direction, and lets the reader take what still comes, for a moment: a socket that is
-        // dropped with bytes unread takes the last ones written with it. An error says that all is gone already.
+        // dropped with bytes unread takes the last ones written with it. An error says that all is gone
+        // already.
         let _ = stream.shutdown(Shutdown::Write);
         self.changed.notify_all();
         let reading = |state: &mut State| !state.read_out;

@@ -8,8 +8,8 @@
 //! connection has two threads: one reads, the other takes events, writes and keeps the deadlines. One thread
 //! with a read timeout is enough where one side asks and the other answers, as on the crate's front page. It
 //! is not where both may send at any time: a thread that waits in `write` until its peer reads is not reading
-//! itself, and two such peers wait for each other. Nor would it notice a call that another thread makes before
-//! its read times out. How the two threads share a link is in `connection.rs`.
+//! itself, and two such peers wait for each other. Nor would it notice a call that another thread makes
+//! before its read times out. How the two threads share a link is in `connection.rs`.
 
 // The core reads no clock and owns no socket, thread or randomness. Its owner does, and this is one.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]

@@ -116,7 +116,8 @@ fn o3_a_peer_that_stops_reading_is_given_up() {
     let (connection, driver) =
         Connection::start(far, acceptor(&far_config), crate::serve).expect("a connection");
     let mut link = dialler(&near_config)(Instant::ZERO);
-    // The peer does its part of the handshake, as far as its own side of it goes, and reads nothing from there on.
+    // The peer does its part of the handshake, as far as its own side of it goes, and reads nothing from
+    // there on.
     'handshake: loop {
         match link.poll(Instant::ZERO, Ready::ALL) {
             Action::Event(Event::Established(_)) => break 'handshake,

@@ -1,4 +1,4 @@
-// Runs the module under Node.js: node run.mjs FILE.wasm. Fails unless each of the module's calls was answered.
+// Runs the module under Node.js: node run.mjs FILE.wasm. Fails unless each of its calls was answered.
 import { readFile } from "node:fs/promises";
 
 const CALLS = 1000;

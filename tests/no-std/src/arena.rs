@@ -8,15 +8,16 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 /// Two handshakes and a hundred calls take a part of it.
 const SIZE: usize = 4 << 20;
 
-/// Gives out one piece behind the other, and takes back only the last one. A program that runs for long needs an
-/// allocator that takes back all of them; this one keeps the example to a page.
+/// Gives out one piece behind the other, and takes back only the last one. A program that runs for long needs
+/// an allocator that takes back all of them; this one keeps the example to a page.
 #[repr(align(16))]
 pub(crate) struct Arena {
     bytes: UnsafeCell<[u8; SIZE]>,
     used: AtomicUsize,
 }
 
-// SAFETY: the bytes are only reached through the pieces given out, which never overlap: `used` moves atomically.
+// SAFETY: the bytes are only reached through the pieces given out, which never overlap: `used` moves
+// atomically.
 unsafe impl Sync for Arena {}
 
 impl Arena {
@@ -30,8 +31,8 @@ impl Arena {
     }
 }
 
-// SAFETY: a piece lies within the arena, is aligned as asked for, and is nobody else's until it is given back. A null pointer
-// says that there is no room.
+// SAFETY: a piece lies within the arena, is aligned as asked for, and is nobody else's until it is given
+// back. A null pointer says that there is no room.
 unsafe impl GlobalAlloc for Arena {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let base = self.base() as usize;

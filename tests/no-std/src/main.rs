@@ -1,5 +1,5 @@
-//! A program without the standard library around the core: its own memory, its own way to panic. Two links in it shake
-//! hands and make calls; the exit code says how that went.
+//! A program without the standard library around the core: its own memory, its own way to panic. Two links in
+//! it shake hands and make calls; the exit code says how that went.
 //!
 //! ```sh
 //! cargo run --manifest-path tests/no-std/Cargo.toml
@@ -33,7 +33,8 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     abort()
 }
 
-/// What unwinds the stack, where something does. The compiled `alloc` asks for it by this name; nothing here unwinds.
+/// What unwinds the stack, where something does. The compiled `alloc` asks for it by this name; nothing here
+/// unwinds.
 // SAFETY: the name is `std`'s, and that is not here.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {

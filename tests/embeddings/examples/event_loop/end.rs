@@ -109,7 +109,8 @@ impl End {
         }
     }
 
-    /// Takes in what still comes: a socket that is closed with bytes unread takes the last ones written with it.
+    /// Takes in what still comes: a socket that is closed with bytes unread takes the last ones written with
+    /// it.
     fn linger(&mut self, until: Instant, now: Instant) -> Step {
         let mut discarded = [0; 4096];
         if now >= until {

@@ -4,9 +4,10 @@
 //! cargo run --release -p handclasp-embeddings --example event_loop
 //! ```
 //!
-//! One loop asks the system which sockets can go on, one function moves a link's bytes (`handclasp::drive::pump`),
-//! one set of deadlines says how long to sleep. What the ends say to each other is in `app.rs`, how one end is
-//! driven in `end.rs`. Both ends call each other; the program ends by itself once all links have said goodbye.
+//! One loop asks the system which sockets can go on, one function moves a link's bytes
+//! (`handclasp::drive::pump`), one set of deadlines says how long to sleep. What the ends say to each other
+//! is in `app.rs`, how one end is driven in `end.rs`. Both ends call each other; the program ends by itself
+//! once all links have said goodbye.
 
 #![forbid(unsafe_code)]
 
@@ -185,8 +186,8 @@ fn incarnation() -> Result<u64, Error> {
     Ok(u64::from_le_bytes(bytes))
 }
 
-/// Joins two nodes by `links` links; on each of them, either end calls the other `calls` times. Returns how each end
-/// came out.
+/// Joins two nodes by `links` links; on each of them, either end calls the other `calls` times. Returns how
+/// each end came out.
 fn run(links: usize, calls: u32) -> Result<Vec<Outcome>, Error> {
     let (anna, ben) = (SecretKey::from_seed(&seed()?), SecretKey::from_seed(&seed()?));
     let (anna_id, ben_id) = (anna.node_id(), ben.node_id());

@@ -17,7 +17,8 @@ fn o3_a_hundred_links_in_one_thread_answer_every_call_and_end_by_goodbye() {
     assert_eq!(outcomes.iter().filter(|end| end.closed.by == By::Local).count(), 100);
 }
 
-/// Nothing wakes the loop but its own deadlines: that of the handshake's first step, then that of the stream's end.
+/// Nothing wakes the loop but its own deadlines: that of the handshake's first step, then that of the
+/// stream's end.
 #[test]
 fn o3_a_connection_that_stays_silent_is_over_at_its_deadlines() {
     let timing = Timing { step: Duration::from_millis(50), ..Timing::default() };

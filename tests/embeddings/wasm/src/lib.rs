@@ -8,8 +8,8 @@
 /// How many calls one link makes to the other.
 pub const CALLS: u32 = 1000;
 
-/// Completes a handshake between two links and makes [`CALLS`] calls; returns how many were answered as they should be, 0
-/// if anything went wrong. The four words are the seed: 256 random bits, from the host.
+/// Completes a handshake between two links and makes [`CALLS`] calls; returns how many were answered as they
+/// should be, 0 if anything went wrong. The four words are the seed: 256 random bits, from the host.
 #[allow(unsafe_code)]
 // SAFETY: nothing else of this name is linked into the module.
 #[unsafe(no_mangle)]
