@@ -4,9 +4,11 @@ use crate::hello::{HelloError, StreamOffer};
 
 /// How many byte streams each link has at most, and how much of them it holds.
 ///
-/// What one link holds of streams is a number that these fields say, whatever its peer sends:
-/// [`most_received`](Self::most_received) bytes that came in, beside one
-/// [`ConfigBuilder::send_buffer`](crate::ConfigBuilder::send_buffer) of bytes that wait to go out.
+/// What a link holds of streams is bounded by these numbers, whatever its peer sends:
+/// [`most_received`](Self::most_received) bytes that came in, and one
+/// [`send_buffer`](crate::ConfigBuilder::send_buffer) of bytes that wait to go out, in at most twice the memory. A
+/// stream itself takes about half a KiB, and keeps up to 1 KiB of empty buffer in each direction until its link is
+/// idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamLimits {
     /// The streams that the peer may have open at a time, and those that this side has open at a time: each of the

@@ -437,6 +437,8 @@ const STEP: u64 = 8;
 
 #[cfg(test)]
 impl Streams {
+    pub(super) const SIZE_OF_ONE: usize = size_of::<Stream>();
+
     /// Bytes of memory that the buffers of all streams hold: of what came in, and of what goes out.
     pub(super) fn capacity(&self) -> (usize, usize) {
         let streams = self.table.iter().flat_map(BTreeMap::values);

@@ -6,7 +6,10 @@ use alloc::vec::Vec;
 /// The least that is allocated at a time.
 const FIRST: usize = 256;
 
-/// A queue of bytes that allocates no more than its limit.
+/// What is kept although it is not used: who writes little and often does not allocate each time.
+const KEPT: usize = 1024;
+
+/// A queue of bytes. It holds no more memory than its limit, and no more than twice what is in it or [`KEPT`].
 #[derive(Debug, Default)]
 pub(super) struct Ring(VecDeque<u8>);
 
@@ -44,7 +47,7 @@ impl Ring {
             place.copy_from_slice(part);
             out = rest;
         }
-        self.0.drain(..count);
+        self.remove(count);
         count
     }
 
@@ -53,7 +56,14 @@ impl Ring {
         for part in self.front(count) {
             out.extend_from_slice(part);
         }
+        self.remove(count);
+    }
+
+    fn remove(&mut self, count: usize) {
         self.0.drain(..count);
+        if self.0.capacity() > KEPT && self.0.len() < self.0.capacity() / 2 {
+            self.0.shrink_to(KEPT);
+        }
     }
 
     /// Gives the memory back if nothing is in it.
@@ -81,16 +91,16 @@ mod tests {
     fn bytes_keep_their_order_around_the_end_and_the_limit_holds() {
         let (mut ring, mut next_in, mut next_out) = (Ring::default(), 0_u8, 0_u8);
         for round in 0..3000_usize {
-            let room = 1000 - ring.len();
-            let bytes: Vec<u8> = (0..(round * 7) % (room + 1))
+            let room = 9000 - ring.len();
+            let bytes: Vec<u8> = (0..(round * 701) % (room + 1))
                 .map(|_| {
                     next_in = next_in.wrapping_add(1);
                     next_in
                 })
                 .collect();
-            ring.push(&bytes, 1000);
-            assert!(ring.capacity() <= 1000, "{}", ring.capacity());
-            let mut out = alloc::vec![0; (round * 13) % 400];
+            ring.push(&bytes, 9000);
+            assert!(ring.capacity() <= 9000, "{}", ring.capacity());
+            let mut out = alloc::vec![0; (round * 1301) % 5000];
             if round % 2 == 0 {
                 let count = ring.read(&mut out);
                 out.truncate(count);
@@ -100,6 +110,7 @@ mod tests {
                 ring.append_to(count, &mut out);
                 assert_eq!(out.len(), count);
             }
+            assert!(ring.capacity() <= (2 * ring.len()).max(KEPT), "{} for {}", ring.capacity(), ring.len());
             for byte in out {
                 next_out = next_out.wrapping_add(1);
                 assert_eq!(byte, next_out);
