@@ -174,7 +174,7 @@ impl Link {
 
     fn gone(&self, executed: Executed) -> CallError {
         let ended = self.shared.end().map(|end| &end.closed.reason);
-        let reason = ended.or_else(|| self.shared.why.get()).cloned().unwrap_or(Reason::Dropped);
+        let reason = ended.or_else(|| self.shared.why()).cloned().unwrap_or(Reason::Dropped);
         CallError::LinkClosed { reason, executed }
     }
 
@@ -237,8 +237,16 @@ impl Link {
 
     /// The link's figures; after the end, those of the end. Cancel-safe.
     pub async fn stats(&self) -> Stats {
+        self.told_stats(self.ask_stats()).await
+    }
+
+    pub(crate) fn ask_stats(&self) -> oneshot::Receiver<Stats> {
         let (sender, stats) = oneshot::channel();
         self.shared.tell(|control| control.stats.push(sender));
+        stats
+    }
+
+    pub(crate) async fn told_stats(&self, stats: oneshot::Receiver<Stats>) -> Stats {
         match stats.await {
             Ok(stats) => stats,
             Err(_) => self.shared.ended().await.stats,
@@ -256,6 +264,21 @@ impl Link {
             Ok(time) => Ok(time),
             Err(_) => Err(Box::new(self.closed().await)),
         }
+    }
+
+    /// Says that this side is ready, and waits until both are. Only a side whose configuration
+    /// [holds](handclasp::ConfigBuilder::hold_ready) its links is waited for, for the
+    /// [`ready`](handclasp::Timing::ready) time at most; messages flow meanwhile, so that an application can
+    /// bring itself up to date over the link first.
+    ///
+    /// Cancel-safe: the word is said as soon as the future is polled, and holds when it is dropped.
+    ///
+    /// # Errors
+    /// [`Closed`] if the link ends first, for instance because the other side was
+    /// [not ready](Reason::NotReady) in time.
+    pub async fn ready(&self) -> Result<(), Box<Closed>> {
+        self.shared.tell(|control| control.ready = true);
+        self.shared.ready().await.map_err(|end| Box::new(end.closed.clone()))
     }
 
     /// Changes the keys of both directions, soon and in passing. Links do so by themselves by their

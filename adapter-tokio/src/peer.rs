@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
 
-use handclasp::crypto::Suite;
-use handclasp::hello::Hello;
-use handclasp::{Limits, NodeId, Outcome, Peer};
+use handclasp::{Limits, Peer};
 
 /// Which side opened the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,37 +32,29 @@ impl fmt::Display for Direction {
     }
 }
 
-/// The authenticated peer of a link, and what was agreed on with it. It does not change while the link lives.
+/// The authenticated peer of a link, and what was agreed on with it: all of [`Peer`], and the way to it. It
+/// does not change while the link lives.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PeerInfo {
-    /// Its id: the one thing to decide by.
-    pub id: NodeId,
-    /// What it says of itself. Authentic, but its own words: the name is a label, the addresses are hints.
-    pub hello: Hello,
-    /// What both sides settled on: version, limits, capabilities.
-    pub outcome: Outcome,
-    /// The cipher suite in use.
-    pub suite: Suite,
-    /// 32 bytes that are the same on both sides of this link and differ from every other link's. Not secret.
-    pub channel_binding: [u8; 32],
+    peer: Arc<Peer>,
     /// Where the stream comes from or goes to, if it has a network address.
     pub remote: Option<SocketAddr>,
     /// Who dialled.
     pub direction: Direction,
 }
 
+impl Deref for PeerInfo {
+    type Target = Peer;
+
+    fn deref(&self) -> &Peer {
+        &self.peer
+    }
+}
+
 impl PeerInfo {
-    pub(crate) fn new(peer: &Peer, remote: Option<SocketAddr>, direction: Direction) -> Self {
-        Self {
-            id: peer.id,
-            hello: peer.hello.clone(),
-            outcome: peer.outcome.clone(),
-            suite: peer.suite,
-            channel_binding: peer.channel_binding,
-            remote,
-            direction,
-        }
+    pub(crate) fn new(peer: Arc<Peer>, remote: Option<SocketAddr>, direction: Direction) -> Self {
+        Self { peer, remote, direction }
     }
 
     /// The name that the peer gives itself.
@@ -71,7 +63,7 @@ impl PeerInfo {
     }
 
     /// The version of the application's protocol that both sides use.
-    pub const fn version(&self) -> u16 {
+    pub fn version(&self) -> u16 {
         self.outcome.version
     }
 
@@ -81,7 +73,7 @@ impl PeerInfo {
     }
 
     /// The limits that both sides keep to.
-    pub const fn limits(&self) -> &Limits {
+    pub fn limits(&self) -> &Limits {
         &self.outcome.limits
     }
 }

@@ -191,6 +191,8 @@ pub(crate) struct Control {
     pub(crate) close: bool,
     pub(crate) goodbye: Option<(u32, String)>,
     pub(crate) rekey: bool,
+    /// The application is ready.
+    pub(crate) ready: bool,
     /// The link's node trusts the peer no longer.
     pub(crate) revoke: bool,
     /// A call's future was dropped: look which.
@@ -219,9 +221,13 @@ pub(crate) struct Shared {
     attention: AtomicBool,
     control: Mutex<Control>,
     /// Why no new work is taken, from the goodbye on.
-    pub(crate) why: OnceLock<Reason>,
-    end: OnceLock<End>,
-    ended: Notify,
+    why: OnceLock<Box<Reason>>,
+    /// In boxes: a link that lives has no use for the room.
+    end: OnceLock<Box<End>>,
+    /// The link has ended, or both sides are ready.
+    news: Notify,
+    /// Both sides are ready.
+    ready: AtomicBool,
     pub(crate) handles: AtomicUsize,
     /// The link's node sends messages this way. What the node itself had kept for the link is among the
     /// words by then.
@@ -243,7 +249,8 @@ impl Shared {
             control: Mutex::default(),
             why: OnceLock::new(),
             end: OnceLock::new(),
-            ended: Notify::new(),
+            news: Notify::new(),
+            ready: AtomicBool::new(false),
             handles: AtomicUsize::new(0),
             routed: AtomicBool::new(false),
         })
@@ -364,8 +371,8 @@ impl Shared {
     }
 
     pub(crate) fn finish(&self, end: End) {
-        let _ = self.end.set(end);
-        self.ended.notify_waiters();
+        let _ = self.end.set(Box::new(end));
+        self.news.notify_waiters();
         self.forget();
     }
 
@@ -374,18 +381,46 @@ impl Shared {
         drop(std::mem::take(&mut *lock(&self.control)));
     }
 
+    /// Notes why no new work is taken; the first reason stands.
+    pub(crate) fn set_why(&self, why: Reason) {
+        let _ = self.why.set(Box::new(why));
+    }
+
+    pub(crate) fn why(&self) -> Option<&Reason> {
+        self.why.get().map(Box::as_ref)
+    }
+
     pub(crate) fn end(&self) -> Option<&End> {
-        self.end.get()
+        self.end.get().map(Box::as_ref)
     }
 
     pub(crate) async fn ended(&self) -> &End {
+        self.wait_for(|| self.end()).await
+    }
+
+    /// Both sides are ready.
+    pub(crate) fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+        self.news.notify_waiters();
+    }
+
+    /// Waits until both sides are ready.
+    pub(crate) async fn ready(&self) -> Result<(), &End> {
+        self.wait_for(|| match self.end() {
+            Some(end) => Some(Err(end)),
+            None => self.ready.load(Ordering::Acquire).then_some(Ok(())),
+        })
+        .await
+    }
+
+    async fn wait_for<T>(&self, look: impl Fn() -> Option<T>) -> T {
         loop {
-            let mut ended = std::pin::pin!(self.ended.notified());
-            ended.as_mut().enable();
-            if let Some(end) = self.end.get() {
-                return end;
+            let mut news = std::pin::pin!(self.news.notified());
+            news.as_mut().enable();
+            if let Some(found) = look() {
+                return found;
             }
-            ended.await;
+            news.await;
         }
     }
 }

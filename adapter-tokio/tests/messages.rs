@@ -577,3 +577,29 @@ async fn m3_calls_given_up_at_any_moment_leave_no_trace() {
     assert_eq!(soon(link.call("echo", "still here")).await.expect("a live link"), "still here");
     until("no handler is left", || alive.load(Ordering::SeqCst) == 0).await;
 }
+
+#[tokio::test]
+async fn h11_a_link_is_ready_when_each_side_that_holds_has_said_so() {
+    let held = builder(2).hold_ready().build().expect("a good configuration");
+    let services = Services::new().serve("echo", Allow::Anyone, |request| async move { Ok(request.body) });
+    let (one, two) = pair_of((&config(1), &Services::new()), (&held, &services)).await;
+    let mut waits = Box::pin(one.ready());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(100), &mut waits).await.is_err(),
+        "the other side holds"
+    );
+    assert_eq!(soon(one.call("echo", "sync")).await.expect("messages flow meanwhile"), "sync");
+    soon(two.ready()).await.expect("both are ready");
+    soon(waits).await.expect("both are ready");
+    soon(one.ready()).await.expect("again, at once");
+}
+
+#[tokio::test]
+async fn h11_a_side_that_is_never_ready_ends_the_link() {
+    let timing = Timing { ready: Duration::from_millis(200), ..Timing::default() };
+    let held = builder(2).hold_ready().timing(timing).build().expect("a good configuration");
+    let (one, two) = pair_of((&config(1), &Services::new()), (&held, &Services::new())).await;
+    let closed = soon(one.ready()).await.expect_err("the other side is never ready");
+    assert_eq!((closed.reason, closed.by), (Reason::NotReady, By::Peer));
+    assert_eq!(soon(two.closed()).await.reason, Reason::NotReady);
+}

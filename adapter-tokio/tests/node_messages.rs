@@ -2,6 +2,7 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -443,4 +444,46 @@ async fn l3_shutdown_gives_back_what_was_not_delivered_and_keeps_its_deadline() 
     assert_eq!(why, WhyNotSent::ShuttingDown);
     assert!(soon(peer.call("echo", "")).await.is_err() && peer.link().is_none());
     assert_eq!(stop(anna).await, []);
+}
+
+/// Messages of one peer are handled one after the other, all of them and in order, also while one link takes
+/// over from another and the handler is far behind.
+async fn handled_over_two_links(ending: impl AsyncFn(&Peer)) {
+    let handled = Arc::new(Mutex::new(Vec::new()));
+    let (seen, busy) = (Arc::clone(&handled), Arc::new(AtomicBool::new(false)));
+    let services = Services::new().on("slow", Allow::Anyone, move |request| {
+        let (seen, busy) = (Arc::clone(&seen), Arc::clone(&busy));
+        async move {
+            assert!(!busy.swap(true, Ordering::SeqCst), "two at a time");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            seen.lock()
+                .expect("no panic")
+                .push(u32::from_be_bytes(request.body.first_chunk().copied().expect("a number")));
+            busy.store(false, Ordering::SeqCst);
+        }
+    });
+    let ben = start(node(2).services(&services).listen("127.0.0.1:0")).await;
+    let anna = start(node(1).peer(id(2), [address(&ben)], Permanence::Permanent)).await;
+    let peer = anna.peer(id(2));
+    soon(peer.connect()).await.expect("a link");
+    for number in 0..50_u32 {
+        soon(peer.send(Message::new("slow", &number.to_be_bytes()[..]))).await.expect("it is queued");
+    }
+    until("some are handled", || handled.lock().expect("no panic").len() > 5).await;
+    soon(ending(&peer)).await;
+    for number in 50..100_u32 {
+        soon(peer.send(Message::new("slow", &number.to_be_bytes()[..]))).await.expect("it is queued");
+    }
+    until("all are handled", || handled.lock().expect("no panic").len() >= 100).await;
+    assert_eq!(*handled.lock().expect("no panic"), (0..100).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn m6_what_came_before_a_goodbye_is_handled_before_what_comes_on_the_next_link() {
+    handled_over_two_links(async |peer| drop(peer.disconnect(0, "").await)).await;
+}
+
+#[tokio::test]
+async fn m6_what_came_before_a_close_is_handled_before_what_comes_on_the_next_link() {
+    handled_over_two_links(async |peer| peer.link().expect("a link").close()).await;
 }

@@ -384,3 +384,64 @@ fn l3_a_node_ends_with_its_runtime_and_its_peers_know() {
         assert_eq!(stop(ben).await, []);
     });
 }
+
+/// A registry that takes its time, or never answers.
+#[derive(Clone, Default)]
+struct Slow {
+    written: Arc<AtomicUsize>,
+    asked: Arc<AtomicUsize>,
+    hangs: bool,
+}
+
+/// Counts itself out when it is dropped.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl PeerRegistry for Slow {
+    fn look_up(&self, _: NodeId) -> RegistryFuture<'_, Option<Known>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let counted = Counted(Arc::clone(&self.asked));
+        Box::pin(async move {
+            if self.hangs {
+                std::future::pending::<()>().await;
+            }
+            drop(counted);
+            Ok(None)
+        })
+    }
+
+    fn write(&self, _: NodeId, _: Known) -> RegistryFuture<'_, ()> {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            self.written.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test]
+async fn i10_a_shutdown_waits_for_what_the_registry_writes() {
+    let slow = Slow::default();
+    let ben = start(node(2).registry(slow.clone()).services(&echo()).listen("127.0.0.1:0")).await;
+    let anna = linked_to(&ben).await;
+    soon(ben.shutdown(Duration::from_secs(5))).await;
+    assert_eq!(slow.written.load(Ordering::SeqCst), 1);
+    drop(anna);
+}
+
+#[tokio::test]
+async fn i10_a_registry_that_never_answers_keeps_no_question_for_long() {
+    let slow = Slow { hangs: true, ..Slow::default() };
+    let timing = handclasp::Timing { step: Duration::from_millis(100), ..handclasp::Timing::default() };
+    let ben = node(2).config(|config| config.timing(timing)).registry(slow.clone()).listen("127.0.0.1:0");
+    let ben = start(ben).await;
+    let anna = start(node(1).peer(id(2), [address(&ben)], Permanence::Permanent)).await;
+    until("it was asked", || slow.asked.load(Ordering::SeqCst) > 0).await;
+    soon(anna.shutdown(Duration::from_secs(5))).await;
+    until("nobody waits for it", || slow.asked.load(Ordering::SeqCst) == 0).await;
+}

@@ -47,6 +47,7 @@ pub enum Pumped {
 
 /// Moves bytes and events of `link` as far as they go without waiting.
 ///
+/// - `clock` tells the time; it is read once a step, and after each read that brought bytes.
 /// - `read` and `write` are the stream's poll functions; `Ok(0)` from `read` is its end. They register the
 ///   task's waker when they are pending, and are not called again in the same step. The slices they are given
 ///   are not kept across a wait.
@@ -61,12 +62,13 @@ pub enum Pumped {
 pub fn pump<E>(
     link: &mut Link,
     context: &mut Context<'_>,
-    now: Instant,
+    mut clock: impl FnMut() -> Instant,
     mut taking: Taking,
     mut read: impl FnMut(&mut Context<'_>, &mut [u8]) -> Poll<Result<usize, E>>,
     mut write: impl FnMut(&mut Context<'_>, &[u8]) -> Poll<Result<usize, E>>,
     mut deliver: impl FnMut(Event<'_>) -> Taking,
 ) -> Result<Pumped, E> {
+    let mut now = clock();
     let (mut readable, mut writable) = (true, true);
     let mut broken = None;
     let mut budget = BUDGET;
@@ -115,6 +117,8 @@ pub fn pump<E>(
                 readable = false;
             }
             Poll::Ready(Ok(count)) => {
+                // Bytes have come since the last look: else an answer could come at the time of its question.
+                now = clock();
                 link.received(count, now);
                 budget = budget.saturating_sub(1);
             }

@@ -65,7 +65,7 @@ fn step(
     pump(
         link,
         &mut Context::from_waker(Waker::noop()),
-        now,
+        || now,
         taking,
         |_, space| stream.borrow_mut().read(space),
         |_, bytes| stream.borrow_mut().write(bytes),

@@ -6,7 +6,8 @@
 //! - `revoke NAME ID`: it is no longer;
 //! - `stop`: end in good order, while the others still talk.
 //!
-//! Standard output says `listening ID ADDRESS`, `trusts` after each order of that kind, `peer …` for the table, `ended`.
+//! Standard output says `listening ID ADDRESS`, `trusts` after each order of that kind, `peer …` for the
+//! table, and `ended`.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -15,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use handclasp::identity::keyfile;
-use handclasp::node::{NodeEvent, Permanence, Undelivered};
+use handclasp::node::{Backoff, NodeEvent, NodePolicy, Permanence, Undelivered};
 use handclasp::{NodeId, Trust};
 use handclasp_tokio::{Events, Node, PeerSnapshot, random_seed};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -26,6 +27,10 @@ use tracing::Level;
 use crate::ledger::{Entry, Ledger};
 use crate::traffic::{self, Traffic, call, send, services};
 use crate::{Child, Outcome};
+
+/// Between dials that fail.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_millis(300);
 
 /// For the node's end.
 const SHUTDOWN: Duration = Duration::from_secs(3);
@@ -50,9 +55,12 @@ pub(crate) async fn run(role: &Child, calls_in_flight: u16) -> Outcome<i32> {
 
     // The key stays the same when the process starts anew, and so does the node's id.
     let key = keyfile::load_or_create(role.directory.join(format!("{}.key", role.name)), &random_seed())?;
+    let backoff = Backoff { first: FIRST_WAIT, most: LONGEST_WAIT, ..Backoff::default() };
     let node = Node::builder(key)
         .config(|config| config.name(format!("{}@cluster", role.name)).network("cluster"))
         .trust(Trust::listed([]))
+        // The network is this machine, so dialling often harms nobody; otherwise the defaults are better.
+        .policy(NodePolicy { backoff, ..NodePolicy::default() })
         .services(&services(&traffic))
         .listen("127.0.0.1:0")
         // Every event is counted, so none may be missed.

@@ -1,7 +1,7 @@
 //! What a process writes down, so that it is there when the process is not.
 //!
-//! One line for each thing, in one write: the system has it when the write returns, whatever becomes of the process. A kill
-//! costs the line that is being written, and no other.
+//! One line for each thing, in one write: the system has it when the write returns, whatever becomes of the
+//! process. A kill costs the line that is being written, and no other.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};

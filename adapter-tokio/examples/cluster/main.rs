@@ -1,14 +1,14 @@
-//! Three processes that call each other all the time. One is killed and comes back, one is revoked. At the end
-//! their ledgers are added up.
+//! Three processes that call each other all the time. One is killed and comes back, one is revoked. At the
+//! end their ledgers are added up.
 //!
 //! ```sh
 //! cargo run --release -p handclasp-tokio --example cluster
 //! ```
 //!
-//! The process that you start owns no node: it starts this program three more times, as Anna, Ben and Cleo, tells
-//! them of each other, and shows how they fare (`parent`). How a `Node` is used is in `child`, and what the nodes
-//! say to each other in `traffic`. Each process writes down what it is about to do and what became of it
-//! (`ledger`); from that `sum` knows whether a call was lost without a word, or executed twice.
+//! The process that you start owns no node: it starts this program three more times, as Anna, Ben and Cleo,
+//! tells them of each other, and shows how they fare (`parent`). How a `Node` is used is in `child`, and what
+//! the nodes say to each other in `traffic`. Each process writes down what it is about to do and what became
+//! of it (`ledger`); from that `sum` knows whether a call was lost without a word, or executed twice.
 
 mod child;
 mod ledger;
@@ -21,7 +21,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, value_parser};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -32,7 +32,7 @@ struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     seconds: Duration,
     /// How many calls each process keeps in flight to each other one.
-    #[arg(long, value_name = "NUMBER", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=200))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 8, value_parser = value_parser!(u16).range(1..=200))]
     calls_in_flight: u16,
     #[command(subcommand)]
     role: Option<Role>,

@@ -62,6 +62,7 @@ async fn story(directory: &Path, seconds: Duration, calls_in_flight: u16) -> Out
         let pid = child.process.id().unwrap_or_default();
         println!("  {name:<5} process {pid:<8} {:<16} {}", child.address, child.id);
     }
+    println!("\nIn the table rtt, sent and received are those of the link that there is.");
     for name in NAMES {
         cluster.introduce(name).await?;
     }

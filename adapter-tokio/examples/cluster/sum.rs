@@ -320,8 +320,13 @@ impl Sum {
             return;
         }
         for other in runs.iter().filter(|other| other.name != revoked && !other.killed) {
-            if !has(&Entry::Unlinked { peer: other.name.clone(), reason: "revoked".to_owned() }) {
+            let (peer, reason) = (other.name.clone(), "revoked".to_owned());
+            if !has(&Entry::Unlinked { peer, reason }) {
                 self.breaks(HELD, || format!("the link to {} did not end so", other.name));
+            }
+            let (peer, reason) = (other.name.clone(), "denied".to_owned());
+            if !has(&Entry::DialFailed { peer, reason }) {
+                self.breaks(HELD, || format!("{} did not refuse a dial", other.name));
             }
         }
         let is_failed_so =

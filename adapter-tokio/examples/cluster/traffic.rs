@@ -1,4 +1,5 @@
-//! What the nodes say to each other: calls that must be executed at most once, and messages that must come in order.
+//! What the nodes say to each other: calls that must be executed at most once, and messages that must come in
+//! order.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

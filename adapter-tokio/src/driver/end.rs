@@ -17,8 +17,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             // A handshake that failed: what is left is between the task and the stream.
             report(Err(closed.clone()));
         }
-        let _ = self.shared.why.set(closed.reason.clone());
+        self.shared.set_why(closed.reason.clone());
         self.shared.enter(State::Closed);
+        self.pass_turn();
         let mut unsent = self.leftover(&closed.reason);
         self.server.shut_down(LINGER).await;
         // Where the stream has failed there is nobody to wait for.
@@ -71,6 +72,7 @@ impl<S> Drop for Driver<S> {
         if self.member.is_some() {
             self.link.close(self.shared.clock.now());
             self.report_to_node();
+            self.pass_turn();
         }
         let peer = self.link.peer().map(|peer| peer.id);
         let closed = Closed::new(Reason::Dropped, By::Local, self.link.phase(), peer);

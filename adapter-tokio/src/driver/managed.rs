@@ -22,7 +22,7 @@ impl<S> Driver<S> {
     /// The peer, once it has proved its id.
     pub(super) fn identified(&mut self) -> Option<Arc<PeerInfo>> {
         if self.peer.is_none() {
-            let peer = PeerInfo::new(self.link.peer()?, self.remote, self.direction);
+            let peer = PeerInfo::new(self.link.shared_peer()?, self.remote, self.direction);
             Span::current().record("peer", field::display(peer.id));
             self.peer = Some(Arc::new(peer));
         }
@@ -32,6 +32,19 @@ impl<S> Driver<S> {
     pub(super) fn hear(&mut self, words: Vec<NodeToLink>, now: Instant) {
         for word in words {
             self.link.on_node(word, now);
+        }
+    }
+
+    /// Whether the peer's requests may go to their handlers: those of its older links go first.
+    pub(super) fn has_turn(&self) -> bool {
+        let turn = self.member.as_ref().zip(self.slot.as_ref());
+        turn.is_none_or(|(member, slot)| slot.has_turn(member.link, &self.shared))
+    }
+
+    /// What came on this link has been handled, or will not be: the peer's next link has its turn.
+    pub(super) fn pass_turn(&mut self) {
+        if let (Some(member), Some(slot)) = (&self.member, self.slot.take()) {
+            slot.finish_ending(member.link);
         }
     }
 
@@ -56,7 +69,7 @@ impl<S> Driver<S> {
             if let Some(info) = &info {
                 let open = matches!(self.link.phase(), Phase::Established | Phase::Draining);
                 let handle = open.then(|| Link::new(&self.shared, info));
-                state.identified(member.link, info, handle);
+                self.slot = Some(state.identified(member.link, info, handle));
             }
             loop {
                 if self.link.phase() == Phase::Draining {
@@ -65,14 +78,14 @@ impl<S> Driver<S> {
                 let end = word.is_end();
                 if let Some(closed) = self.link.closed().filter(|_| end) {
                     self.shared.enter(State::Closed);
-                    let _ = self.shared.why.set(closed.reason.clone());
+                    self.shared.set_why(closed.reason.clone());
                     if closed.reason == Reason::Revoked && closed.by == By::Local {
                         self.server.abandon();
                     }
                     state.ended(member.link);
                 }
                 if word.gives_back() {
-                    let why = self.shared.why.get().cloned().unwrap_or(Reason::Dropped);
+                    let why = self.shared.why().cloned().unwrap_or(Reason::Dropped);
                     word.extend_unsent(self.shared.take_messages());
                     word.extend_unsent(self.leftover(&why));
                 }

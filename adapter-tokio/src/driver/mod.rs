@@ -29,7 +29,7 @@ use self::calls::Calls;
 use self::pump::Item;
 use crate::connect::Setting;
 use crate::link::Link;
-use crate::node::Member;
+use crate::node::{Member, Slot};
 use crate::peer::{Direction, PeerInfo};
 use crate::serve::Server;
 use crate::services::View;
@@ -73,6 +73,8 @@ pub(crate) struct Driver<S> {
     sleep: Option<Pin<Box<Sleep>>>,
     armed: Option<Instant>,
     member: Option<Member>,
+    /// What outlives the links to the peer, from the proof of its id on, for a link of a node.
+    slot: Option<Arc<Slot>>,
     /// The node's messages have come in before a turn, so that what is queued now is later than those.
     routed: bool,
 }
@@ -111,6 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             sleep: None,
             armed: None,
             member: None,
+            slot: None,
             routed: false,
         }
     }
@@ -168,13 +171,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         self.part(now);
         let mut again = self.server.poll(&mut self.link, now, context);
-        let (news, pumped) = self.pump(now, context);
+        let (news, pumped) = self.pump(context);
         again |= pumped;
         if news.established {
             self.established();
         }
         if let Some(reason) = news.draining {
-            let _ = self.shared.why.set(reason);
+            self.shared.set_why(reason);
             if self.member.is_none() {
                 self.shared.enter(State::Draining);
             }
@@ -281,6 +284,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if control.rekey {
             self.link.rekey(now);
         }
+        if control.ready {
+            self.link.ready(now);
+        }
         if !control.pings.is_empty() {
             self.link.ping(now);
             self.pings.extend(control.pings);
@@ -295,7 +301,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         if let (Some((code, detail)), None) = (control.goodbye, &self.goodbye) {
             if self.link.phase() == Phase::Established {
-                let _ = self.shared.why.set(Reason::Goodbye { code, detail: detail.clone() });
+                self.shared.set_why(Reason::Goodbye { code, detail: detail.clone() });
             }
             if self.member.is_none() {
                 self.shared.enter(State::Draining);
@@ -303,13 +309,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             // What was queued meanwhile goes before it.
             self.goodbye = Some((code, detail, now + self.drain / 2));
         }
+        // What came on a link that has ended by itself is handled, though nobody holds the link any more.
+        let closes = control.close && self.link.closed().is_none();
         if control.close {
             self.link.close(now);
         }
         if control.revoke {
             self.link.revoke(now);
         }
-        if control.close || control.revoke {
+        if closes || control.revoke {
             self.server.abandon();
         }
     }
@@ -328,6 +336,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     fn established(&mut self) {
+        if let (Some(known), Some(peer)) = (&mut self.peer, self.link.shared_peer()) {
+            // What was known while somebody was asked about the peer lacks the peer's last word.
+            *known = Arc::new(PeerInfo::new(peer, self.remote, self.direction));
+        }
         let Some(peer) = self.identified() else { return };
         info!(version = peer.version(), name = peer.name(), suite = ?peer.suite, "established");
         self.shared.enter(State::Open);

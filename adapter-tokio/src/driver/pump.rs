@@ -43,11 +43,13 @@ pub(super) struct News {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Moves bytes and events; true if there is more.
-    pub(super) fn pump(&mut self, now: Instant, context: &mut Context<'_>) -> (News, bool) {
-        let Self { link, stream, calls, items, view, unflushed, .. } = self;
+    pub(super) fn pump(&mut self, context: &mut Context<'_>) -> (News, bool) {
+        let clock = self.shared.clock;
+        let serves = self.server.is_ready() && self.has_turn();
+        let Self { link, stream, shared, calls, items, view, unflushed, .. } = self;
         let mut news = News::default();
         let mut taken = 0;
-        let taking = if self.server.is_ready() { Taking::Everything } else { Taking::NoRequests };
+        let taking = if serves { Taking::Everything } else { Taking::NoRequests };
         let read = |context: &mut Context<'_>, space: &mut [u8]| {
             let mut buffer = ReadBuf::new(space);
             let read = Pin::new(&mut *stream.borrow_mut()).poll_read(context, &mut buffer);
@@ -75,13 +77,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     news.draining = Some(Reason::Goodbye { code, detail: detail.into() });
                 }
                 Event::Expired(envelope) => news.expired.push(envelope),
+                Event::Ready => shared.set_ready(),
                 Event::Closed(closed) => news.closed = Some(closed.clone()),
                 // `Identified` is answered by the phase that the link is in.
                 _ => {}
             }
             if items.len() < TAKEN && taken < TAKEN_BYTES { taking } else { Taking::NoRequests }
         };
-        match pump(link, context, now, taking, read, write, deliver) {
+        match pump(link, context, || clock.now(), taking, read, write, deliver) {
             Ok(Pumped::Idle { deadline }) => {
                 self.deadline = deadline;
                 (news, false)

@@ -26,12 +26,15 @@ pub use events::{Events, Missed};
 pub use peer::{Delivery, Peer};
 pub use registry::{PeerRegistry, RegistryFuture};
 pub use snapshot::{LinkSnapshot, NodeSnapshot, PeerSnapshot};
-pub(crate) use state::Member;
 use state::{Inner, Stop};
+pub(crate) use state::{Member, Slot};
 use supervisor::Task;
 pub use trust::TrustError;
 
 use crate::services::Services;
+
+/// A deadline that the system's clock does not reach is as good as this one.
+const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// How long a node takes to end that nobody holds any more.
 const ABANDONED: Duration = Duration::from_secs(1);
@@ -229,7 +232,8 @@ impl Node {
     /// Takes `deadline` at most. Cancel-safe: the shutdown goes on when the future is dropped. Of several
     /// shutdowns the first one's deadline counts.
     pub async fn shutdown(&self, deadline: Duration) -> Vec<(NodeId, Envelope)> {
-        let deadline = Instant::now() + deadline;
+        let now = Instant::now();
+        let deadline = now.checked_add(deadline).unwrap_or(now + FAR);
         stop(self.inner(), Stop { deadline, gently: true });
         // A supervisor that cannot run, because its thread is blocked, does not delay this.
         let _ = tokio::time::timeout_at(deadline.into(), self.closed()).await;

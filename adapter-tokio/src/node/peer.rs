@@ -93,22 +93,34 @@ impl Peer {
     /// [`NotSent`] gives the message back; it is never [`Full`](WhyNotSent::Full).
     pub async fn send<'a>(&self, mut message: Message<'a>) -> Result<(), NotSent<'a>> {
         loop {
+            if message.expires.is_some_and(|at| at <= self.inner.clock.now()) {
+                return Err(NotSent { why: WhyNotSent::Expired, message });
+            }
             let mut room = pin!(self.inner.room.notified());
             room.as_mut().enable();
             message = match self.put(message) {
                 Ok(()) => return Ok(()),
                 Err((Held::Not(why), message)) => return Err(NotSent { why, message }),
                 Err((Held::Outbox, message)) => {
-                    room.await;
+                    match message.expires {
+                        Some(expires) => drop(self.within(expires, room).await),
+                        None => room.await,
+                    }
                     message
                 }
-                Err((Held::Link(link), message)) => match link.send(message).await {
-                    Ok(()) => return Ok(()),
-                    Err(Rejected { why, message }) => match final_word(why) {
-                        Some(why) => return Err(NotSent { why, message }),
-                        None => message,
-                    },
-                },
+                Err((Held::Link(link), message)) => {
+                    let sent = match message.expires {
+                        Some(expires) => link.send_before(message, expires).await,
+                        None => link.send(message).await,
+                    };
+                    match sent {
+                        Ok(()) => return Ok(()),
+                        Err(Rejected { why, message }) => match final_word(why) {
+                            Some(why) => return Err(NotSent { why, message }),
+                            None => message,
+                        },
+                    }
+                }
             };
         }
     }
@@ -133,15 +145,28 @@ impl Peer {
     /// As [`send`](Self::send), and [`NotNow`](WhyNotSent::NotNow). A message that expires later than here
     /// comes as [`NodeEvent::Undelivered`](handclasp::node::NodeEvent::Undelivered).
     pub async fn send_with<'a>(&self, message: Message<'a>, delivery: Delivery) -> Result<(), NotSent<'a>> {
+        let expires = message.expires;
+        // What comes back is as it was given.
+        self.send_as(message, delivery).await.map_err(|mut not| {
+            not.message.expires = expires;
+            not
+        })
+    }
+
+    async fn send_as<'a>(&self, message: Message<'a>, delivery: Delivery) -> Result<(), NotSent<'a>> {
         let now = self.inner.clock.now();
+        let earlier = |at: Instant| message.expires.map_or(at, |expires| expires.min(at));
         match delivery {
             Delivery::Keep => self.send(message).await,
-            Delivery::Until(time) => self.send(message.expires(now + time)).await,
+            Delivery::Until(time) => {
+                let expires = earlier(now + time);
+                self.send(message.expires(expires)).await
+            }
             Delivery::Now => {
                 let Some(link) = self.link() else {
                     return Err(NotSent { why: WhyNotSent::NotNow, message });
                 };
-                let until = now + NOW;
+                let until = earlier(now + NOW);
                 link.send_before(message.expires(until), until).await.map_err(|Rejected { why, message }| {
                     NotSent { why: final_word(why).unwrap_or(WhyNotSent::NotNow), message }
                 })
@@ -271,7 +296,10 @@ impl Peer {
             if let Some(error) = self.slot.failure_since(seen) {
                 return Err(NoLink::Dial(error));
             }
-            self.within(asked_until, changed).await;
+            if self.within(asked_until, changed).await.is_none() && until.is_some() {
+                // Whoever set that time is told by a timer of its own.
+                std::future::pending::<()>().await;
+            }
             if let Some(link) = self.link() {
                 return Ok(link);
             }

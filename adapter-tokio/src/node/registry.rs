@@ -6,6 +6,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
@@ -16,6 +17,9 @@ use tracing::warn;
 
 use super::state::{Inner, lock};
 use crate::peer::PeerInfo;
+
+/// Peers that a registry may be behind with; of more it does not learn.
+const UNWRITTEN: usize = 4096;
 
 /// What a registry's methods return: `Box::pin(async move { … })`.
 pub type RegistryFuture<'a, T> =
@@ -34,8 +38,9 @@ pub trait PeerRegistry: Send + Sync + 'static {
     /// Any refuses the peer with [`Refusal::Registry`], and is logged. So does a panic.
     fn look_up(&self, peer: NodeId) -> RegistryFuture<'_, Option<Known>>;
 
-    /// A link to the peer was established: remember this. One write runs at a time; while one does, of
-    /// several for the same peer only the last is kept.
+    /// A link to the peer was established: remember this. One write runs at a time, and for the time of a
+    /// [step](handclasp::Timing::step) at most; meanwhile of several for the same peer only the last is kept.
+    /// A shutdown waits for the writes as far as its deadline allows.
     ///
     /// # Errors
     /// Any is logged; the link lives.
@@ -48,6 +53,8 @@ pub(crate) struct Keeping {
     pub(super) asks: bool,
     pub(super) registry: Option<Arc<dyn PeerRegistry>>,
     unwritten: Mutex<BTreeMap<NodeId, Known>>,
+    /// A write is under way.
+    writing: AtomicBool,
     more: Notify,
 }
 
@@ -59,39 +66,69 @@ impl fmt::Debug for Keeping {
 
 impl Keeping {
     pub(super) fn new(asks: bool, registry: Option<Arc<dyn PeerRegistry>>) -> Self {
-        Self { asks, registry, unwritten: Mutex::default(), more: Notify::new() }
+        Self {
+            asks,
+            registry,
+            unwritten: Mutex::default(),
+            writing: AtomicBool::new(false),
+            more: Notify::new(),
+        }
     }
 
     pub(super) fn write(&self, peer: NodeId, known: &Known) {
         if self.registry.is_some() {
-            lock(&self.unwritten).insert(peer, known.clone());
+            let mut unwritten = lock(&self.unwritten);
+            if unwritten.len() >= UNWRITTEN && !unwritten.contains_key(&peer) {
+                drop(unwritten);
+                return warn!(%peer, error = "too much is to be written", "registry_write_failed");
+            }
+            unwritten.insert(peer, known.clone());
+            drop(unwritten);
             self.more.notify_one();
         }
+    }
+
+    /// Whether all is written.
+    pub(super) fn is_written(&self) -> bool {
+        // In this order: what is taken out to be written is noted as being written first.
+        lock(&self.unwritten).is_empty() && !self.writing.load(Ordering::Acquire)
     }
 }
 
 /// Writes what there is to write, for as long as the node runs.
 pub(super) async fn write_all(inner: Arc<Inner>) {
-    let Keeping { registry: Some(registry), unwritten, more, .. } = &inner.keeping else { return };
+    let Keeping { registry: Some(registry), unwritten, writing, more, .. } = &inner.keeping else { return };
     loop {
-        let next = lock(unwritten).pop_first();
+        let next = {
+            let mut unwritten = lock(unwritten);
+            let next = unwritten.pop_first();
+            writing.store(next.is_some(), Ordering::Release);
+            next
+        };
         let Some((peer, known)) = next else {
+            inner.wake.notify_one();
             more.notified().await;
             continue;
         };
-        let write = async { registry.write(peer, known).await };
-        match caught(write).await {
-            Some(Ok(())) => {}
-            Some(Err(error)) => warn!(%peer, %error, "registry_write_failed"),
-            None => warn!(%peer, error = "panicked", "registry_write_failed"),
+        let write = caught(async { registry.write(peer, known).await });
+        match tokio::time::timeout(inner.config.timing().step, write).await {
+            Ok(Some(Ok(()))) => {}
+            Ok(Some(Err(error))) => warn!(%peer, %error, "registry_write_failed"),
+            Ok(None) => warn!(%peer, error = "panicked", "registry_write_failed"),
+            Err(_) => warn!(%peer, error = "timed out", "registry_write_failed"),
         }
     }
 }
 
-/// Answers a question about a peer: first by the application's decision, then by the registry's knowledge.
+/// Answers a question about a peer, in the time that a step of its handshake has: first by the application's decision, then by the registry's knowledge.
 pub(super) async fn answer(inner: Arc<Inner>, question: Question, info: Option<Arc<PeerInfo>>) {
     let Question { ticket, peer, .. } = question;
-    let answer = decide(&inner, peer, info).await;
+    // Nobody waits for it longer, and a future that never ends is not kept.
+    let patience = inner.config.timing().step;
+    let answer = match tokio::time::timeout(patience, decide(&inner, peer, info)).await {
+        Ok(answer) => answer,
+        Err(_) => Answer::Refuse(Refusal::Registry),
+    };
     inner.act(|state, now| state.node.answer(ticket, answer, now));
 }
 

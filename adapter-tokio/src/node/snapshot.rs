@@ -84,10 +84,12 @@ pub(super) async fn take(inner: &Inner) -> NodeSnapshot {
         };
         (snapshot, links)
     });
-    // One time for all.
+    // All are asked first, and have one time together: a link that does not answer costs no other one's word.
+    let links: Vec<_> = links.into_iter().map(|link| link.map(|link| (link.ask_stats(), link))).collect();
     let patience = tokio::time::Instant::now() + PATIENCE;
     for (peer, link) in snapshot.peers.iter_mut().zip(links) {
-        let (Some(link), PeerState::Linked { link: id, since, .. }) = (link, &peer.status.state) else {
+        let (Some((stats, link)), PeerState::Linked { link: id, since, .. }) = (link, &peer.status.state)
+        else {
             continue;
         };
         let info = link.shared_peer();
@@ -97,7 +99,7 @@ pub(super) async fn take(inner: &Inner) -> NodeSnapshot {
             direction: info.direction,
             since: inner.clock.to_std(*since),
             waiting: link.waiting_bytes(),
-            stats: tokio::time::timeout_at(patience, link.stats()).await.ok(),
+            stats: tokio::time::timeout_at(patience, link.told_stats(stats)).await.ok(),
             peer: info,
         });
     }

@@ -107,6 +107,11 @@ pub(crate) struct Slot {
     pub(crate) id: NodeId,
     now: Mutex<Standing>,
     pub(crate) changed: Notify,
+    /// Links that have ended and have requests for their handlers still, the oldest first, and how many.
+    ending: Mutex<Vec<LinkId>>,
+    endings: AtomicUsize,
+    /// Links that wait for those.
+    waiting: Mutex<Vec<Arc<Shared>>>,
 }
 
 #[derive(Debug, Default)]
@@ -119,7 +124,52 @@ struct Standing {
 
 impl Slot {
     fn new(id: NodeId) -> Self {
-        Self { id, now: Mutex::default(), changed: Notify::new() }
+        Self {
+            id,
+            now: Mutex::default(),
+            changed: Notify::new(),
+            ending: Mutex::default(),
+            endings: AtomicUsize::new(0),
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// Whether a link's requests may go to their handlers: those of older links that have ended go first, so
+    /// that what a peer sent is handled in its order over all links. A link without its turn is woken when it
+    /// may have it.
+    pub(crate) fn has_turn(&self, link: LinkId, shared: &Arc<Shared>) -> bool {
+        if self.endings.load(Ordering::Acquire) == 0 {
+            return true;
+        }
+        let ending = lock(&self.ending);
+        let first = ending.first().is_none_or(|first| *first == link);
+        if !first {
+            // Under the lock, so that the one before it finds it here.
+            let mut waiting = lock(&self.waiting);
+            if !waiting.iter().any(|other| Arc::ptr_eq(other, shared)) {
+                waiting.push(Arc::clone(shared));
+            }
+        }
+        first
+    }
+
+    /// A link has ended; what came on it goes before what comes on others.
+    fn begin_ending(&self, link: LinkId) {
+        let mut ending = lock(&self.ending);
+        ending.push(link);
+        self.endings.store(ending.len(), Ordering::Release);
+    }
+
+    /// What came on an ended link has been handled, or will not be.
+    pub(crate) fn finish_ending(&self, link: LinkId) {
+        let mut ending = lock(&self.ending);
+        ending.retain(|other| *other != link);
+        self.endings.store(ending.len(), Ordering::Release);
+        let waiting = std::mem::take(&mut *lock(&self.waiting));
+        drop(ending);
+        for shared in waiting {
+            shared.tell(|_| {});
+        }
     }
 
     /// The link that messages go to, as far as is known without the node's lock.
@@ -408,13 +458,14 @@ impl State {
     }
 
     /// A link's peer has proved its id; `link` is there from its establishment on.
-    pub(crate) fn identified(&mut self, id: LinkId, info: &Arc<PeerInfo>, link: Option<Link>) {
+    pub(crate) fn identified(&mut self, id: LinkId, info: &Arc<PeerInfo>, link: Option<Link>) -> Arc<Slot> {
         if let Some(entry) = self.links.get_mut(&id) {
             entry.info.get_or_insert_with(|| Arc::clone(info));
             if entry.link.is_none() {
                 entry.link = link;
             }
         }
+        self.slot(info.id)
     }
 
     pub(crate) fn ended(&mut self, id: LinkId) {
@@ -423,6 +474,7 @@ impl State {
             self.leave_route(peer, &shared);
         }
         if let Some(info) = info {
+            self.slot(info.id).begin_ending(id);
             self.ending.retain(|(_, shared)| shared.end().is_none());
             self.ending.push((info.id, shared));
         }

@@ -109,7 +109,7 @@ pub(super) async fn supervise(inner: Arc<Inner>, mut queue: mpsc::UnboundedRecei
     let before = |share: Duration| stop.deadline.checked_sub(share).unwrap_or(now);
     let close = if stop.gently { before(total / 5) } else { now };
     for deadline in [close, before(total / 10)] {
-        while !tasks.links.is_empty() || !queue.is_empty() {
+        while !tasks.links.is_empty() || !queue.is_empty() || !inner.keeping.is_written() {
             if std::time::Instant::now() >= deadline {
                 break;
             }
@@ -235,7 +235,11 @@ pub(super) async fn dial(inner: Arc<Inner>, ticket: DialTicket) {
 
 /// Tries each address that a name has. One that swallows what is sent leaves time for those behind it.
 async fn connect(address: &str, deadline: std::time::Instant) -> io::Result<TcpStream> {
-    let addresses: Vec<_> = lookup_host(address).await?.collect();
+    // An address needs no resolver, which may hang.
+    let addresses = match address.parse::<SocketAddr>() {
+        Ok(address) => vec![address],
+        Err(_) => lookup_host(address).await?.collect(),
+    };
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for (at, address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(std::time::Instant::now());

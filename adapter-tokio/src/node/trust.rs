@@ -53,15 +53,11 @@ impl Error for TrustError {
 /// The file, and how often to look at it.
 #[derive(Debug)]
 pub(crate) struct Book {
-    list: Mutex<List>,
+    /// Held while the file is read or written.
+    file: Mutex<TrustFile>,
+    /// Revoked, and perhaps still in the file: it is not changed yet, or could not be.
+    gone: Mutex<BTreeSet<NodeId>>,
     every: Duration,
-}
-
-#[derive(Debug)]
-struct List {
-    file: TrustFile,
-    /// Revoked, and still in the file, because it could not be changed.
-    gone: BTreeSet<NodeId>,
 }
 
 /// Work on files is not for the threads of the runtime.
@@ -74,26 +70,30 @@ impl Book {
     pub(super) async fn open(path: &Path, every: Duration) -> Result<Self, TrustError> {
         let path = path.to_owned();
         let file = aside(|| TrustFile::load_or_empty(path)).await.ok_or(TrustError::Ended)?;
-        let list = List { file: file.map_err(TrustError::File)?, gone: BTreeSet::new() };
-        Ok(Self { list: Mutex::new(list), every })
+        let file = Mutex::new(file.map_err(TrustError::File)?);
+        Ok(Self { file, gone: Mutex::default(), every })
     }
 
     /// Takes over the list as it is now.
     pub(super) fn apply(&self, inner: &Arc<Inner>) {
-        take_over(inner, &lock(&self.list));
+        self.take_over(inner, &lock(&self.file));
     }
-}
 
-/// Makes the list the node's; times of the calendar become times of the node's clock.
-fn take_over(inner: &Arc<Inner>, List { file, gone }: &List) {
-    inner.act(|state, now| {
-        let today = UnixTime::from(SystemTime::now());
-        let entries = file.list().valid_at(today).filter(|entry| !gone.contains(&entry.id)).map(|entry| {
-            let left = |end: UnixTime| Duration::from_secs(end.as_secs().saturating_sub(today.as_secs()));
-            (entry.id, entry.expires.map(|end| now + left(end)))
+    /// Makes the list the node's; times of the calendar become times of the node's clock.
+    fn take_over(&self, inner: &Arc<Inner>, file: &TrustFile) {
+        inner.act(|state, now| {
+            // Looked at under the node's lock: what is revoked from here on is revoked after this.
+            let gone = lock(&self.gone);
+            let today = UnixTime::from(SystemTime::now());
+            let entries =
+                file.list().valid_at(today).filter(|entry| !gone.contains(&entry.id)).map(|entry| {
+                    let left =
+                        |end: UnixTime| Duration::from_secs(end.as_secs().saturating_sub(today.as_secs()));
+                    (entry.id, entry.expires.map(|end| now + left(end)))
+                });
+            state.node.set_trusted(entries, now);
         });
-        state.node.set_trusted(entries, now);
-    });
+    }
 }
 
 /// Takes over what others change in the file, for as long as the node runs.
@@ -112,10 +112,10 @@ pub(super) async fn watch(inner: Arc<Inner>) {
         let looking = Arc::clone(&inner);
         let outcome = aside(move || {
             let Some(book) = &looking.book else { return Ok(false) };
-            let mut list = lock(&book.list);
-            let changed = list.file.reload()?.is_some();
+            let mut file = lock(&book.file);
+            let changed = file.reload()?.is_some();
             if changed || step {
-                take_over(&looking, &list);
+                book.take_over(&looking, &file);
             }
             Ok::<_, TrustFileError>(changed)
         });
@@ -153,8 +153,10 @@ pub(super) async fn trust(
     }
     let today = SystemTime::now();
     // Whole seconds: rather a little longer than no time at all.
-    let expires = time.map(|time| today + time + Duration::from_millis(999)).map(UnixTime::from);
-    edit(inner, peer, true, move |list| {
+    let end = |time: Duration| today.checked_add(time.saturating_add(Duration::from_millis(999)));
+    // What the calendar does not reach is as good as for ever.
+    let expires = time.and_then(end).map(UnixTime::from);
+    edit(inner, peer, move |list| {
         let known = list.get(&peer).cloned();
         let mut entry = known.unwrap_or_else(|| TrustEntry::new(peer).added(today.into()));
         entry.expires = expires;
@@ -166,11 +168,15 @@ pub(super) async fn trust(
 
 /// Ends trust in one peer: at once, and then in the file if there is one.
 pub(super) async fn revoke(inner: &Arc<Inner>, peer: NodeId) -> Result<bool, TrustError> {
+    if let Some(book) = &inner.book {
+        // First, so that nobody who reads the file meanwhile takes it back.
+        lock(&book.gone).insert(peer);
+    }
     let was = inner.act(|state, now| state.node.revoke(peer, now));
     if inner.book.is_none() {
         return Ok(was);
     }
-    Ok(edit(inner, peer, false, move |list| list.remove(&peer)).await? || was)
+    Ok(edit(inner, peer, move |list| list.remove(&peer)).await? || was)
 }
 
 /// Changes what the file says of a peer, and takes it over. A peer that is to go does, also where the file
@@ -178,21 +184,18 @@ pub(super) async fn revoke(inner: &Arc<Inner>, peer: NodeId) -> Result<bool, Tru
 async fn edit<T: Send + 'static>(
     inner: &Arc<Inner>,
     peer: NodeId,
-    stays: bool,
     change: impl FnOnce(&mut TrustList) -> T + Send + 'static,
 ) -> Result<T, TrustError> {
     let inner = Arc::clone(inner);
     let edited = aside(move || {
         let book = inner.book.as_ref()?;
-        let mut list = lock(&book.list);
-        let outcome = list.file.edit(change);
+        let mut file = lock(&book.file);
+        let outcome = file.edit(change);
         if outcome.is_ok() {
-            list.gone.remove(&peer);
-        } else if !stays {
-            list.gone.insert(peer);
+            lock(&book.gone).remove(&peer);
         }
         // After an error too: others may have changed it.
-        take_over(&inner, &list);
+        book.take_over(&inner, &file);
         Some(outcome)
     });
     edited.await.flatten().ok_or(TrustError::Ended)?.map_err(TrustError::File)

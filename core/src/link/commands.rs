@@ -261,8 +261,10 @@ impl Link {
     /// [`CryptoError::BadLength`] if `out` is longer than 8160 bytes, or `label` or `context` longer than 65
     /// 535; [`CryptoError::OutOfTurn`] unless the link is established.
     pub fn export(&self, label: &[u8], context: &[u8], out: &mut [u8]) -> Result<(), CryptoError> {
-        match &self.peer {
-            Some(peer) if self.phase.is_open() => peer.export(&*self.config.provider, label, context, out),
+        match &self.session {
+            Some(session) if self.phase.is_open() => {
+                super::peer::export(&session.exporter, &*self.config.provider, label, context, out)
+            }
             _ => Err(CryptoError::OutOfTurn),
         }
     }

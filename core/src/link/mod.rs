@@ -110,7 +110,7 @@ pub struct Link {
     send: SendBuffer,
     handshake: Option<Box<Handshake>>,
     session: Option<Box<Session>>,
-    peer: Option<Box<Peer>>,
+    peer: Option<Arc<Peer>>,
     claimed: Option<ClaimedId>,
     proved: Option<NodeId>,
     drain: Option<Box<Drain>>,
@@ -345,6 +345,12 @@ impl Link {
     /// The peer, once it has proved its id.
     pub fn peer(&self) -> Option<&Peer> {
         self.peer.as_deref()
+    }
+
+    /// The same, to keep beyond the link. It is whole from [`Event::Established`] on: before, a dialler does
+    /// not know whether its dial was [simultaneous](Peer::simultaneous).
+    pub fn shared_peer(&self) -> Option<Arc<Peer>> {
+        self.peer.clone()
     }
 
     /// How the link ended, once it has.

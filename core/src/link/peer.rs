@@ -8,6 +8,7 @@ use crate::identity::NodeId;
 use crate::negotiation::Outcome;
 
 /// The other side of a link, authenticated.
+#[derive(Clone)]
 pub struct Peer {
     /// Its id: the one thing to decide by.
     pub id: NodeId,
@@ -22,28 +23,24 @@ pub struct Peer {
     pub channel_binding: [u8; 32],
     /// True at a dialler whose dial won over one of the peer's that was under way at the same time.
     pub simultaneous: bool,
-    pub(super) exporter: Secret<32>,
 }
 
-impl Peer {
-    /// Fills `out` with bytes that only the two sides of this link can compute, the same on both
-    /// (docs/wire.md §3.5).
-    ///
-    /// # Errors
-    /// [`CryptoError::BadLength`] if `out` is longer than 8160 bytes, or `label` or `context` longer than 65
-    /// 535.
-    pub(super) fn export(
-        &self,
-        provider: &dyn CryptoProvider,
-        label: &[u8],
-        context: &[u8],
-        out: &mut [u8],
-    ) -> Result<(), CryptoError> {
-        let length = |bytes: &[u8]| u16::try_from(bytes.len()).map_err(|_| CryptoError::BadLength);
-        let (label_len, context_len) = (length(label)?.to_be_bytes(), length(context)?.to_be_bytes());
-        let info = [&b"handclasp/1 exporter"[..], &label_len, label, &context_len, context];
-        provider.hkdf_sha256(&[], self.exporter.expose(), &info, out)
-    }
+/// Fills `out` with bytes that only the two sides of this link can compute, the same on both (docs/wire.md
+/// §3.5).
+///
+/// # Errors
+/// [`CryptoError::BadLength`] if `out` is longer than 8160 bytes, or `label` or `context` longer than 65 535.
+pub(super) fn export(
+    exporter: &Secret<32>,
+    provider: &dyn CryptoProvider,
+    label: &[u8],
+    context: &[u8],
+    out: &mut [u8],
+) -> Result<(), CryptoError> {
+    let length = |bytes: &[u8]| u16::try_from(bytes.len()).map_err(|_| CryptoError::BadLength);
+    let (label_len, context_len) = (length(label)?.to_be_bytes(), length(context)?.to_be_bytes());
+    let info = [&b"handclasp/1 exporter"[..], &label_len, label, &context_len, context];
+    provider.hkdf_sha256(&[], exporter.expose(), &info, out)
 }
 
 impl fmt::Debug for Peer {

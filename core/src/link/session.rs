@@ -14,6 +14,7 @@ use super::queue::Lanes;
 use super::state::Outbound;
 use super::streams::Streams;
 use super::timers::{Timer, Timers};
+use crate::crypto::Secret;
 use crate::crypto::cipher::{OpenKey, SealKey};
 use crate::error::{CallError, Reason, ServiceError, Violation};
 use crate::hello::Limits;
@@ -33,6 +34,7 @@ pub(super) struct KeyAge {
 
 #[derive(Debug)]
 pub(super) struct Session {
+    pub(super) exporter: Secret<32>,
     pub(super) seal: SealKey,
     pub(super) open: OpenKey,
     pub(super) key_age: KeyAge,
@@ -46,7 +48,8 @@ pub(super) struct Session {
     pub(super) recv_credit: [RecvCredit; 2],
     pub(super) requests: Inbox<Request>,
     pub(super) notices: Inbox<Notice>,
-    pub(super) partial: [Option<Partial>; Lane::COUNT],
+    /// In boxes: an idle link has none.
+    pub(super) partial: [Option<Box<Partial>>; Lane::COUNT],
     /// Messages of each lane so far.
     sequence: [u64; Lane::COUNT],
     pub(super) pending: CallTable<Pending>,
@@ -118,6 +121,7 @@ impl Session {
         let send = SendCredit::new(limits.window);
         let recv = RecvCredit::new(limits.window, limits.max_message);
         Self {
+            exporter: Secret::default(),
             seal,
             open,
             key_age: KeyAge { records: 0, bytes: 0, since: now },
@@ -261,7 +265,7 @@ impl Session {
             return Err(Reason::FlowControl);
         }
         if total.is_some() {
-            let mut partial = Partial::new(begun, service, length);
+            let mut partial = Box::new(Partial::new(begun, service, length));
             partial.add(body).ok_or_else(|| context.violation("a message longer than it says"))?;
             self.partial[lane.index()] = Some(partial);
             return Ok(());
@@ -319,7 +323,7 @@ impl Session {
         Ok(())
     }
 
-    fn take_partial(&mut self, lane: Lane, context: &Context<'_>) -> Result<Partial, Reason> {
+    fn take_partial(&mut self, lane: Lane, context: &Context<'_>) -> Result<Box<Partial>, Reason> {
         self.partial[lane.index()]
             .take()
             .ok_or_else(|| context.violation("DATA: no message is under way in its lane"))

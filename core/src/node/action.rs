@@ -231,7 +231,8 @@ pub enum Undelivered {
     Expired,
     /// The peer will not be dialled again, and was not wanted for more than its messages.
     GivenUp,
-    /// Trust in the peer was withdrawn.
+    /// Trust in the peer was withdrawn. What its links had not sent by then is given up without an event:
+    /// there is none of a revoked peer.
     Revoked,
     /// The link to the peer does not take it.
     Refused(Why),

@@ -62,17 +62,16 @@ impl Node {
         self.links_of(peer).any(|(_, link)| link.stands())
     }
 
-    /// Dials a peer at once, or, after failures, when its wait is over: to be asked again is no reason to be
+    /// Dials a peer at once, or, after failures, when a wait is over: to be asked again is no reason to be
     /// impatient.
     pub(super) fn dial_soon(&mut self, peer: NodeId) {
-        match self.peers.get_mut(&peer) {
-            Some(record) if record.failures > 0 => {
-                if matches!(record.dial, Dialling::Idle | Dialling::GivenUp) {
-                    record.dial = Dialling::Idle;
-                    self.redial(peer, Retry::Later(None));
-                }
+        let Some(record) = self.peers.get_mut(&peer) else { return };
+        match record.dial {
+            Dialling::Idle | Dialling::GivenUp if record.failures > 0 => {
+                self.redial(peer, Retry::Later(None));
             }
-            _ => self.start_dial(peer),
+            Dialling::Idle | Dialling::GivenUp => self.start_dial(peer),
+            Dialling::Waiting | Dialling::Connecting { .. } | Dialling::Handshake { .. } => {}
         }
     }
 

@@ -90,9 +90,10 @@ impl Node {
         if self.stopping {
             return self.refuse(link, Refusal::ShuttingDown);
         }
-        let hello = identity.hello.clone();
         record.peer = Some(peer);
-        record.identity = Some(identity);
+        let identity = &*record.identity.insert(identity);
+        let asks = self.trusted.asks() || self.policy.registry == Registry::External;
+        let hello = asks.then(|| Box::new(identity.hello.clone()));
         if dialler == Dialler::Peer {
             let crowded = self.links_of(peer).filter(|(_, link)| link.stage != Stage::Ending).count()
                 >= LINKS_OF_A_PEER
@@ -106,15 +107,10 @@ impl Node {
                 return self.refuse(link, Refusal::Alive);
             }
         }
-        if self.trusted.asks() || self.policy.registry == Registry::External {
+        if let Some(hello) = hello {
             self.enter(link, Stage::Asked);
             let ticket = QuestionTicket { link, node: self.tag };
-            return self.event(NodeEvent::Question(Question {
-                ticket,
-                peer,
-                hello: Box::new(hello),
-                dialler,
-            }));
+            return self.event(NodeEvent::Question(Question { ticket, peer, hello, dialler }));
         }
         let known = self.registry.get(peer).cloned();
         self.admit_known(peer, link, known.as_ref());

@@ -104,6 +104,9 @@ async fn settle() {
     tokio::time::sleep(Duration::from_secs(3)).await;
 }
 
+/// Polls to take the mean of.
+const POLLS: u32 = 1_000_000;
+
 /// Nanoseconds for a poll of a node that waits to dial so many peers again.
 fn poll(peers: u32) -> f64 {
     let ids: Vec<_> = (1..=peers).map(|number| key(number).node_id()).collect();
@@ -122,7 +125,6 @@ fn poll(peers: u32) -> f64 {
             _ => {}
         }
     }
-    const POLLS: u32 = 1_000_000;
     let start = Instant::now();
     for _ in 0..POLLS {
         assert!(matches!(std::hint::black_box(node.poll(now)), NodeAction::Timeout(Some(_))));

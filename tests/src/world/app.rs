@@ -124,6 +124,7 @@ impl World {
             Some(driven) => match driven.link.call(message, timeout, now) {
                 Ok(call) => {
                     driven.calls.insert(call, entry);
+                    self.ledger.called(entry, driven.conn);
                     Ok(())
                 }
                 Err(no) => Err(NotSent::Link(no.why)),
@@ -164,8 +165,7 @@ impl World {
     fn hurry(&mut self, host: usize, link: LinkId) {
         let Some(mut driven) = self.hosts[host].links.remove(&link) else { return };
         driven.dirty = true;
-        while !driven.end_said {
-            let Some((_, word)) = driven.to_link.pop_front() else { break };
+        while let Some((_, word)) = driven.to_link.pop_front() {
             self.tell(&mut driven, word);
             self.collect(&mut driven);
         }

@@ -100,6 +100,7 @@ impl World {
 
     /// Gives the node what its links say, as far as it is there.
     fn pass_words(&mut self, host: usize) -> bool {
+        let local = self.clock(host);
         let mut passed = false;
         let links: Vec<_> = self.hosts[host].links.keys().copied().collect();
         for link in links {
@@ -114,7 +115,11 @@ impl World {
                     held.extend(driven.to_link.iter_mut().flat_map(|(_, word)| word.take_messages()));
                     if word.is_end() {
                         driven.end_heard = true;
-                        driven.to_link.clear();
+                        // What else the node has said holds for what the link still has.
+                        for (_, word) in driven.to_link.drain(..) {
+                            driven.link.on_node(word, local);
+                        }
+                        driven.dirty = true;
                         held.splice(0..0, core::iter::from_fn(|| driven.link.take_unsent()));
                     }
                     self.counts.held += held.len() as u64;
@@ -123,7 +128,6 @@ impl World {
                     }
                 }
                 self.note("to node", [host as u64, link.get(), 0], || format!("{word:?}"));
-                let local = self.clock(host);
                 if let Some(node) = &mut self.hosts[host].node {
                     node.handle(link, word, local);
                 }
@@ -216,7 +220,7 @@ impl World {
         let mut rounds = 0;
         loop {
             let mut moved = false;
-            while !driven_ref.end_said && driven_ref.to_link.front().is_some_and(|(at, _)| *at <= now) {
+            while driven_ref.to_link.front().is_some_and(|(at, _)| *at <= now) {
                 let Some((_, word)) = driven_ref.to_link.pop_front() else { break };
                 self.tell(driven_ref, word);
                 moved = true;
@@ -247,7 +251,7 @@ impl World {
         let taking = self.hosts[host].taking;
         let mut moved = false;
         for _ in 0..MOVES {
-            let ready = Ready { events: taking, requests: taking && !driven.disowned, write: !driven.full };
+            let ready = Ready { events: taking, requests: taking, write: !driven.full };
             let finished = driven.link.is_finished();
             match driven.link.poll(local, ready) {
                 Action::Event(event) => {

@@ -38,8 +38,6 @@ pub(super) struct Driven {
     pub(super) full: bool,
     /// Something has happened to it since it was last driven.
     pub(super) dirty: bool,
-    /// It had ended when trust in its peer was withdrawn: what it still holds is for nobody.
-    pub(super) disowned: bool,
     pub(super) deadline: Option<Instant>,
     /// Calls to answer later.
     pub(super) tokens: Vec<(Duration, ReplyToken, usize)>,
@@ -72,7 +70,6 @@ impl Driven {
             eof: false,
             full: false,
             dirty: true,
-            disowned: false,
             deadline: None,
             tokens: Vec::new(),
             calls: BTreeMap::new(),
@@ -87,7 +84,7 @@ impl Driven {
 
     /// When it has to be driven next, apart from its deadline.
     pub(super) fn due(&self) -> Option<Duration> {
-        let words = self.to_link.front().filter(|_| !self.end_said).map(|(at, _)| *at);
+        let words = self.to_link.front().map(|(at, _)| *at);
         let tokens = self.tokens.iter().map(|(at, ..)| *at).min();
         words.into_iter().chain(tokens).chain(self.ready_at).min()
     }

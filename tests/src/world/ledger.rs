@@ -49,6 +49,8 @@ pub struct Entry {
     pub priority: Priority,
     /// A call, not a message.
     pub call: bool,
+    /// The connection whose link took it, for a call.
+    pub(super) conn: Option<usize>,
     /// What became of it at its sender.
     pub fate: Fate,
     /// The application that it is for has been given it.
@@ -93,7 +95,8 @@ impl Ledger {
     pub(super) fn open(&mut self, from: (usize, u32), to: usize, priority: Priority, call: bool) -> usize {
         let (from, life) = from;
         let fate = Fate::Open;
-        let entry = Entry { from, life, to, priority, call, fate, delivered: false, revoked: false };
+        let entry =
+            Entry { from, life, to, priority, call, conn: None, fate, delivered: false, revoked: false };
         self.entries.push(entry);
         self.entries.len() - 1
     }
@@ -109,6 +112,13 @@ impl Ledger {
 
     fn entry(&mut self, number: usize) -> Result<&mut Entry, String> {
         self.entries.get_mut(number).ok_or_else(|| format!("#{number} was never sent"))
+    }
+
+    /// The link at an end of this connection has taken a call.
+    pub(super) fn called(&mut self, number: usize, conn: usize) {
+        if let Some(entry) = self.entries.get_mut(number) {
+            entry.conn = Some(conn);
+        }
     }
 
     /// An application was given a message or call, by the sender's link that was its `route`th.
@@ -247,15 +257,25 @@ impl Ledger {
                 }
             }
         }
+        // Calls that were sealed and not seen: they are among what their links have sealed.
+        let mut unseen: BTreeMap<(usize, usize), u64> = BTreeMap::new();
+        let sealed = self
+            .entries
+            .iter()
+            .filter(|entry| entry.fate == Fate::Failed(Executed::Unknown) && !entry.delivered);
+        for (conn, from) in sealed.filter_map(|entry| Some((entry.conn?, entry.from))) {
+            *unseen.entry((conn, from)).or_default() += 1;
+        }
         for ((from, life, to), lost) in unknown {
             // What may be lost without a word: sealed for a link that did not end in good order, and not taken.
             let mut excuse = 0;
-            for conn in conns {
+            for (place, conn) in conns.iter().enumerate() {
                 for side in [0, 1] {
                     let (own, other) = (&conn.ends[side], &conn.ends[1 - side]);
                     let orderly = own.tally.orderly && other.tally.orderly;
                     if (own.host, own.life, other.host) == (from, life, to) && !orderly {
-                        excuse += own.tally.sealed.saturating_sub(other.tally.taken);
+                        let unseen = unseen.get(&(place, from)).copied().unwrap_or(0);
+                        excuse += own.tally.sealed.saturating_sub(other.tally.taken + unseen);
                     }
                 }
             }

@@ -311,7 +311,7 @@ impl World {
                 driven.link.queued() == 0
                     && driven.calls.is_empty()
                     && driven.to_node.is_empty()
-                    && (driven.to_link.is_empty() || driven.end_said)
+                    && driven.to_link.is_empty()
             };
             host.node.as_ref().is_none_or(|node| node.statuses().all(|status| status.queued == 0))
                 && links.into_iter().all(empty)
@@ -360,7 +360,7 @@ impl World {
 
     /// Whether two hosts with a link know of each other what they tell: whether they want it kept, and their
     /// adverts.
-    fn is_told(&self, one: usize, other: usize) -> bool {
+    pub fn is_told(&self, one: usize, other: usize) -> bool {
         [(one, other), (other, one)].into_iter().all(|(host, peer)| {
             let (Some(node), Some(teller)) = (&self.hosts[host].node, &self.hosts[peer].node) else {
                 return false;

@@ -185,9 +185,6 @@ impl Storm {
     }
 
     fn wish(&mut self, host: usize, peer: usize) {
-        if !self.world.is_trusting(host, peer) {
-            return;
-        }
         let wish = if self.random.once_in(2) { Permanence::Permanent } else { Permanence::Ephemeral };
         self.world.set_permanence(host, peer, wish);
     }

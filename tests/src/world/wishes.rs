@@ -5,7 +5,7 @@ use std::time::Duration;
 use handclasp::hello::DialAddress;
 use handclasp::node::trust::UnixTime;
 use handclasp::node::{Node, NodeEvent, Permanence};
-use handclasp::{Instant, NodeId};
+use handclasp::{Instant, NodeId, Phase};
 
 use super::World;
 use super::ledger::Returned;
@@ -265,11 +265,14 @@ impl World {
                     self.ledger.revoke(host, life, peer);
                 }
                 // Who listens to the end of trust does not wait for another thread.
-                let now = self.now;
+                let (now, local) = (self.now, self.clock(host));
                 for driven in self.hosts[host].links.values_mut() {
                     driven.dirty = true;
                     let of_peer = driven.link.peer().is_some_and(|proved| proved.id == *peer);
-                    driven.disowned |= of_peer && driven.link.phase() == handclasp::Phase::Closed;
+                    if of_peer && driven.link.phase() == Phase::Closed {
+                        // What it still holds is for nobody.
+                        driven.link.revoke(local);
+                    }
                     for (at, _) in &mut driven.to_link {
                         *at = now;
                     }

@@ -9,15 +9,15 @@ dial_failed ben unreachable|call 4 cleo|failed 4 unknown revoked|send 1 cleo|rev
 failed 5 no untrusted|unlinked ben goodbye|send 4 ben|undelivered 4 ben left over|end";
 /// Killed: its third call and second message are without an end.
 const BEN: &str = "\
-send 1 anna|call 1 anna|answered 1|executed anna 1 1|executed cleo 1 2|call 2 cleo|answered 2|received anna 1 1|
-call 3 anna|send 2 anna";
+send 1 anna|call 1 anna|answered 1|executed anna 1 1|executed cleo 1 2|call 2 cleo|answered 2|
+received anna 1 1|call 3 anna|send 2 anna";
 const CLEO: &str = "\
 call 1 anna|answered 1|executed anna 1 2|call 2 ben|answered 2|executed ben 1 2|executed ben 2 2|call 3 ben|
 answered 3|call 4 anna|failed 4 unknown revoked|unlinked anna revoked|unlinked ben revoked|call 5 anna|
-failed 5 no denied|send 1 ben|undelivered 1 ben left over|end";
+failed 5 no denied|send 1 ben|undelivered 1 ben left over|dial_failed anna denied|dial_failed ben denied|end";
 const BEN_AGAIN: &str = "\
-call 1 anna|answered 1|call 2 cleo|answered 2|executed anna 1 3|executed cleo 1 3|received anna 1 3|revoked cleo|
-unlinked anna goodbye|end";
+call 1 anna|answered 1|call 2 cleo|answered 2|executed anna 1 3|executed cleo 1 3|received anna 1 3|
+revoked cleo|unlinked anna goodbye|end";
 
 fn runs(texts: [&str; 4]) -> Vec<Process> {
     let who = [("anna", 1, false), ("ben", 1, true), ("cleo", 1, false), ("ben", 2, false)];
@@ -83,6 +83,7 @@ fn each_broken_promise_is_seen() {
         (BACK, anna, "executed ben 2 1", "executed ben 2 1|executed cleo 1 5"),
         (BACK, ben_again, "received anna 1 3", "received anna 1 3|received cleo 1 1"),
         (HELD, cleo, "unlinked ben revoked", "unlinked ben goodbye"),
+        (HELD, cleo, "dial_failed ben denied", "dial_failed ben unreachable"),
         (HELD, cleo, "failed 4 unknown revoked", "failed 4 unknown goodbye"),
         (HELD, ben_again, "revoked cleo|", ""),
         (REASONS, anna, "unlinked ben goodbye", "unlinked ben violation"),

@@ -7,6 +7,7 @@
 mod auth;
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use self::auth::{AUTH, Claim, REFUSE};
@@ -293,7 +294,9 @@ impl Link {
             Ok(keys) => keys,
             Err(why) => return self.end(why, By::Local),
         };
-        self.session = Some(Box::new(Session::new(keys.seal, keys.open, limits, first_ping, self.now)));
+        let mut session = Session::new(keys.seal, keys.open, limits, first_ping, self.now);
+        session.exporter = keys.exporter;
+        self.session = Some(Box::new(session));
         #[cfg(feature = "key-log")]
         {
             self.key_log = Some(keys.log);
@@ -302,17 +305,8 @@ impl Link {
             Ok(checked) => checked,
             Err(why) => return self.refuse_with(why, true),
         };
-        let (channel_binding, exporter) = (keys.binding, keys.exporter);
-        let simultaneous = false;
-        self.peer = Some(Box::new(Peer {
-            id,
-            hello: claim.hello,
-            outcome,
-            suite,
-            channel_binding,
-            simultaneous,
-            exporter,
-        }));
+        let (hello, channel_binding, simultaneous) = (claim.hello, keys.binding, false);
+        self.peer = Some(Arc::new(Peer { id, hello, outcome, suite, channel_binding, simultaneous }));
         self.announce.identified = true;
         let has_node = self.tell_identified();
         if asks || has_node {
@@ -351,7 +345,7 @@ impl Link {
     /// The responder's word reaches the initiator.
     pub(super) fn on_status(&mut self, status: &[u8]) -> Result<(), Reason> {
         let malformed = |what| Reason::Violation(crate::error::Violation { phase: Phase::Status, what });
-        let Some(peer) = &mut self.peer else { return Ok(()) };
+        let Some(peer) = self.peer.as_mut().map(Arc::make_mut) else { return Ok(()) };
         let mut reader = Reader::new(status);
         match reader.u8().map_err(malformed)? {
             accept @ (0 | 3) => {

@@ -8,14 +8,6 @@ fn address(weight: u16, address: &str) -> DialAddress {
     DialAddress { weight, address: address.into() }
 }
 
-fn permanent(addresses: &[DialAddress]) -> (Bench, NodeId) {
-    let mut bench = Bench::new();
-    let peer = bench.greater;
-    bench.node.set_addresses(peer, addresses.to_vec(), bench.now);
-    bench.node.set_permanence(peer, Permanence::Permanent, bench.now);
-    (bench, peer)
-}
-
 #[test]
 fn d1_a_permanent_peer_is_dialled_at_once_and_again_when_its_link_ends() {
     let (mut bench, peer) = permanent(&[address(1, "there")]);

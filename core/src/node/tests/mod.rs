@@ -168,6 +168,16 @@ impl Bench {
         self.end_with(link, reason, by, Vec::new());
     }
 
+    /// This node and the peer dial each other: its own link, which has told who dials, and the peer's.
+    pub(super) fn both_dial(&mut self, peer: NodeId) -> (LinkId, LinkId) {
+        self.want(peer);
+        let own = self.connect();
+        self.identify(own, peer, 9);
+        let theirs = self.accept();
+        self.identify(theirs, peer, 9);
+        (own, theirs)
+    }
+
     pub(super) fn end_with(&mut self, link: LinkId, reason: Reason, by: By, unsent: Vec<Envelope>) {
         let peer = self.node.links.get(&link).and_then(|record| record.facts.and(record.peer));
         let closed = Box::new(Closed::new(reason, by, Phase::Established, peer));
@@ -196,6 +206,19 @@ pub(super) fn name(word: &ToLink) -> &'static str {
 
 pub(super) fn named(words: &[(LinkId, ToLink)]) -> Vec<(LinkId, &'static str)> {
     words.iter().map(|(link, word)| (*link, name(word))).collect()
+}
+
+pub(super) fn there() -> DialAddress {
+    DialAddress { weight: 1, address: "there".into() }
+}
+
+/// A permanent peer that can be dialled at these addresses.
+pub(super) fn permanent(addresses: &[DialAddress]) -> (Bench, NodeId) {
+    let mut bench = Bench::new();
+    let peer = bench.greater;
+    bench.node.set_addresses(peer, addresses.to_vec(), bench.now);
+    bench.node.set_permanence(peer, Permanence::Permanent, bench.now);
+    (bench, peer)
 }
 
 pub(super) fn config_of(bench: &Bench) -> &Arc<Config> {

@@ -1,23 +1,10 @@
 //! Interleavings: things that happen at the same moment, or too late, or again and again.
 use super::*;
-use crate::hello::DialAddress;
-
-fn address() -> DialAddress {
-    DialAddress { weight: 1, address: "there".into() }
-}
-
-fn permanent() -> (Bench, NodeId) {
-    let mut bench = Bench::new();
-    let peer = bench.greater;
-    bench.node.set_addresses(peer, alloc::vec![address()], bench.now);
-    bench.node.set_permanence(peer, Permanence::Permanent, bench.now);
-    (bench, peer)
-}
 
 /// All words of a link are handled before the node is polled: the natural loop.
 #[test]
 fn m6_messages_on_their_way_to_a_link_that_ended_come_back() {
-    let (mut bench, peer) = permanent();
+    let (mut bench, peer) = permanent(&[there()]);
     bench.node.queue(peer, Message::new("s", "x"), bench.now).expect("room");
     let own = bench.connect();
     bench.identify(own, peer, 9);
@@ -59,11 +46,7 @@ fn l3_a_shut_down_admits_nobody_who_was_asked_alive() {
 fn l3_a_shut_down_admits_nobody_who_was_deferred() {
     let mut bench = Bench::new();
     let lesser = bench.lesser;
-    bench.want(lesser);
-    let own = bench.connect();
-    bench.identify(own, lesser, 9);
-    let theirs = bench.accept();
-    bench.identify(theirs, lesser, 9);
+    let (own, theirs) = bench.both_dial(lesser);
     drop(bench.words());
     bench.node.shut_down(0, "", bench.now);
     drop(bench.actions());
@@ -162,7 +145,7 @@ fn i5_what_is_set_after_a_revocation_stays() {
     let peer = bench.greater;
     let link = bench.linked_by(peer, 9);
     bench.node.revoke(peer, bench.now);
-    bench.node.set_addresses(peer, alloc::vec![address()], bench.now);
+    bench.node.set_addresses(peer, alloc::vec![there()], bench.now);
     bench.node.set_permanence(peer, Permanence::Permanent, bench.now);
     bench.end(link, Reason::Revoked, By::Local);
     bench.node.trust(peer, None, bench.now);
@@ -224,7 +207,7 @@ fn i5_the_end_of_a_revoked_link_is_nothing_to_a_peer_that_is_trusted_again() {
     let link = bench.linked_by(peer, 9);
     bench.node.revoke(peer, bench.now);
     bench.node.trust(peer, None, bench.now);
-    bench.node.set_addresses(peer, alloc::vec![address()], bench.now);
+    bench.node.set_addresses(peer, alloc::vec![there()], bench.now);
     bench.node.set_permanence(peer, Permanence::Permanent, bench.now);
     let ticket = bench.dial();
     bench.node.dial_failed(ticket, DialFailure::TimedOut, bench.now);
@@ -311,7 +294,7 @@ fn c4_what_a_loser_did_not_send_that_was_never_seen_established_comes_back() {
 
 #[test]
 fn c4_a_live_link_waits_for_no_drain_that_owes_nothing() {
-    let (mut bench, peer) = permanent();
+    let (mut bench, peer) = permanent(&[there()]);
     let own = bench.connect();
     bench.identify(own, peer, 9);
     bench.say(own, FromLink::Established);

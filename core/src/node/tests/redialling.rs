@@ -1,18 +1,5 @@
 //! Dialling where something else happens meanwhile.
 use super::*;
-use crate::hello::DialAddress;
-
-fn address() -> DialAddress {
-    DialAddress { weight: 1, address: "there".into() }
-}
-
-fn permanent() -> (Bench, NodeId) {
-    let mut bench = Bench::new();
-    let peer = bench.greater;
-    bench.node.set_addresses(peer, alloc::vec![address()], bench.now);
-    bench.node.set_permanence(peer, Permanence::Permanent, bench.now);
-    (bench, peer)
-}
 
 #[test]
 fn d2_who_proves_nothing_cannot_end_the_dialling_for_good() {
@@ -21,7 +8,7 @@ fn d2_who_proves_nothing_cannot_end_the_dialling_for_good() {
         (Reason::WrongPeer { expected: key(1).node_id(), got: None }, By::Local),
         (Reason::BadSignature, By::Local),
     ] {
-        let (mut bench, peer) = permanent();
+        let (mut bench, peer) = permanent(&[there()]);
         let own = bench.connect();
         let closed = Box::new(Closed::new(reason, by, Phase::Authentication, None));
         bench.say(own, FromLink::Ended { closed, unsent: Vec::new() });
@@ -42,7 +29,7 @@ fn d1_a_disconnect_gives_up_a_dial() {
 
 #[test]
 fn d2_a_link_that_was_taken_and_died_is_followed_by_a_dial() {
-    let (mut bench, peer) = permanent();
+    let (mut bench, peer) = permanent(&[there()]);
     let ticket = bench.dial();
     bench.node.dial_failed(ticket, DialFailure::TimedOut, bench.now);
     let link = bench.accept();
@@ -59,7 +46,7 @@ fn d2_a_link_that_was_taken_and_died_is_followed_by_a_dial() {
 fn d1_a_wish_that_a_handover_fulfils_is_over() {
     let mut bench = Bench::new();
     let peer = bench.lesser;
-    bench.node.set_addresses(peer, alloc::vec![address()], bench.now);
+    bench.node.set_addresses(peer, alloc::vec![there()], bench.now);
     let old = bench.linked_by(peer, 9);
     let new = bench.accept();
     bench.identify(new, peer, 10);
@@ -83,7 +70,7 @@ fn d2_a_dial_is_announced_only_if_it_comes() {
     let peer = bench.greater;
     bench.node.set_addresses(
         peer,
-        alloc::vec![address(), DialAddress { weight: 1, address: "b".into() }],
+        alloc::vec![there(), DialAddress { weight: 1, address: "b".into() }],
         bench.now,
     );
     let soon = bench.now + Duration::from_secs(1);
@@ -100,12 +87,12 @@ fn d2_a_dial_is_announced_only_if_it_comes() {
 }
 
 #[test]
-fn d2_a_time_that_one_address_asks_for_holds_beside_another_address() {
+fn d2_a_time_that_one_address_asks_for_holds_beside_another_there() {
     let mut bench = Bench::new();
     let peer = bench.greater;
     bench.node.set_addresses(
         peer,
-        alloc::vec![address(), DialAddress { weight: 0, address: "b".into() }],
+        alloc::vec![there(), DialAddress { weight: 0, address: "b".into() }],
         bench.now,
     );
     bench.node.set_permanence(peer, Permanence::Permanent, bench.now);
@@ -126,11 +113,11 @@ fn d2_a_time_that_one_address_asks_for_holds_beside_another_address() {
 
 #[test]
 fn d2_the_same_addresses_again_hasten_nothing() {
-    let (mut bench, peer) = permanent();
+    let (mut bench, peer) = permanent(&[there()]);
     for _ in 0..50 {
         let ticket = bench.dial();
         bench.node.dial_failed(ticket, DialFailure::TimedOut, bench.now);
-        bench.node.set_addresses(peer, alloc::vec![address()], bench.now);
+        bench.node.set_addresses(peer, alloc::vec![there()], bench.now);
         drop(bench.actions());
         bench.now = bench.deadline().expect("a wait");
     }
@@ -140,7 +127,7 @@ fn d2_the_same_addresses_again_hasten_nothing() {
 
 #[test]
 fn d5_refused_alive_again_and_again_is_told() {
-    let (mut bench, peer) = permanent();
+    let (mut bench, peer) = permanent(&[there()]);
     for _ in 0..20 {
         let own = bench.connect();
         let closed =
@@ -158,7 +145,7 @@ fn d5_refused_alive_again_and_again_is_told() {
 fn d2_a_new_round_has_all_addresses() {
     let mut bench = Bench::new();
     let peer = bench.greater;
-    let list = alloc::vec![address(), DialAddress { weight: 0, address: "b".into() }];
+    let list = alloc::vec![there(), DialAddress { weight: 0, address: "b".into() }];
     bench.node.set_addresses(peer, list, bench.now);
     let soon = bench.now + Duration::from_secs(1);
     bench.node.queue(peer, Message::new("s", "x").expires(soon), bench.now).expect("room");
@@ -177,7 +164,7 @@ fn d2_a_new_round_has_all_addresses() {
 fn d1_a_disconnect_in_the_handshake_does_not_dial_on() {
     let mut bench = Bench::new();
     let peer = bench.greater;
-    let list = alloc::vec![address(), DialAddress { weight: 0, address: "b".into() }];
+    let list = alloc::vec![there(), DialAddress { weight: 0, address: "b".into() }];
     bench.node.set_addresses(peer, list, bench.now);
     bench.node.want(peer, bench.now + Duration::from_secs(9), bench.now).expect("wanted");
     let own = bench.connect();
@@ -195,7 +182,7 @@ fn d1_a_disconnect_in_the_handshake_does_not_dial_on() {
 
 #[test]
 fn d2_nobody_keeps_this_node_from_dialling_for_long() {
-    let (mut bench, peer) = permanent();
+    let (mut bench, peer) = permanent(&[there()]);
     let own = bench.connect();
     bench.identify(own, peer, 9);
     let retry_after = Duration::from_millis(u32::MAX.into());
@@ -206,7 +193,7 @@ fn d2_nobody_keeps_this_node_from_dialling_for_long() {
 
 #[test]
 fn d2_a_link_that_drains_is_no_reason_not_to_dial() {
-    let (mut bench, peer) = permanent();
+    let (mut bench, peer) = permanent(&[there()]);
     let own = bench.connect();
     bench.identify(own, peer, 9);
     bench.say(own, FromLink::Established);
@@ -222,7 +209,7 @@ fn d2_a_link_that_drains_is_no_reason_not_to_dial() {
 fn d3_a_message_that_is_over_is_not_taken() {
     let mut bench = Bench::new();
     let peer = bench.greater;
-    bench.node.set_addresses(peer, alloc::vec![address()], bench.now);
+    bench.node.set_addresses(peer, alloc::vec![there()], bench.now);
     let refused = bench.node.queue(peer, Message::new("s", "x").expires(bench.now), bench.now);
     assert_eq!(refused.expect_err("it is over").why, WhyNotQueued::Expired);
     let actions = bench.actions();

@@ -38,11 +38,7 @@ fn c2_of_two_dials_the_greater_ids_wins_at_both_ends() {
     // The peer is the lesser: its dial waits until the own one has come to an end, and is refused then.
     let mut bench = Bench::new();
     let lesser = bench.lesser;
-    bench.want(lesser);
-    let own = bench.connect();
-    bench.identify(own, lesser, 9);
-    let theirs = bench.accept();
-    bench.identify(theirs, lesser, 9);
+    let (own, theirs) = bench.both_dial(lesser);
     assert_eq!(named(&bench.words()), [(own, "admit")], "theirs waits");
     bench.say(own, FromLink::Established);
     assert_eq!(named(&bench.words()), [(theirs, "simultaneous")]);
@@ -52,11 +48,7 @@ fn c2_of_two_dials_the_greater_ids_wins_at_both_ends() {
 fn c2_a_deferred_dial_is_taken_if_the_own_one_fails() {
     let mut bench = Bench::new();
     let lesser = bench.lesser;
-    bench.want(lesser);
-    let own = bench.connect();
-    bench.identify(own, lesser, 9);
-    let theirs = bench.accept();
-    bench.identify(theirs, lesser, 9);
+    let (own, theirs) = bench.both_dial(lesser);
     drop(bench.words());
     bench.end(own, Reason::Truncated, By::Transport);
     assert_eq!(named(&bench.words()), [(theirs, "admit")]);

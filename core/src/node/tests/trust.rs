@@ -97,11 +97,7 @@ fn i5_a_revocation_wins_every_race_with_a_handshake() {
 fn i5_a_deferred_dial_of_a_revoked_peer_is_refused() {
     let mut bench = Bench::new();
     let peer = bench.lesser;
-    bench.want(peer);
-    let own = bench.connect();
-    bench.identify(own, peer, 9);
-    let theirs = bench.accept();
-    bench.identify(theirs, peer, 9);
+    let (own, theirs) = bench.both_dial(peer);
     drop(bench.words());
     bench.node.revoke(peer, bench.now);
     let (mut words, _) = revoked(&mut bench);
