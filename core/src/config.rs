@@ -1,5 +1,11 @@
 //! What a node brings to each of its links.
 
+mod error;
+mod streams;
+
+pub use error::ConfigError;
+pub use streams::StreamLimits;
+
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -12,8 +18,8 @@ use core::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::crypto::{CryptoError, CryptoProvider, RustCrypto, Secret, Suite, SuiteSet};
-use crate::hello::{Capability, DialAddress, Hello, HelloError, Limits, VersionRange};
+use crate::crypto::{CryptoProvider, RustCrypto, Secret, Suite, SuiteSet};
+use crate::hello::{Capability, DialAddress, Hello, Limits, VersionRange};
 use crate::identity::{NodeId, Signer};
 
 /// The longest network id in bytes.
@@ -32,6 +38,7 @@ pub struct Config {
     pub(crate) rekey: RekeyPolicy,
     pub(crate) padding: Padding,
     pub(crate) send_buffer: usize,
+    pub(crate) streams: StreamLimits,
     counters: Counters,
 }
 
@@ -73,6 +80,7 @@ impl Config {
             rekey: RekeyPolicy::default(),
             padding: Padding::None,
             send_buffer: 1 << 20,
+            streams: StreamLimits::default(),
         }
     }
 
@@ -111,6 +119,11 @@ impl Config {
     /// The limits that the node offers.
     pub const fn limits(&self) -> &Limits {
         &self.hello.limits
+    }
+
+    /// What the node takes of byte streams.
+    pub const fn streams(&self) -> &StreamLimits {
+        &self.streams
     }
 }
 
@@ -284,6 +297,7 @@ pub struct ConfigBuilder {
     rekey: RekeyPolicy,
     padding: Padding,
     send_buffer: usize,
+    streams: StreamLimits,
 }
 
 impl fmt::Debug for ConfigBuilder {
@@ -389,9 +403,15 @@ impl ConfigBuilder {
     }
 
     /// Bytes that may wait to be sealed in one link before `send` says that it is full. One message is always
-    /// taken. Default 1 MiB.
+    /// taken. The streams of a link have as much again, all together. Default 1 MiB.
     pub fn send_buffer(mut self, bytes: usize) -> Self {
         self.send_buffer = bytes;
+        self
+    }
+
+    /// What the node takes of byte streams on each link, and opens. [`StreamLimits::NONE`] is none at all.
+    pub fn streams(mut self, streams: StreamLimits) -> Self {
+        self.streams = streams;
         self
     }
 
@@ -415,6 +435,8 @@ impl ConfigBuilder {
         }
         let mut hello = self.hello.with_capabilities(self.capabilities)?.with_info(self.info)?;
         hello.suites = suites;
+        self.streams.check()?;
+        hello.streams = self.streams.offer();
         // A link may add its destination to the hello: leave room for it.
         hello.destination = Some([0; 32]);
         hello.check()?;
@@ -433,62 +455,8 @@ impl ConfigBuilder {
             rekey: self.rekey,
             padding: self.padding,
             send_buffer: self.send_buffer,
+            streams: self.streams,
             counters: Counters::default(),
         }))
     }
 }
-
-/// Why a configuration is none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// A cluster secret is shorter than [`ClusterSecret::MIN_LEN`].
-    ShortSecret {
-        /// Its length in bytes.
-        length: usize,
-    },
-    /// A deadline is shorter than a millisecond.
-    ShortTiming {
-        /// The field of [`Timing`].
-        field: &'static str,
-    },
-    /// The network id is longer than 255 bytes.
-    LongNetwork {
-        /// Its length in bytes.
-        length: usize,
-    },
-    /// The provider has no suite that fits: with a cluster secret one with a psk, without one a suite
-    /// without.
-    NoSuite,
-    /// The provider failed to derive a key.
-    Provider(CryptoError),
-    /// Something in the hello is out of its range.
-    Hello(HelloError),
-}
-
-impl From<HelloError> for ConfigError {
-    fn from(error: HelloError) -> Self {
-        Self::Hello(error)
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ShortSecret { length } => write!(
-                f,
-                "a cluster secret needs at least {} unguessable bytes, this one has {length}",
-                ClusterSecret::MIN_LEN
-            ),
-            Self::ShortTiming { field } => write!(f, "the deadline `{field}` is shorter than a millisecond"),
-            Self::LongNetwork { length } => {
-                write!(f, "a network id has at most {MAX_NETWORK} bytes, this one {length}")
-            }
-            Self::NoSuite => f.write_str("the crypto provider has no suite for this configuration"),
-            Self::Provider(error) => write!(f, "the crypto provider failed: {error}"),
-            Self::Hello(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for ConfigError {}

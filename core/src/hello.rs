@@ -230,10 +230,20 @@ pub struct AdvertVersions {
     pub held: u64,
 }
 
+/// What a side takes of the byte streams that the other opens or writes to. A side without it takes and opens
+/// none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamOffer {
+    /// The streams that the other side may have open at a time.
+    pub max_streams: u32,
+    /// The bytes that the other side may send on each stream, whoever opened it, before it is granted more.
+    pub window: u32,
+}
+
 /// An extension that this version does not know. It is authenticated with the rest and otherwise ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownExtension {
-    /// The type: 0, or 9 to 0x7fff. An unknown critical extension ends a handshake, so none is ever kept.
+    /// The type: 0, or 10 to 0x7fff. An unknown critical extension ends a handshake, so none is ever kept.
     pub kind: u16,
     /// The value.
     pub value: Box<[u8]>,
@@ -271,11 +281,13 @@ pub struct Hello {
     pub destination: Option<[u8; 32]>,
     /// The side holds the link until its application says that it is ready.
     pub hold: bool,
+    /// What the side takes of byte streams.
+    pub streams: Option<StreamOffer>,
     /// Extensions that this version does not know, strictly ascending by type.
     pub unknown: Vec<UnknownExtension>,
     /// Which known extensions came marked critical, bit `type - 1`. The mark has no effect on an extension
     /// that is known; it is kept so that what was received can be written again byte for byte.
-    pub(crate) critical: u8,
+    pub(crate) critical: u16,
 }
 
 impl Hello {
@@ -295,6 +307,7 @@ impl Hello {
             adverts: None,
             destination: None,
             hold: false,
+            streams: None,
             unknown: Vec::new(),
             critical: 0,
         }

@@ -137,7 +137,8 @@ mod time;
 pub mod wire;
 
 pub use config::{
-    ClusterSecret, Config, ConfigBuilder, ConfigError, HandshakeStats, Padding, RekeyPolicy, Timing, Trust,
+    ClusterSecret, Config, ConfigBuilder, ConfigError, HandshakeStats, Padding, RekeyPolicy, StreamLimits,
+    Timing, Trust,
 };
 pub use crypto::Seed;
 pub use error::{By, CallError, Closed, Executed, Reason, ServiceError, Violation};
@@ -147,7 +148,8 @@ pub use identity::{NodeId, SecretKey, Signer};
 pub use link::KeyLog;
 pub use link::{
     Action, Body, CallId, Dial, Envelope, Event, Incoming, Link, MAX_ERROR_DETAIL, MAX_SERVICE, Message,
-    Payload, Peer, Priority, Ready, Rejected, ReplyRejected, ReplyToken, Stats, Why,
+    Payload, Peer, Priority, Ready, Rejected, ReplyRejected, ReplyToken, STREAM_LINK_ENDED, STREAM_REFUSED,
+    Stats, StreamId, StreamRead, Why,
 };
 pub use negotiation::Outcome;
 pub use phase::Phase;

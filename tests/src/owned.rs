@@ -1,7 +1,9 @@
 //! Events that outlive the link's loan.
 
 use bytes::Bytes;
-use handclasp::{By, CallError, CallId, Closed, Envelope, Event, Instant, NodeId, Priority, ReplyToken};
+use handclasp::{
+    By, CallError, CallId, Closed, Envelope, Event, Instant, NodeId, Priority, ReplyToken, StreamId,
+};
 
 /// An [`Event`] with its bytes owned.
 #[derive(Debug)]
@@ -54,6 +56,33 @@ pub enum Owned {
     Cancelled(u64),
     /// See [`Event::Expired`].
     Expired(Envelope),
+    /// See [`Event::StreamOpened`].
+    StreamOpened {
+        /// The stream.
+        id: StreamId,
+        /// Its name.
+        name: String,
+        /// Its priority.
+        priority: Priority,
+    },
+    /// See [`Event::StreamReadable`].
+    StreamReadable(StreamId),
+    /// See [`Event::StreamWritable`].
+    StreamWritable(StreamId),
+    /// See [`Event::StreamReset`].
+    StreamReset {
+        /// The stream.
+        id: StreamId,
+        /// The code.
+        code: u32,
+    },
+    /// See [`Event::StreamStopped`].
+    StreamStopped {
+        /// The stream.
+        id: StreamId,
+        /// The code.
+        code: u32,
+    },
     /// See [`Event::Draining`].
     Draining {
         /// Who said goodbye.
@@ -90,6 +119,13 @@ impl From<Event<'_>> for Owned {
             Event::CallFailed { call, error } => Self::CallFailed { call, error },
             Event::Cancelled { call } => Self::Cancelled(call),
             Event::Expired(envelope) => Self::Expired(envelope),
+            Event::StreamOpened { id, name, priority } => {
+                Self::StreamOpened { id, name: name.into(), priority }
+            }
+            Event::StreamReadable(id) => Self::StreamReadable(id),
+            Event::StreamWritable(id) => Self::StreamWritable(id),
+            Event::StreamReset { id, code } => Self::StreamReset { id, code },
+            Event::StreamStopped { id, code } => Self::StreamStopped { id, code },
             Event::Draining { by, code, detail } => Self::Draining { by, code, detail: detail.into() },
             Event::Closed(closed) => Self::Closed(closed.clone()),
             other => unreachable!("an event that the sim does not know: {other:?}"),

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use handclasp::crypto::RustCrypto;
-use handclasp::hello::Hello;
+use handclasp::hello::{Hello, StreamOffer};
 use handclasp::negotiation::{Outcome, negotiate};
 use handclasp::wire::hello::parse;
 use handclasp::{Config, Limits};
@@ -93,6 +93,37 @@ pub fn credit(budget: u8, bytes: u64) -> Vec<u8> {
     frame(0x20, 0, [&[budget], &varint(bytes)[..]].concat())
 }
 
+/// `STREAM_OPEN` of a stream without a name.
+pub fn stream_open(id: u64, data: &[u8]) -> Vec<u8> {
+    frame(0x28, 0, [&varint(id), &[0][..], data].concat())
+}
+
+/// `STREAM_DATA`; with `fin` the last of its direction.
+pub fn stream_data(id: u64, data: &[u8], fin: bool) -> Vec<u8> {
+    frame(0x29, if fin { 0x20 } else { 0 }, [&varint(id), data].concat())
+}
+
+/// `STREAM_RESET`.
+pub fn stream_reset(id: u64, code: u32) -> Vec<u8> {
+    frame(0x2a, 0, [&varint(id)[..], &code.to_be_bytes()].concat())
+}
+
+/// `STREAM_CREDIT`.
+pub fn stream_credit(id: u64, bytes: u64) -> Vec<u8> {
+    frame(0x2b, 0, [varint(id), varint(bytes)].concat())
+}
+
+/// `STREAM_STOP`.
+pub fn stream_stop(id: u64, code: u32) -> Vec<u8> {
+    frame(0x2c, 0, [&varint(id)[..], &code.to_be_bytes()].concat())
+}
+
+/// What a configuration says of streams in its hello.
+fn offer(config: &Config) -> Option<StreamOffer> {
+    let streams = config.streams();
+    (streams.max_open > 0).then_some(StreamOffer { max_streams: streams.max_open, window: streams.window })
+}
+
 /// What a raw peer knows of its link.
 #[derive(Debug)]
 pub struct Keys {
@@ -123,6 +154,7 @@ impl Raw {
         let mut peer = Hostile::dial_to(&mut solo);
         let own = hello(|hello| {
             hello.limits = *config.limits();
+            hello.streams = offer(config);
             edit(hello);
         });
         let auth = peer.auth(&key(RAW), &own);
@@ -141,7 +173,10 @@ impl Raw {
     pub fn dialled_by(config: &Arc<Config>) -> Self {
         let mut solo = Solo::initiator(config, None, 0);
         let (mut peer, second) = Hostile::answer_to(&mut solo);
-        let own = hello(|hello| hello.limits = *config.limits());
+        let own = hello(|hello| {
+            hello.limits = *config.limits();
+            hello.streams = offer(config);
+        });
         let auth = peer.auth(&key(RAW), &own);
         solo.feed(&[second, peer.seal(&auth)].concat());
         let theirs = peer.open(&solo.written());

@@ -62,6 +62,8 @@ fn setup(number: u8, other: u8, secret: bool) -> Setup {
     if number == 1 {
         others.push((7, id(other).as_bytes().to_vec()));
     }
+    // Streams by default: 1024 open at a time, 16 KiB each at the start.
+    others.push((9, [1024_u32.to_be_bytes(), (16_u32 << 10).to_be_bytes()].concat()));
     Setup {
         identity: [number; 32],
         ephemeral: ephemeral(number),

@@ -24,6 +24,8 @@ pub enum HelloPart {
     Destination,
     /// The hold until the application is ready.
     Hold,
+    /// What the side takes of byte streams.
+    Streams,
     /// The extensions that this version does not know.
     Unknown,
 }
@@ -40,6 +42,7 @@ impl HelloPart {
             Self::Adverts => "the advert versions",
             Self::Destination => "the destination",
             Self::Hold => "the hold",
+            Self::Streams => "the streams",
             Self::Unknown => "the unknown extensions",
         }
     }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::message::{CallId, Envelope, Priority, ReplyToken};
 use super::peer::Peer;
+use super::streams::StreamId;
 use crate::error::{By, CallError, Closed};
 use crate::time::Instant;
 
@@ -96,7 +97,38 @@ pub enum Event<'a> {
     /// A one-way message [was not worth sending any more](super::Message::expires) when its turn came: nothing
     /// of it was sent.
     Expired(Envelope),
-    /// A goodbye was said: no new sends or calls, until the link has drained and closes.
+    /// The peer has opened a stream. Bytes of it may be there already: [`StreamReadable`](Self::StreamReadable)
+    /// says so.
+    StreamOpened {
+        /// The stream.
+        id: StreamId,
+        /// What it is for, 0–255 bytes, in the peer's words.
+        name: Box<str>,
+        /// Its priority, in both directions.
+        priority: Priority,
+    },
+    /// A stream has something to read: the first bytes, or more after everything was read, or its end. One event
+    /// for all that comes until the stream is read.
+    StreamReadable(StreamId),
+    /// A stream takes bytes again, after a write that it did not take whole.
+    StreamWritable(StreamId),
+    /// The peer has given its direction of a stream up: [`stream_read`](super::Link::stream_read) says so too, and
+    /// must be called, or [`stream_stop`](super::Link::stream_stop), before the stream is forgotten.
+    StreamReset {
+        /// The stream.
+        id: StreamId,
+        /// The peer's code, [`STREAM_REFUSED`](super::STREAM_REFUSED), or
+        /// [`STREAM_LINK_ENDED`](super::STREAM_LINK_ENDED) where a goodbye leaves no time for it.
+        code: u32,
+    },
+    /// The peer reads no more of a stream: what was written and not sent is dropped, and this direction is over.
+    StreamStopped {
+        /// The stream.
+        id: StreamId,
+        /// As in [`StreamReset`](Self::StreamReset).
+        code: u32,
+    },
+    /// A goodbye was said: no new sends, calls or streams, until the link has drained and closes.
     Draining {
         /// Who said it.
         by: By,
@@ -105,7 +137,7 @@ pub enum Event<'a> {
         /// The application's text.
         detail: Box<str>,
     },
-    /// The link has ended. The last event of each link, and exactly one.
+    /// The link has ended, and every stream with it. The last event of each link, and exactly one.
     Closed(&'a Closed),
 }
 

@@ -200,8 +200,8 @@ impl Link {
         }
     }
 
-    /// Says goodbye: no new sends or calls from here on; what was queued before goes out, calls in flight
-    /// finish, then the link closes, at the latest after the drain time. Saying it again changes nothing.
+    /// Says goodbye: no new sends, calls or streams from here on; what was queued before goes out, calls in flight
+    /// and streams finish, and what they brought is read, then the link closes, at the latest after the drain time. Saying it again changes nothing.
     /// Before the link is established it just ends.
     ///
     /// `detail` is cut to 255 bytes.
@@ -231,6 +231,9 @@ impl Link {
         if let (Some(session), Some(ending)) = (&mut self.session, &mut self.ending) {
             ending.closed.untaken += session.requests.len();
             session.requests = Inbox::default();
+            if let Some(streams) = &mut session.streams {
+                streams.end_with_link(true);
+            }
         }
     }
 

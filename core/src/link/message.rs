@@ -246,8 +246,15 @@ pub enum Why {
         /// The most bytes it takes.
         limit: u32,
     },
-    /// The service name has more than 255 bytes.
+    /// The name, of a service or of a stream, has more than 255 bytes.
     LongServiceName,
+    /// The peer takes no byte streams, or this side is configured to have none.
+    NoStreams,
+    /// As many streams of this side's are open as may be at a time.
+    TooManyStreams {
+        /// That number: the smaller of what the peer takes and what this side opens.
+        limit: u32,
+    },
     /// The answer is for nobody: the caller gave up, or it is another link's.
     NobodyWaits,
 }
@@ -263,7 +270,9 @@ impl fmt::Display for Why {
                 write!(f, "{limit} calls are in flight, as many as the peer serves")
             }
             Self::TooLarge { limit } => write!(f, "longer than the {limit} bytes that the peer takes"),
-            Self::LongServiceName => write!(f, "the service name has more than {MAX_SERVICE} bytes"),
+            Self::LongServiceName => write!(f, "the name has more than {MAX_SERVICE} bytes"),
+            Self::NoStreams => f.write_str("one of the two sides takes no byte streams"),
+            Self::TooManyStreams { limit } => write!(f, "{limit} streams are open, as many as may be"),
             Self::NobodyWaits => f.write_str("nobody waits for this answer any more"),
         }
     }

@@ -6,7 +6,7 @@
 //!
 //! Where to look: `state` has every change of phase, `handshake` the way to the traffic keys, `recv` and
 //! `send` the way of bytes in and out, `session` what each frame does, `queue`, `control` and `inbox` what
-//! waits, `calls` and `credit` the accounts. `managed` is what a link and its node tell each other, `alive`
+//! waits, `streams` the byte streams, `calls` and `credit` the accounts. `managed` is what a link and its node tell each other, `alive`
 //! how two nodes find out which of two links is dead, `standing` what else they say of the link, `barrier`
 //! whether both are ready.
 
@@ -29,6 +29,7 @@ mod send;
 mod session;
 mod standing;
 mod state;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -41,6 +42,7 @@ pub use message::{
     ReplyToken, Why,
 };
 pub use peer::Peer;
+pub use streams::{STREAM_LINK_ENDED, STREAM_REFUSED, StreamId, StreamRead};
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -294,7 +296,7 @@ impl Link {
             || identified
             || established
             || ready
-            || self.session.as_ref().is_some_and(|session| !session.notices.is_empty())
+            || self.session.as_ref().is_some_and(|session| session.has_notice())
     }
 
     fn next_notice(&mut self) -> Option<Event<'_>> {
@@ -433,9 +435,15 @@ impl Session {
         })
     }
 
-    /// The first notice, as an event; gives the credit of an answer back.
+    fn has_notice(&self) -> bool {
+        !self.notices.is_empty() || self.streams.as_ref().is_some_and(|streams| streams.has_news())
+    }
+
+    /// The first notice, as an event; gives the credit of an answer back. What there is to tell of streams comes
+    /// behind.
     fn next_notice(&mut self, link: u64) -> Option<Event<'_>> {
-        Some(match self.notices.pop()? {
+        let Some(notice) = self.notices.pop() else { return self.streams.as_mut()?.next_news(link) };
+        Some(match notice {
             Notice::Reply { call, body } => {
                 self.release(Budget::Replies, body.len());
                 let (_, small) = self.notices.lent(0);

@@ -5,15 +5,15 @@
 //! long piece leaves a debt that the lane pays by waiting, so that pieces are as long as the record allows
 //! and the shares hold all the same.
 
+mod leaving;
+
 use alloc::collections::VecDeque;
-use alloc::string::ToString;
-use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::bytes::ByteQueue;
 use super::credit::{Budget, MESSAGE_OVERHEAD, SendCredit};
-use super::message::{Envelope, Priority};
+use super::streams::{PRIORITIES, Streams};
 use crate::time::Instant;
 use crate::wire::frame::{Begin, FrameWriter, HEADER_LEN, Lane, begin_len};
 
@@ -24,7 +24,7 @@ const SHARES: [i64; Lane::COUNT] = [16 << 10, 8 << 10, 4 << 10, 2 << 10, 1 << 10
 const KEPT_EIGHTHS: [u64; Lane::COUNT] = [0, 0, 1, 2, 4];
 
 /// A shorter first piece of a long message is not worth its header.
-const SHORTEST_PIECE: usize = 256;
+pub(super) const SHORTEST_PIECE: usize = 256;
 
 /// What is queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +106,12 @@ impl Body<'_> {
 pub(super) struct Progress {
     pub(super) call: Option<u64>,
     pub(super) whole: bool,
+}
+
+/// Who writes next: a lane of messages, or the streams of a priority.
+enum Turn {
+    Message(usize),
+    Stream(usize),
 }
 
 /// All message lanes of one direction.
@@ -239,10 +245,17 @@ impl Lanes {
         room: usize,
         record: usize,
         credit: &mut [SendCredit; 2],
+        mut streams: Option<&mut Streams>,
         now: Instant,
     ) -> Option<Progress> {
         let writable = self.writable(credit, room, record);
-        let at = self.choose(writable)?;
+        let at = match self.choose(writable, streams.as_deref_mut(), room)? {
+            Turn::Message(at) => at,
+            Turn::Stream(at) => {
+                streams?.write(at, out, room)?;
+                return Some(Progress { call: None, whole: false });
+            }
+        };
         let lane = Lane::ALL[at];
         let queue = &mut self.queues[at];
         if queue.abandon {
@@ -307,20 +320,38 @@ impl Lanes {
         Some(Progress { call, whole })
     }
 
-    /// The first writable lane with something left in its account, after handing out shares if none has.
-    fn choose(&mut self, writable: [bool; Lane::COUNT]) -> Option<usize> {
-        if !writable.contains(&true) {
+    /// The first writable lane with something left in its account, after handing out shares if none has. The
+    /// streams of a priority are a lane beside its messages, with as large a share.
+    fn choose(
+        &mut self,
+        writable: [bool; Lane::COUNT],
+        streams: Option<&mut Streams>,
+        room: usize,
+    ) -> Option<Turn> {
+        let (flowing, accounts) = match streams {
+            Some(streams) => (streams.writable(room), &mut streams.accounts),
+            None => ([false; PRIORITIES], &mut [0; PRIORITIES]),
+        };
+        if !writable.contains(&true) && !flowing.contains(&true) {
             return None;
         }
         loop {
             for (at, queue) in self.queues.iter().enumerate() {
                 if writable[at] && queue.account > 0 {
-                    return Some(at);
+                    return Some(Turn::Message(at));
+                }
+                match at.checked_sub(1) {
+                    Some(at) if flowing[at] && accounts[at] > 0 => return Some(Turn::Stream(at)),
+                    _ => {}
                 }
             }
             for (at, queue) in self.queues.iter_mut().enumerate() {
                 if writable[at] {
                     queue.account += SHARES[at];
+                }
+                match at.checked_sub(1) {
+                    Some(stream) if flowing[stream] => accounts[stream] += SHARES[at],
+                    _ => {}
                 }
             }
         }
@@ -352,97 +383,6 @@ impl Lanes {
         if queue.entries.is_empty() {
             queue.account = 0;
         }
-    }
-
-    /// The next one-way message of which the last byte was not sealed; for the end of a link, where everything
-    /// else that is queued is dropped. The peer delivers whole messages only, so it has delivered none of
-    /// these.
-    pub(super) fn take_unsent(&mut self) -> Option<Envelope> {
-        for at in 0..Lane::COUNT {
-            self.queues[at].abandon = false;
-            while !self.queues[at].entries.is_empty() {
-                if let Some(unsent) = self.remove_first(at) {
-                    return Some(unsent);
-                }
-            }
-        }
-        None
-    }
-
-    /// A one-way message whose turn it is and whose time is over, taken out of its lane.
-    pub(super) fn take_expired(&mut self, now: Instant) -> Option<Envelope> {
-        let (at, _) = self.expiries().find(|(_, expires)| *expires <= now)?;
-        self.remove_first(at)
-    }
-
-    /// When the first of the messages whose turn it is expires.
-    pub(super) fn next_expiry(&self) -> Option<Instant> {
-        self.expiries().map(|(_, expires)| expires).min()
-    }
-
-    /// The lanes whose first message is not begun and expires. What a goodbye holds back has no turn.
-    fn expiries(&self) -> impl Iterator<Item = (usize, Instant)> {
-        let queues = if self.expiring == 0 || self.held { &[][..] } else { &self.queues };
-        let waiting = queues.iter().enumerate().filter(|(_, queue)| queue.begun.is_none());
-        waiting.filter_map(|(at, queue)| match queue.entries.front()?.kind {
-            Kind::Send { expires } => Some((at, expires?)),
-            _ => None,
-        })
-    }
-
-    /// Takes the first entry of a lane off, and gives it back if it is a one-way message.
-    fn remove_first(&mut self, at: usize) -> Option<Envelope> {
-        let queue = &mut self.queues[at];
-        let entry = queue.entries.front()?;
-        let budget = entry.kind.budget() as usize;
-        if let Some(sent) = queue.begun.take() {
-            self.bytes[budget] -= entry.body_len - sent;
-        } else {
-            self.bytes[budget] -= entry.charge();
-            self.waiting[budget] -= 1;
-        }
-        let message = if let Kind::Send { expires } = entry.kind {
-            let small = queue.small.front(entry.small_len());
-            let (service, body) = small.split_at_checked(usize::from(entry.service_len)).unwrap_or_default();
-            Some(Envelope {
-                service: core::str::from_utf8(service).unwrap_or_default().to_string(),
-                body: entry.large.clone().unwrap_or_else(|| Bytes::copy_from_slice(body)),
-                priority: Priority::of_lane(Lane::ALL[at]),
-                expires,
-            })
-        } else {
-            None
-        };
-        self.expiring -= usize::from(entry.kind.expires());
-        queue.passed = 0;
-        queue.pop();
-        message
-    }
-
-    /// The one-way messages that were not begun, for a goodbye that holds them back for good. All else keeps
-    /// its place.
-    pub(super) fn take_held(&mut self) -> Vec<Envelope> {
-        let mut held = Vec::new();
-        for at in 0..Lane::COUNT {
-            let begun = self.queues[at].begun.take();
-            // Once around: what stays goes from the front to the back.
-            for index in 0..self.queues[at].entries.len() {
-                let stays = |entry: &Entry| !matches!(entry.kind, Kind::Send { .. });
-                if (index == 0 && begun.is_some()) || self.queues[at].entries.front().is_some_and(stays) {
-                    self.queues[at].rotate();
-                } else {
-                    held.extend(self.remove_first(at));
-                }
-            }
-            self.queues[at].begun = begun;
-        }
-        held
-    }
-
-    /// How many one-way messages [`take_unsent`](Self::take_unsent) would give.
-    pub(super) fn unsent(&self) -> usize {
-        let entries = self.queues.iter().flat_map(|queue| &queue.entries);
-        entries.filter(|entry| matches!(entry.kind, Kind::Send { .. })).count()
     }
 
     pub(super) fn shrink(&mut self) {

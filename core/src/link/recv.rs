@@ -225,11 +225,12 @@ impl Link {
                 self.stats.rekeys_received += 1;
             }
             Some(Signal::Ready) => self.on_ready()?,
+            Some(Signal::Stream { id, frame }) => self.on_stream_frame(id, frame)?,
             Some(Signal::Permanence(kept)) => self.on_permanence(kept),
             Some(Signal::Advert(advert)) => self.on_advert(advert),
             Some(Signal::AdvertAcked(version)) => self.tell_node(|| FromLink::AdvertAcked { version }),
             Some(Signal::Goodbye { code, detail }) => {
-                session.lanes.held = true;
+                session.hold();
                 self.drain(By::Peer, Reason::Goodbye { code, detail: detail.into() });
             }
             Some(Signal::Close(body)) => {
@@ -317,8 +318,9 @@ impl Link {
     fn on_ephemeral(&mut self) {
         let (Some(after), Some(session)) = (self.config.timing.ephemeral, &self.session) else { return };
         let until = session.activity + after;
-        if self.now < until || !session.pending.is_empty() || !session.serving.is_empty() {
-            // A call under way keeps the link: look again soon.
+        let streams = session.streams.as_ref().is_some_and(|streams| !streams.is_empty());
+        if self.now < until || streams || !session.pending.is_empty() || !session.serving.is_empty() {
+            // A call or a stream under way keeps the link: look again soon.
             self.timers.set(Timer::Ephemeral, until.max(self.now + after / 8));
         } else {
             self.drain(By::Local, Reason::Idle);

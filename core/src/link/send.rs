@@ -120,13 +120,14 @@ impl Session {
                     || self.goodbye_is_due()
                     || self.recv_credit.iter().any(|credit| credit.is_due())
                     || self.lanes.is_ready(&self.send_credit)
+                    || self.streams.as_ref().is_some_and(|streams| streams.wants_seal())
             }
         }
     }
 
     /// A goodbye follows the work that was queued before it, unless that work may not go any more.
     fn goodbye_is_due(&self) -> bool {
-        self.control.goodbye.is_some() && (self.lanes.held || !self.lanes.has_new_work())
+        self.control.goodbye.is_some() && (self.lanes.held || !self.has_new_work())
     }
 
     /// Seals one record behind `out`.
@@ -192,6 +193,9 @@ impl Session {
         match core::mem::take(&mut self.outbound) {
             Outbound::Open => {
                 self.write_control(&mut FrameWriter::new(out), context);
+                if let Some(streams) = &mut self.streams {
+                    streams.write_words(out, (record - REKEY_LEN).saturating_sub(out.len() - text));
+                }
                 self.write_messages(out, text, record - REKEY_LEN, context);
                 if let Some(request) = self.take_rekey(config, context.now) {
                     writer.rekey(request);
@@ -262,7 +266,9 @@ impl Session {
             let room = record.saturating_sub(out.len() - text);
             self.expire_messages(context.now, context.stats);
             let mut writer = FrameWriter::new(out);
-            let progress = self.lanes.write(&mut writer, room, record, &mut self.send_credit, context.now);
+            let streams = self.streams.as_deref_mut();
+            let credit = &mut self.send_credit;
+            let progress = self.lanes.write(&mut writer, room, record, credit, streams, context.now);
             let Some(progress) = progress else { break };
             self.activity = context.now;
             context.stats.messages_sent += u64::from(progress.whole);

@@ -12,6 +12,7 @@ use super::credit::{Budget, MESSAGE_OVERHEAD, RecvCredit, SendCredit};
 use super::inbox::{Begun, Inbox, Notice, Partial, Request, RequestedCall, Stored};
 use super::queue::Lanes;
 use super::state::Outbound;
+use super::streams::Streams;
 use super::timers::{Timer, Timers};
 use crate::crypto::Secret;
 use crate::crypto::cipher::{OpenKey, SealKey};
@@ -21,6 +22,7 @@ use crate::phase::Phase;
 use crate::time::Instant;
 use crate::wire::Malformed;
 use crate::wire::frame::{Begin, Frame, Lane, MAX_ADVERT};
+use crate::wire::stream::StreamFrame;
 
 /// When the key of the sending direction changes next.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub(super) struct Session {
     pub(super) control: Control,
     pub(super) barrier: Barrier,
     pub(super) lanes: Lanes,
+    /// From the first stream on.
+    pub(super) streams: Option<Box<Streams>>,
     pub(super) send_credit: [SendCredit; 2],
     pub(super) recv_credit: [RecvCredit; 2],
     pub(super) requests: Inbox<Request>,
@@ -77,6 +81,7 @@ pub(super) struct Session {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Signal<'a> {
     Goodbye { code: u32, detail: &'a str },
+    Stream { id: u64, frame: StreamFrame<'a> },
     Close(&'a [u8]),
     Rekey,
     Permanence(bool),
@@ -124,6 +129,7 @@ impl Session {
             control: Control::default(),
             barrier: Barrier::default(),
             lanes: Lanes::default(),
+            streams: None,
             send_credit: [send; 2],
             recv_credit: [recv; 2],
             requests: Inbox::default(),
@@ -173,6 +179,7 @@ impl Session {
                     return Err(Reason::FlowControl);
                 }
             }
+            Frame::Stream { id, frame } => return Ok(Some(Signal::Stream { id, frame })),
             Frame::Ping(nonce) => self.control.pong = Some(nonce),
             Frame::Pong(nonce) => match self.ping {
                 Some((expected, sent)) if expected == nonce => {
@@ -439,6 +446,19 @@ impl Session {
         any
     }
 
+    /// Begins nothing new: the peer has said goodbye.
+    pub(super) fn hold(&mut self) {
+        self.lanes.held = true;
+        if let Some(streams) = &mut self.streams {
+            streams.hold();
+        }
+    }
+
+    /// Whether something is queued of which the peer has not heard.
+    pub(super) fn has_new_work(&self) -> bool {
+        self.lanes.has_new_work() || self.streams.as_ref().is_some_and(|streams| streams.has_new_work())
+    }
+
     /// Forgets what was only half received, and the calls being served.
     pub(super) fn drop_inbound(&mut self) {
         self.partial = Default::default();
@@ -452,6 +472,9 @@ impl Session {
         self.notices.shrink();
         self.pending.shrink();
         self.serving.shrink();
+        if let Some(streams) = &mut self.streams {
+            streams.shrink();
+        }
         if self.control.cancels.is_empty() {
             self.control.cancels = VecDeque::new();
         }

@@ -129,7 +129,7 @@ impl Link {
             By::Peer | By::Transport => (0, Box::default()),
         });
         if by == By::Peer {
-            session.lanes.held = true;
+            session.hold();
         }
         self.timers.stop(Timer::Ephemeral);
         self.timers.stop(Timer::Ready);
@@ -168,7 +168,10 @@ impl Link {
                 if let Some(session) = &mut self.session {
                     session.give_up_pending();
                     session.drop_inbound();
-                    session.lanes.held = true;
+                    session.hold();
+                    if let Some(streams) = &mut session.streams {
+                        streams.end(false);
+                    }
                 }
                 self.advance_drain();
             }
@@ -197,7 +200,11 @@ impl Link {
                 session.fail(call.id, error, None);
             }
             session.drop_inbound();
-            if by == By::Local && matches!(why, Reason::Dropped | Reason::Revoked) {
+            let dropped = by == By::Local && matches!(why, Reason::Dropped | Reason::Revoked);
+            if let Some(streams) = &mut session.streams {
+                streams.end_with_link(dropped);
+            }
+            if dropped {
                 // The owner has no use for the peer any more.
                 untaken = session.requests.len();
                 session.requests = Inbox::default();
@@ -233,6 +240,7 @@ impl Session {
             && self.pending.iter().all(|call| self.lanes.held && call.sealed == Sealed::Nothing)
             && self.serving.is_empty()
             && self.partial.iter().all(Option::is_none)
+            && self.streams.as_ref().is_none_or(|streams| streams.is_drained())
     }
 
     /// Fails the calls that the peer will not answer any more.

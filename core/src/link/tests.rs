@@ -4,6 +4,7 @@ mod alive;
 mod managed;
 mod nodes;
 mod standing;
+mod streams;
 mod words;
 
 use alloc::sync::Arc;

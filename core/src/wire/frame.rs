@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::reader::{Malformed, Reader, VARINT_MAX, put_varint, varint_len};
+use super::stream::{self, StreamFrame};
 
 /// `type ‖ flags ‖ length`.
 pub(crate) const HEADER_LEN: usize = 4;
@@ -27,6 +28,8 @@ mod kind {
     pub(super) const CANCEL: u8 = 0x14;
     pub(super) const DATA: u8 = 0x15;
     pub(super) const CREDIT: u8 = 0x20;
+    pub(super) const STREAM_FIRST: u8 = super::stream::OPEN;
+    pub(super) const STREAM_LAST: u8 = super::stream::STOP;
     pub(super) const PING: u8 = 0x30;
     pub(super) const PONG: u8 = 0x31;
     pub(super) const ADVERT: u8 = 0x38;
@@ -119,6 +122,11 @@ pub(crate) enum Frame<'a> {
         budget: u8,
         bytes: u64,
     },
+    /// What concerns the stream `id`.
+    Stream {
+        id: u64,
+        frame: StreamFrame<'a>,
+    },
     Ping(u64),
     Pong(u64),
     Advert(&'a [u8]),
@@ -158,6 +166,10 @@ impl<'a> Frame<'a> {
                 return Ok(Self::Error { lane, id, code, detail: body.rest() });
             }
             kind::DATA => return Self::parse_data(flags, body.rest()),
+            kind::STREAM_FIRST..=kind::STREAM_LAST => {
+                let (id, frame) = stream::parse(kind, flags, body)?;
+                return Ok(Self::Stream { id, frame });
+            }
             _ if flags != 0 && kind & SKIPPABLE == 0 => return Err(FLAGS),
             _ => {}
         }
@@ -232,7 +244,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-const FLAGS: Malformed = Malformed::new("frame: unknown flags");
+pub(super) const FLAGS: Malformed = Malformed::new("frame: unknown flags");
 
 fn request_id(body: &mut Reader<'_>) -> Result<u64, Malformed> {
     match body.varint()? {
@@ -241,7 +253,7 @@ fn request_id(body: &mut Reader<'_>) -> Result<u64, Malformed> {
     }
 }
 
-fn text(bytes: &[u8]) -> Result<&str, Malformed> {
+pub(super) fn text(bytes: &[u8]) -> Result<&str, Malformed> {
     if bytes.len() > 255 {
         return Err(Malformed::new("frame: text over 255 bytes"));
     }
@@ -261,7 +273,7 @@ impl<'a> FrameWriter<'a> {
 
     /// Writes a frame whose body `fill` appends: at most 65 535 bytes, as every caller keeps by the record's
     /// size.
-    fn frame(&mut self, kind: u8, flags: u8, fill: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn frame(&mut self, kind: u8, flags: u8, fill: impl FnOnce(&mut Vec<u8>)) {
         let header = self.out.len();
         self.out.extend_from_slice(&[kind, flags, 0, 0]);
         fill(self.out);

@@ -9,7 +9,7 @@ use super::Malformed;
 use super::reader::Reader;
 use crate::crypto::SuiteSet;
 use crate::hello::{
-    AdvertVersions, Capability, DialAddress, Hello, HelloError, HelloPart, Limits, MAX_ENTRIES,
+    AdvertVersions, Capability, DialAddress, Hello, HelloError, HelloPart, Limits, MAX_ENTRIES, StreamOffer,
     UnknownExtension, VersionRange,
 };
 
@@ -37,6 +37,7 @@ const ADDRESSES: u16 = 5;
 const ADVERTS: u16 = 6;
 const DESTINATION: u16 = 7;
 const HOLD: u16 = 8;
+const STREAMS: u16 = 9;
 
 /// Reads a hello that fills `bytes`.
 ///
@@ -105,11 +106,11 @@ pub fn emit(hello: &Hello, out: &mut Vec<u8>) -> Result<(), HelloError> {
 
 /// Whether an extension of type `kind` is one that this version keeps and ignores.
 pub(crate) const fn is_ignorable(kind: u16) -> bool {
-    kind & CRITICAL == 0 && !matches!(kind, NAME..=HOLD)
+    kind & CRITICAL == 0 && !matches!(kind, NAME..=STREAMS)
 }
 
 /// The bytes that each part takes, heads included; 0 for a part that is absent.
-pub(crate) fn sizes(hello: &Hello) -> [(HelloPart, usize); 9] {
+pub(crate) fn sizes(hello: &Hello) -> [(HelloPart, usize); 10] {
     let capability = |each: &Capability| 1 + each.name.len() + 2 + 2 + 1 + 2 + each.metadata.len();
     let pair = |(key, value): &(String, Box<[u8]>)| 1 + key.len() + 2 + value.len();
     let address = |each: &DialAddress| 2 + 1 + each.address.len();
@@ -126,6 +127,7 @@ pub(crate) fn sizes(hello: &Hello) -> [(HelloPart, usize); 9] {
         (HelloPart::Adverts, hello.adverts.map_or(0, |_| EXTENSION_HEAD + 16)),
         (HelloPart::Destination, hello.destination.map_or(0, |_| EXTENSION_HEAD + 32)),
         (HelloPart::Hold, if hello.hold { EXTENSION_HEAD } else { 0 }),
+        (HelloPart::Streams, hello.streams.map_or(0, |_| EXTENSION_HEAD + 8)),
         (HelloPart::Unknown, hello.unknown.iter().map(|each| EXTENSION_HEAD + each.value.len()).sum()),
     ]
 }
@@ -194,6 +196,12 @@ fn take_extension(hello: &mut Hello, kind: u16, critical: bool, value: &[u8]) ->
         HOLD => {
             whole(value, |_| Ok(()))?;
             hello.hold = true;
+        }
+        STREAMS => {
+            let offer = |reader: &mut Reader<'_>| {
+                Ok(StreamOffer { max_streams: reader.u32()?, window: reader.u32()? })
+            };
+            hello.streams = Some(whole(value, offer)?);
         }
         _ if critical => return Err(Malformed::new("unknown critical extension")),
         _ => {
@@ -329,5 +337,11 @@ fn put_known(hello: &Hello, out: &mut Vec<u8>) {
     }
     if hello.hold {
         put(HOLD, &[]);
+    }
+    if let Some(offer) = &hello.streams {
+        value.clear();
+        value.extend_from_slice(&offer.max_streams.to_be_bytes());
+        value.extend_from_slice(&offer.window.to_be_bytes());
+        put(STREAMS, &value);
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod preamble;
 pub(crate) mod reader;
 pub(crate) mod reason;
 pub mod refusal;
+pub(crate) mod stream;
 
 pub use preamble::MAJOR;
 pub use reader::Malformed;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use handclasp::Refusal;
 use handclasp::crypto::SuiteSet;
 use handclasp::hello::{
-    AdvertVersions, Capability, DialAddress, Hello, Limits, UnknownExtension, VersionRange,
+    AdvertVersions, Capability, DialAddress, Hello, Limits, StreamOffer, UnknownExtension, VersionRange,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -57,7 +57,7 @@ pub(crate) fn narrow_capabilities() -> impl Strategy<Value = Vec<Capability>> {
 }
 
 fn unknown() -> impl Strategy<Value = Vec<UnknownExtension>> {
-    let kind = prop_oneof![Just(0_u16), 9_u16..40, 0x7ff0_u16..=0x7fff];
+    let kind = prop_oneof![Just(0_u16), 10_u16..40, 0x7ff0_u16..=0x7fff];
     btree_map(kind, bytes(30), 0..4).prop_map(|entries| {
         entries.into_iter().map(|(kind, value)| UnknownExtension { kind, value }).collect()
     })
@@ -68,6 +68,8 @@ pub(crate) fn hello() -> impl Strategy<Value = Hello> {
     let protocol = vec(any::<u8>(), 1..=255).prop_map(Vec::into_boxed_slice);
     let address = (any::<u16>(), label()).prop_map(|(weight, address)| DialAddress { weight, address });
     let adverts = (any::<u64>(), any::<u64>()).prop_map(|(own, held)| AdvertVersions { own, held });
+    let streams =
+        (any::<u32>(), any::<u32>()).prop_map(|(max_streams, window)| StreamOffer { max_streams, window });
     let extensions = (
         option::of(label()),
         option::of(protocol),
@@ -76,7 +78,7 @@ pub(crate) fn hello() -> impl Strategy<Value = Hello> {
         vec(address, 0..6),
         option::of(adverts),
         option::of(any::<[u8; 32]>()),
-        any::<bool>(),
+        (any::<bool>(), option::of(streams)),
         unknown(),
     );
     (fixed, extensions)
@@ -90,7 +92,7 @@ pub(crate) fn hello() -> impl Strategy<Value = Hello> {
             hello.addresses = extensions.4;
             hello.adverts = extensions.5;
             hello.destination = extensions.6;
-            hello.hold = extensions.7;
+            (hello.hold, hello.streams) = extensions.7;
             hello.unknown = extensions.8;
             hello
         })
@@ -147,9 +149,10 @@ pub(crate) fn full() -> Hello {
     hello.adverts = Some(AdvertVersions { own: 3, held: 4 });
     hello.destination = Some([0xd5; 32]);
     hello.hold = true;
+    hello.streams = Some(StreamOffer { max_streams: 0x0506_0708, window: 0x0607_0809 });
     hello.unknown = vec![
         UnknownExtension { kind: 0, value: b"zero".as_slice().into() },
-        UnknownExtension { kind: 9, value: Box::default() },
+        UnknownExtension { kind: 10, value: Box::default() },
         UnknownExtension { kind: 0x7fff, value: b"last".as_slice().into() },
     ];
     hello

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use handclasp::crypto::SuiteSet;
-use handclasp::hello::{Hello, HelloError, HelloPart, Limits, UnknownExtension, VersionRange};
+use handclasp::hello::{Hello, HelloError, HelloPart, Limits, StreamOffer, UnknownExtension, VersionRange};
 use handclasp::wire::hello::{MAX_HELLO, emit, parse};
 use proptest::prelude::*;
 
@@ -31,7 +31,8 @@ fn full_bytes() -> Vec<u8> {
     bytes.extend(extension(6, b"\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x04"));
     bytes.extend(extension(7, &[0xd5; 32]));
     bytes.extend(extension(8, b""));
-    bytes.extend(extension(9, b""));
+    bytes.extend(extension(9, b"\x05\x06\x07\x08\x06\x07\x08\x09"));
+    bytes.extend(extension(10, b""));
     bytes.extend(extension(0x7fff, b"last"));
     bytes
 }
@@ -47,7 +48,7 @@ type Change = fn(&mut Hello);
 
 #[test]
 fn h3_every_field_travels() {
-    let cases: [(&str, Change); 21] = [
+    let cases: [(&str, Change); 22] = [
         ("versions", |h| h.versions = VersionRange::new(2, 6).unwrap()),
         ("incarnation", |h| h.incarnation += 1),
         ("link_sequence", |h| h.link_sequence += 1),
@@ -68,6 +69,7 @@ fn h3_every_field_travels() {
         ("adverts", |h| h.adverts = None),
         ("destination", |h| h.destination = Some([1; 32])),
         ("hold", |h| h.hold = false),
+        ("streams", |h| h.streams = None),
         ("unknown", |h| h.unknown[1].value = [7].into()),
     ];
     for (what, change) in cases {
@@ -82,7 +84,7 @@ fn h3_every_field_travels() {
 #[test]
 fn h3_unknown_extensions_are_kept_and_unknown_critical_ones_are_refused() {
     let with = |kind| [emitted(&plain()), extension(kind, b"new")].concat();
-    for kind in [0, 9, 100, 0x7fff] {
+    for kind in [0, 10, 100, 0x7fff] {
         let parsed = parse(&with(kind)).unwrap();
         assert_eq!(parsed.unknown, [UnknownExtension { kind, value: b"new".as_slice().into() }]);
         assert_eq!(emitted(&parsed), with(kind));
@@ -98,11 +100,13 @@ fn h3_a_known_extension_may_be_marked_critical() {
         extension(2, b"p"),
         extension(0x8007, &[1; 32]),
         extension(0x8008, b""),
+        extension(0x8009, &[1, 2, 3, 4, 5, 6, 7, 8]),
     ];
     let parsed = parse(&marked.concat()).unwrap();
     assert_eq!(parsed.name.as_deref(), Some("n"));
     assert_eq!(parsed.destination, Some([1; 32]));
     assert!(parsed.hold);
+    assert_eq!(parsed.streams, Some(StreamOffer { max_streams: 0x0102_0304, window: 0x0506_0708 }));
     assert_eq!(emitted(&parsed), marked.concat());
 }
 
@@ -114,7 +118,7 @@ fn h3_only_a_cut_between_extensions_leaves_a_hello() {
         let len = u16::from_be_bytes([bytes[edge + 2], bytes[edge + 3]]);
         edges.push(edge + 4 + usize::from(len));
     }
-    assert_eq!(edges.len(), 12);
+    assert_eq!(edges.len(), 13);
     for cut in 0..=bytes.len() {
         match parse(&bytes[..cut]) {
             Ok(hello) => {
@@ -134,7 +138,9 @@ fn h8_other_forms_are_malformed() {
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("types descend", [extension(2, b"p"), extension(1, b"n")].concat()),
         ("a type twice", [extension(1, b"n"), extension(1, b"n")].concat()),
-        ("an unknown type twice", [extension(9, b""), extension(9, b"")].concat()),
+        ("an unknown type twice", [extension(10, b""), extension(10, b"")].concat()),
+        ("short streams", extension(9, &[0; 7])),
+        ("long streams", extension(9, &[0; 9])),
         ("a type twice, once critical", [extension(1, b"n"), extension(0x8001, b"n")].concat()),
         ("descending past the critical bit", [extension(0x8002, b"p"), extension(1, b"n")].concat()),
         ("empty name", extension(1, b"")),
@@ -185,7 +191,7 @@ fn h8_other_forms_are_malformed() {
 
 #[test]
 fn h8_a_hello_larger_than_a_record_holds_is_malformed() {
-    let sized = |size: usize| [emitted(&plain()), extension(9, &vec![0; size - 44])].concat();
+    let sized = |size: usize| [emitted(&plain()), extension(10, &vec![0; size - 44])].concat();
     assert_eq!(MAX_HELLO, 3983);
     assert!(parse(&sized(3983)).is_ok());
     assert!(parse(&sized(3984)).is_err());
@@ -255,7 +261,7 @@ fn h4_what_makes_a_hello_too_large_is_named() {
     }
     // Exactly full goes out; a byte more does not.
     let mut hello = plain();
-    hello.unknown = vec![UnknownExtension { kind: 9, value: vec![0; 3983 - 44].into() }];
+    hello.unknown = vec![UnknownExtension { kind: 10, value: vec![0; 3983 - 44].into() }];
     assert_eq!(emitted(&hello).len(), 3983);
     hello.unknown[0].value = vec![0; 3983 - 43].into();
     assert!(matches!(hello.check(), Err(HelloError::TooLarge { size: 3984, .. })));

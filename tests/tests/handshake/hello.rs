@@ -178,7 +178,7 @@ fn h3_adverts_and_unknown_fields_are_kept_and_authenticated() {
         hello.adverts = Some(AdvertVersions { own: u64::MAX, held: 3 });
         hello.unknown = vec![
             UnknownExtension { kind: 0, value: Box::default() },
-            UnknownExtension { kind: 9, value: Box::new([1, 2, 3]) },
+            UnknownExtension { kind: 10, value: Box::new([1, 2, 3]) },
             UnknownExtension { kind: 0x7fff, value: Box::new([9; 1000]) },
         ];
     };
@@ -190,7 +190,7 @@ fn h3_adverts_and_unknown_fields_are_kept_and_authenticated() {
     assert_eq!(solo.link.phase(), Phase::Established);
     let heard = &solo.link.peer().unwrap().hello;
     assert_eq!(heard.adverts, Some(AdvertVersions { own: u64::MAX, held: 3 }));
-    assert_eq!(heard.unknown.iter().map(|each| each.kind).collect::<Vec<_>>(), [0, 9, 0x7fff]);
+    assert_eq!(heard.unknown.iter().map(|each| each.kind).collect::<Vec<_>>(), [0, 10, 0x7fff]);
     assert_eq!(heard.unknown[1].value[..], [1, 2, 3]);
 }
 
@@ -198,7 +198,7 @@ fn h3_adverts_and_unknown_fields_are_kept_and_authenticated() {
 fn h3_an_unknown_critical_field_ends_the_handshake() {
     for which in [Side::Initiator, Side::Responder] {
         let mut bytes = hello(|_| {});
-        bytes.extend([0x80, 9, 0, 1, 0xff]);
+        bytes.extend([0x80, 10, 0, 1, 0xff]);
         let mut solo = match which {
             Side::Initiator => Solo::initiator(&config(1, &[2]), Some(id(2)), 0),
             Side::Responder => Solo::responder(&config(2, &[1]), 0),

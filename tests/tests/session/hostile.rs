@@ -71,7 +71,7 @@ fn m9_frames_out_of_form_are_violations() {
         ("an unknown frame", frame(0x7f, 0, [])),
         ("ALIVE_REPLY, which nobody asked for", frame(0x02, 0, [0])),
         ("ALIVE_REPLY of another form", frame(0x02, 0, [2])),
-        ("a reserved frame: STREAM", frame(0x28, 0, [])),
+        ("an unknown frame beside those of streams", frame(0x2d, 0, [])),
         ("ADVERT_ACK without an advert", frame(0x39, 0, [0; 8])),
         ("a short ADVERT_ACK", frame(0x39, 0, [0; 7])),
         ("ADVERT twice", [frame(0x38, 0, [1]), frame(0x38, 0, [1])].concat()),

@@ -16,4 +16,5 @@ mod order;
 mod ready;
 mod reasons;
 mod storm;
+mod streams;
 mod support;
