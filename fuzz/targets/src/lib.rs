@@ -23,6 +23,8 @@ mod refusal;
 mod runner;
 mod seeds;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod transparent;
 mod trust_list;
 mod world;

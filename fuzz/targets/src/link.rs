@@ -34,8 +34,13 @@ pub(crate) mod step {
 /// More steps than this are not looked at: a run stays short.
 const MOST_STEPS: usize = 2000;
 
-/// Runs the script.
+/// Runs the script, and brings the link to its end.
 pub(crate) fn run(data: &[u8]) {
+    play(data).finish(data.len());
+}
+
+/// Runs the script.
+pub(crate) fn play(data: &[u8]) -> Owner {
     let mut input = Input::new(data);
     let setup = Setup::read(&mut input);
     let mut owner = setup.owner();
@@ -50,7 +55,7 @@ pub(crate) fn run(data: &[u8]) {
         owner.got.clear();
         owner.replies.clear();
     }
-    owner.finish(data.len());
+    owner
 }
 
 fn take_step(setup: &Setup, owner: &mut Owner, input: &mut Input<'_>) {

@@ -200,7 +200,7 @@ pub(crate) fn link() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for (start, setup) in setups() {
         let start = start.to_vec();
-        let open = [&start[..], &[HANDSHAKE, COMMAND, 6, HANDSHAKE]].concat();
+        let open = [&start[..], &[HANDSHAKE, COMMAND, 6]].concat();
         for frame in &frames {
             seeds.push([&open[..], &says(&[frame])].concat());
         }
