@@ -67,7 +67,7 @@ pub const FRAME: Target = Target { name: "frame", run: frame::run, longest: 4096
 pub const HELLO: Target = Target { name: "hello", run: hello::run, longest: 8200, seeds: seeds::hello };
 
 /// One link in either role; the input is a script for its peer, who gets past the cryptography, and its owner.
-pub const LINK: Target = Target { name: "link", run: link::run, longest: 4096, seeds: seeds::link };
+pub const LINK: Target = Target { name: "link", run: link::run, longest: 6144, seeds: seeds::link };
 
 /// Two links, their owners and a hostile pipe.
 pub const PAIR: Target = Target { name: "pair", run: pair::run, longest: 2048, seeds: seeds::pair };

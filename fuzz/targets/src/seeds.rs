@@ -351,6 +351,15 @@ pub(crate) fn pair() -> Vec<Vec<u8>> {
 
 pub(crate) fn world() -> Vec<Vec<u8>> {
     let mut seeds = vec![vec![1, 0, 0, 0, 0, 0, 0, 0, 0, 50, 6, 1, 0, 20, 0, 1, 100]];
+    // A host whose application takes nothing, more for it than a window, and what ends the link or the life.
+    for end in [[8, 0, 0], [14, 0, 1], [14, 16, 0], [22, 0, 0], [18, 16, 0], [24, 0, 0]] {
+        let mut seed = vec![5, 1, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 250, 0, 0, 250, 16, 16, 1];
+        seed.extend([6, 0, 1, 255, 0x3e, 0].repeat(8));
+        seed.extend([0, 0, 50]);
+        seed.extend(end);
+        seed.extend([0, 0, 250, 16, 16, 0]);
+        seeds.push(seed);
+    }
     // Every kind of step once, between messages.
     for sky in [0x01, 0x56, 0x8a] {
         let mut seed = vec![sky, 1, sky, 0, 0, 8, 1, 16, 0x42, 0, 0, 200];
