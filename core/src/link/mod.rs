@@ -380,7 +380,7 @@ impl Link {
         self.session.as_ref().map_or((0, 0), |session| (session.pending.len(), session.serving.len()))
     }
 
-    /// Bytes that wait to be sealed, with an overhead of 64 for each message.
+    /// Bytes of messages and answers that wait to be sealed, with an overhead of 64 for each.
     pub fn queued(&self) -> usize {
         let Some(session) = &self.session else { return 0 };
         session.lanes.bytes(Budget::Messages) + session.lanes.bytes(Budget::Replies)

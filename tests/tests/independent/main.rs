@@ -7,5 +7,6 @@ mod handshake;
 mod peer;
 mod rules;
 mod standing;
+mod streams;
 mod traffic;
 mod world;

@@ -76,6 +76,11 @@ pub mod kind {
     pub const CANCEL: u8 = 0x14;
     pub const DATA: u8 = 0x15;
     pub const CREDIT: u8 = 0x20;
+    pub const STREAM_OPEN: u8 = 0x28;
+    pub const STREAM_DATA: u8 = 0x29;
+    pub const STREAM_RESET: u8 = 0x2a;
+    pub const STREAM_CREDIT: u8 = 0x2b;
+    pub const STREAM_STOP: u8 = 0x2c;
     pub const PING: u8 = 0x30;
     pub const PONG: u8 = 0x31;
     pub const ADVERT: u8 = 0x38;
@@ -89,6 +94,7 @@ pub mod kind {
 
 pub const MORE: u8 = 0x80;
 pub const ABANDON: u8 = 0x40;
+pub const FIN: u8 = 0x20;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -119,6 +125,11 @@ impl Frame {
             kind::CANCEL => "CANCEL",
             kind::DATA => "DATA",
             kind::CREDIT => "CREDIT",
+            kind::STREAM_OPEN => "STREAM_OPEN",
+            kind::STREAM_DATA => "STREAM_DATA",
+            kind::STREAM_RESET => "STREAM_RESET",
+            kind::STREAM_CREDIT => "STREAM_CREDIT",
+            kind::STREAM_STOP => "STREAM_STOP",
             kind::PING => "PING",
             kind::PONG => "PONG",
             kind::ADVERT => "ADVERT",

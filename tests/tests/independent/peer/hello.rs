@@ -122,7 +122,7 @@ impl Hello {
             let length = reader.u16()?;
             let value = reader.take(length.into())?;
             let number = kind & 0x7fff;
-            if last.is_some_and(|last| last >= number) || (kind >> 15 == 1 && !(1..=8).contains(&number)) {
+            if last.is_some_and(|last| last >= number) || (kind >> 15 == 1 && !(1..=9).contains(&number)) {
                 return None;
             }
             last = Some(number);
@@ -131,6 +131,7 @@ impl Hello {
                 2 => hello.protocol = Some(value.to_vec()),
                 3 => hello.capabilities = capabilities(value)?,
                 8 if !value.is_empty() => return None,
+                9 if value.len() != 8 => return None,
                 _ => hello.others.push((kind, value.to_vec())),
             }
         }

@@ -8,6 +8,7 @@ pub mod bytes;
 pub mod crypto;
 pub mod handshake;
 pub mod hello;
+pub mod streams;
 mod traffic;
 
 use bytes::{Frame, lengthy};
@@ -100,6 +101,10 @@ pub enum Got {
     Cancel(u64),
     Abandoned(u8),
     Credit(u8, u64),
+    StreamOpen { id: u64, name: String },
+    StreamEnd(u64),
+    StreamReset(u64, u32),
+    StreamStop(u64, u32),
     Ping([u8; 8]),
     Pong([u8; 8]),
     Rekey(u8),
@@ -162,6 +167,7 @@ pub struct Peer {
     /// Calls that the other side waits for, and own ones.
     pub serving: Vec<u64>,
     pub pending: Vec<u64>,
+    pub streams: streams::Streams,
     goodbye_sent: bool,
     goodbye_got: bool,
     farewell: Option<Vec<u8>>,
@@ -213,6 +219,7 @@ impl Peer {
             lanes: [const { None }; 6],
             serving: Vec::new(),
             pending: Vec::new(),
+            streams: streams::Streams::default(),
             goodbye_sent: false,
             goodbye_got: false,
             farewell: None,

@@ -1,6 +1,6 @@
 //! Records, messages, credit, rekey, liveness and the end (§4 to §9).
 
-use super::bytes::{ABANDON, Frame, MORE, Reader, kind, u16be, varint};
+use super::bytes::{ABANDON, FIN, Frame, MORE, Reader, kind, u16be, varint};
 use super::hello::Coded;
 use super::{Got, Over, Partial, Peer, State};
 
@@ -139,8 +139,10 @@ impl Peer {
 
     /// Sends CLOSE once a goodbye went both ways and nothing is left.
     pub fn settle(&mut self) {
-        let idle =
-            self.serving.is_empty() && self.pending.is_empty() && self.lanes.iter().all(Option::is_none);
+        let idle = self.serving.is_empty()
+            && self.pending.is_empty()
+            && self.lanes.iter().all(Option::is_none)
+            && self.streams.all_ended();
         if self.goodbye_sent && self.goodbye_got && idle && !self.close_sent && self.state == State::Open {
             let farewell = self.farewell.clone().unwrap_or_default();
             self.close(&Coded { code: 1, detail: farewell });
@@ -195,6 +197,7 @@ impl Peer {
             kind::REPLY => (1..=5).contains(&lane) && frame.flags & 0x78 == 0,
             kind::ERROR => (1..=5).contains(&lane) && frame.flags & 0xf8 == 0,
             kind::DATA => (1..=5).contains(&lane) && frame.flags & 0x38 == 0,
+            kind::STREAM_OPEN | kind::STREAM_DATA => frame.flags & !FIN == 0,
             // Frames to skip may have any.
             0x80.. => true,
             _ => frame.flags == 0,
@@ -256,6 +259,7 @@ impl Peer {
                 }
                 Got::Credit(budget, bytes)
             }
+            kind::STREAM_OPEN..=kind::STREAM_STOP => return self.on_stream(frame).map(Ok),
             kind::PING => {
                 let nonce = frame.body[..].try_into().ok()?;
                 self.put(&[Frame::new(kind::PONG, 0, nonce)]);
