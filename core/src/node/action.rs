@@ -292,6 +292,8 @@ impl fmt::Display for WhyNotQueued {
     }
 }
 
+impl core::error::Error for WhyNotQueued {}
+
 impl fmt::Display for NotQueued<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "message for {:?} not queued: {}", self.message.service, self.why)

@@ -105,8 +105,8 @@ impl FrameWriter<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::frame::Frame;
     use super::*;
-    use crate::wire::frame::Frame;
 
     #[test]
     fn m12_every_frame_of_a_stream_is_read_as_it_was_written() {

@@ -2,6 +2,7 @@
 
 use crate::layouts::frame::{Begin, Frame, FrameWriter, HEADER_LEN, begin_len};
 use crate::layouts::reader::Reader;
+use crate::layouts::stream::StreamFrame;
 use crate::transparent::HASH;
 
 /// Reads `data` as the plaintext of a record, frame by frame to the first that is none. Each frame has one form: the
@@ -46,6 +47,15 @@ fn write(frame: &Frame<'_>) -> Option<Vec<u8>> {
         Frame::Data { lane, more, body } => writer.data(lane, more, |out| out.extend_from_slice(body)),
         Frame::Abandon { lane } => writer.abandon(lane),
         Frame::Credit { budget, bytes } => writer.credit(budget, bytes),
+        Frame::Stream { id, frame } => match frame {
+            StreamFrame::Open { name, data, fin } => {
+                writer.stream_open(id, name, fin, |out| out.extend_from_slice(data));
+            }
+            StreamFrame::Data { data, fin } => writer.stream_data(id, fin, |out| out.extend_from_slice(data)),
+            StreamFrame::Reset { code } => writer.stream_reset(id, code),
+            StreamFrame::Credit { bytes } => writer.stream_credit(id, bytes),
+            StreamFrame::Stop { code } => writer.stream_stop(id, code),
+        },
         Frame::Ping(nonce) => writer.ping(nonce),
         Frame::Pong(nonce) => writer.pong(nonce),
         Frame::Advert(advert) => writer.advert(advert),

@@ -202,6 +202,12 @@ impl Owner {
                 assert!(self.tokens.len() <= before && self.stage >= Stage::Established);
             }
             Owned::Expired(_) => self.expired += 1,
+            // Nobody reads or writes streams here: they come and go within their bounds.
+            Owned::StreamOpened { .. }
+            | Owned::StreamReadable(_)
+            | Owned::StreamWritable(_)
+            | Owned::StreamReset { .. }
+            | Owned::StreamStopped { .. } => assert!(self.stage >= Stage::Established),
             Owned::Draining { .. } => assert!(self.stage >= Stage::Established && self.stage < Stage::Closed),
         }
         assert!(self.expired <= self.sent, "more has expired than was sent");

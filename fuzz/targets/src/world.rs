@@ -157,7 +157,7 @@ fn take_step(world: &mut World, input: &mut Input<'_>) {
         24 => match input.below(4) {
             0 => world.shut_down(one),
             1 => world.advertise(one),
-            2 => world.set_addresses(one, other, vec!["nowhere".into(), World::address(other)]),
+            2 => world.set_addresses(one, other, &["nowhere".into(), World::address(other)]),
             _ => world.cancel(one, input.below(16)),
         },
         _ => world.stranger(one, input.prefixed(), hosts & 1 == 0),

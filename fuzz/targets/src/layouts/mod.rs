@@ -11,3 +11,5 @@ pub(crate) mod frame;
 pub(crate) mod preamble;
 #[path = "../../../../core/src/wire/reader.rs"]
 pub(crate) mod reader;
+#[path = "../../../../core/src/wire/stream.rs"]
+pub(crate) mod stream;

@@ -37,7 +37,7 @@ impl Streams {
     }
 }
 
-/// max_streams and window of an extension 9.
+/// `max_streams` and `window` of an extension 9.
 fn read_offer(value: &[u8]) -> Option<(u32, u32)> {
     let mut reader = Reader(value);
     Some((reader.u32()?, reader.u32()?))
