@@ -17,7 +17,7 @@ pub enum ConfigError {
     },
     /// A deadline is shorter than a millisecond.
     ShortTiming {
-        /// The field of [`Timing`].
+        /// The field of [`Timing`](super::Timing).
         field: &'static str,
     },
     /// The network id is longer than 255 bytes.
