@@ -39,7 +39,8 @@ pub struct Config {
     pub(crate) padding: Padding,
     pub(crate) send_buffer: usize,
     pub(crate) streams: StreamLimits,
-    counters: Counters,
+    /// Shared with the configuration of a link that is recorded.
+    counters: Arc<Counters>,
 }
 
 /// How many handshakes the links of a configuration have had.
@@ -109,6 +110,30 @@ impl Config {
 
     pub(crate) fn note_failure(&self) {
         self.counters.failed.fetch_add(1, Relaxed);
+    }
+
+    /// The same with another signer and provider, and the same counts: for a link that is recorded.
+    #[cfg(feature = "recording")]
+    pub(crate) fn with_cryptography(
+        &self,
+        signer: Arc<dyn Signer>,
+        provider: Arc<dyn CryptoProvider>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            signer,
+            provider,
+            trust: self.trust.clone(),
+            network: self.network.clone(),
+            psks: self.psks.clone(),
+            suites: self.suites,
+            hello: self.hello.clone(),
+            timing: self.timing.clone(),
+            rekey: self.rekey.clone(),
+            padding: self.padding,
+            send_buffer: self.send_buffer,
+            streams: self.streams,
+            counters: Arc::clone(&self.counters),
+        })
     }
 
     /// The deadlines in force.
@@ -456,7 +481,7 @@ impl ConfigBuilder {
             padding: self.padding,
             send_buffer: self.send_buffer,
             streams: self.streams,
-            counters: Counters::default(),
+            counters: Arc::default(),
         }))
     }
 }

@@ -131,6 +131,8 @@ mod link;
 pub mod negotiation;
 pub mod node;
 mod phase;
+#[cfg(feature = "recording")]
+pub mod recording;
 mod refusal;
 pub mod services;
 mod time;

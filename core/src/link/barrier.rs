@@ -28,6 +28,7 @@ impl Link {
     /// It goes out before messages that wait to be sent. A side whose readiness depends on what the other
     /// side has to hear calls it once that is answered.
     pub fn ready(&mut self, now: Instant) {
+        note!(self, Some(now), Input::Ready);
         self.advance(now);
         if self.phase.is_handshake() {
             self.announce.said_ready = true;

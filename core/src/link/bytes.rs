@@ -34,6 +34,13 @@ impl RecvBuffer {
         self.bytes.get_mut(self.end..room).unwrap_or_default()
     }
 
+    /// The first `count` bytes of the space, which were read and are not noted yet.
+    #[cfg(feature = "recording")]
+    pub(super) fn being_filled(&self, count: usize) -> &[u8] {
+        let end = self.end.saturating_add(count).min(self.bytes.len());
+        self.bytes.get(self.end..end).unwrap_or_default()
+    }
+
     /// Notes that `count` bytes were read into the space; more than there was room for count as that room.
     pub(super) fn filled(&mut self, count: usize) {
         self.end = self.end.saturating_add(count).min(self.bytes.len());

@@ -28,6 +28,7 @@ impl Link {
     /// [`Rejected`] gives the message back with the reason: not established, draining, closed, full, too
     /// large.
     pub fn send<'a>(&mut self, message: Message<'a>) -> Result<(), Rejected<'a>> {
+        note!(self, None, Input::Send((&message).into()));
         if let Err(why) = self.may_queue(&message) {
             return Err(Rejected { why, message });
         }
@@ -50,6 +51,7 @@ impl Link {
         timeout: Duration,
         now: Instant,
     ) -> Result<CallId, Rejected<'a>> {
+        note!(self, Some(now), Input::Call((&message).into(), timeout));
         self.advance(now);
         if let Err(why) = self.may_queue(&message) {
             return Err(Rejected { why, message });
@@ -114,6 +116,7 @@ impl Link {
     /// Gives up a call and tells the peer to stop. No event of it follows, unless its answer has come already
     /// and waits to be taken. Does nothing if the call is over.
     pub fn cancel(&mut self, call: CallId, now: Instant) {
+        note!(self, Some(now), Input::Cancel(self.named_call(call)));
         self.advance(now);
         if let Some(session) = self.session.as_mut().filter(|_| call.link == self.tag) {
             if let Some(pending) = session.pending.remove(call.id) {
@@ -134,6 +137,7 @@ impl Link {
         token: ReplyToken,
         answer: Result<Payload<'a>, ServiceError>,
     ) -> Result<(), ReplyRejected<'a>> {
+        note!(self, None, self.answering(&token, &answer));
         let space = self.reply_space();
         let session = self.session.as_mut().filter(|_| self.phase.is_open() && token.link == self.tag);
         let call = session.and_then(|session| {
@@ -173,6 +177,7 @@ impl Link {
     /// Takes the peer that [`Event::Identified`](super::Event::Identified) asked about. Does nothing in
     /// another phase, and on a link that belongs to a node, which answers in its place.
     pub fn admit(&mut self, now: Instant) {
+        note!(self, Some(now), Input::Admit);
         self.advance(now);
         if self.phase == Phase::Admission && self.managed.is_none() {
             self.accept(false);
@@ -185,6 +190,7 @@ impl Link {
     /// case the link just ends.
     pub fn refuse(&mut self, refusal: Refusal, now: Instant) {
         use crate::wire::preamble::CleartextRefusal;
+        note!(self, Some(now), Input::Refuse(alloc::borrow::Cow::Borrowed(&refusal)));
         self.advance(now);
         match (self.phase, &refusal) {
             (Phase::Preamble | Phase::KeyExchange, Refusal::OverCapacity { retry_after })
@@ -206,6 +212,7 @@ impl Link {
     ///
     /// `detail` is cut to 255 bytes.
     pub fn goodbye(&mut self, code: u32, detail: &str, now: Instant) {
+        note!(self, Some(now), Input::Goodbye { code, detail: goodbye_text(detail) });
         self.advance(now);
         let why = Reason::Goodbye { code, detail: cut(detail, MAX_DETAIL).into() };
         match self.phase {
@@ -218,6 +225,7 @@ impl Link {
     /// Ends the link at once, without a goodbye; the peer is told `dropped`, as far as the stream takes it.
     /// Requests that have not been taken are dropped.
     pub fn close(&mut self, now: Instant) {
+        note!(self, Some(now), Input::Close);
         self.advance(now);
         self.end(Reason::Dropped, By::Local);
     }
@@ -226,6 +234,7 @@ impl Link {
     /// the stream takes it. Requests that have not been taken are dropped, also those of a link that has ended
     /// already.
     pub fn revoke(&mut self, now: Instant) {
+        note!(self, Some(now), Input::Revoke);
         self.advance(now);
         self.end(Reason::Revoked, By::Local);
         if let (Some(session), Some(ending)) = (&mut self.session, &mut self.ending) {
@@ -240,6 +249,7 @@ impl Link {
     /// Changes the key of this direction with the next record, and asks the peer to change its own. Requests
     /// do not pile up.
     pub fn rekey(&mut self, now: Instant) {
+        note!(self, Some(now), Input::Rekey);
         self.advance(now);
         if let Some(session) = self.session.as_mut().filter(|_| self.phase.is_open()) {
             session.control.rekey = Some(true);
@@ -248,6 +258,7 @@ impl Link {
 
     /// Sends a ping, to measure the round trip: see [`Stats::rtt`](super::Stats::rtt).
     pub fn ping(&mut self, now: Instant) {
+        note!(self, Some(now), Input::Ping);
         self.advance(now);
         if let Some(session) = self.session.as_mut().filter(|_| self.phase.is_open()) {
             session.queue_ping();
@@ -273,6 +284,7 @@ impl Link {
     /// and in the order in which they were queued within one. The peer delivers whole messages only, so it has
     /// delivered none of them. Those of a link that belongs to a node go to the node.
     pub fn take_unsent(&mut self) -> Option<Envelope> {
+        note!(self, None, Input::TakeUnsent);
         let lanes =
             self.session.as_mut().filter(|_| self.phase == Phase::Closed).map(|session| &mut session.lanes);
         lanes.and_then(Lanes::take_unsent).or_else(|| self.take_kept())

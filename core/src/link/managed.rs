@@ -53,7 +53,7 @@ impl Managed {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "recording"))]
 impl Managed {
     /// Words that wait to be taken.
     pub(super) fn waiting(&self) -> usize {
@@ -97,6 +97,7 @@ impl Link {
     /// node has said and the link has not heard, then adds to the word what
     /// [`take_unsent`](Self::take_unsent) gives: messages that were on their way to the link.
     pub fn poll_node(&mut self) -> Option<LinkToNode> {
+        note!(self, None, Input::PollNode);
         let managed = self.managed.as_mut()?;
         let mut word = LinkToNode(managed.words.pop_front()?);
         if managed.words.is_empty() {
@@ -112,6 +113,18 @@ impl Link {
     /// Takes in word from the link's node. A word that does not fit the link's phase does nothing; messages
     /// that it brings are kept for the link's last word.
     pub fn on_node(&mut self, message: NodeToLink, now: Instant) {
+        note!(self, Some(now), Input::Node(Word::Said(&message.0)));
+        // A word may do what the owner could do too: it is noted as the word that it is.
+        #[cfg(feature = "recording")]
+        let recorded = core::mem::replace(&mut self.recorded, super::recorded::Recorded::No);
+        self.hear(message, now);
+        #[cfg(feature = "recording")]
+        {
+            self.recorded = recorded;
+        }
+    }
+
+    fn hear(&mut self, message: NodeToLink, now: Instant) {
         self.advance(now);
         if self.managed.is_none() {
             return;
@@ -156,6 +169,8 @@ impl Link {
 
     /// Ends the link before it has said anything.
     pub(crate) fn fail(&mut self, why: Reason) {
+        #[cfg(feature = "recording")]
+        self.recorded.hears();
         self.end(why, By::Local);
         self.send.clear();
     }

@@ -10,6 +10,23 @@
 //! how two nodes find out which of two links is dead, `standing` what else they say of the link, `barrier`
 //! whether both are ready.
 
+/// Notes a call of the owner's, with its time if it has one, on a link that is recorded. Without the feature it is
+/// nothing at all.
+#[cfg(feature = "recording")]
+macro_rules! note {
+    ($link:ident, $now:expr, $input:expr) => {
+        if $link.recorded.hears() {
+            #[allow(unused_imports, reason = "each call has names of its own")]
+            use crate::recording::{Blob, Input, LONGEST, Word, goodbye_text};
+            $link.note(&$input, $now);
+        }
+    };
+}
+#[cfg(not(feature = "recording"))]
+macro_rules! note {
+    ($link:ident, $now:expr, $input:expr) => {};
+}
+
 mod action;
 mod alive;
 mod barrier;
@@ -24,6 +41,8 @@ mod managed;
 mod message;
 mod peer;
 mod queue;
+#[cfg(feature = "recording")]
+mod recorded;
 mod recv;
 mod send;
 mod session;
@@ -41,6 +60,8 @@ pub use message::{
     CallId, Envelope, MAX_ERROR_DETAIL, MAX_SERVICE, Message, Payload, Priority, Rejected, ReplyRejected,
     ReplyToken, Why,
 };
+#[cfg(feature = "recording")]
+pub(crate) use peer::EXPORTER_LABEL;
 pub use peer::Peer;
 pub use streams::{STREAM_LINK_ENDED, STREAM_REFUSED, StreamId, StreamRead};
 
@@ -59,7 +80,7 @@ use self::state::{Drain, Ending, Outbound};
 use self::timers::{Timer, Timers};
 use crate::config::{Config, Trust};
 use crate::crypto::noise::Role;
-use crate::crypto::{Secret, Seed};
+use crate::crypto::{CryptoProvider, Secret, Seed};
 use crate::error::{By, Closed, Reason};
 use crate::hello::Hello;
 use crate::identity::{ClaimedId, NodeId};
@@ -120,6 +141,8 @@ pub struct Link {
     stats: Stats,
     #[cfg(feature = "key-log")]
     key_log: Option<Box<KeyLog>>,
+    #[cfg(feature = "recording")]
+    recorded: recorded::Recorded,
 }
 
 /// What a link begins with that is not the same for all links of its configuration.
@@ -173,15 +196,9 @@ impl Link {
     }
 
     fn start(config: &Arc<Config>, role: Role, dial: Dial, terms: Terms, seed: &Seed, now: Instant) -> Self {
-        // Three independent draws from the one seed: ephemeral key, token tag, first ping.
-        let mut draws = Secret::<48>::default();
-        let derived =
-            config.provider.hkdf_sha256(b"handclasp/1 seed", seed.secret().expose(), &[], draws.expose_mut());
-        let (ephemeral, rest) = draws.expose().split_first_chunk::<32>().unwrap_or((&[0; 32], &[]));
-        let (tag, rest) = rest.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
-        let ping = rest.first_chunk::<8>().unwrap_or(&[0; 8]);
+        let drawn = draws(&*config.provider, seed);
+        let (ephemeral, tag, ping) = drawn.clone().unwrap_or_default();
         let Terms { hello, trust, managed } = terms;
-        let (ephemeral, ping) = (Secret::new(*ephemeral), u64::from_be_bytes(*ping));
         let handshake = Handshake::new(role, dial, hello, trust, ephemeral, ping);
         let mut timers = Timers::default();
         timers.set(Timer::Handshake, now + config.timing.handshake);
@@ -191,7 +208,7 @@ impl Link {
             role,
             phase: Phase::KeyExchange,
             now,
-            tag: u64::from_be_bytes(*tag),
+            tag,
             timers,
             recv: RecvBuffer::default(),
             send: SendBuffer::default(),
@@ -207,8 +224,10 @@ impl Link {
             stats: Stats::default(),
             #[cfg(feature = "key-log")]
             key_log: None,
+            #[cfg(feature = "recording")]
+            recorded: recorded::Recorded::default(),
         };
-        if derived.is_err() {
+        if drawn.is_none() {
             // Without its draws the link would use a key that everybody knows.
             link.end(Reason::ProviderFailed, By::Local);
             return link;
@@ -233,6 +252,16 @@ impl Link {
     /// stream takes no bytes, bytes go while the application takes no events, and answers come while its
     /// services are behind with requests.
     pub fn poll(&mut self, now: Instant, ready: Ready) -> Action<'_> {
+        note!(self, Some(now), Input::Poll(ready));
+        #[cfg(feature = "recording")]
+        let log = self.recorded.log();
+        let action = self.next_action(now, ready);
+        #[cfg(feature = "recording")]
+        let action = recorded::noted(log.as_ref(), action);
+        action
+    }
+
+    fn next_action(&mut self, now: Instant, ready: Ready) -> Action<'_> {
         self.advance(now);
         self.handle_due();
         self.expire_messages();
@@ -396,6 +425,16 @@ impl fmt::Debug for Link {
             .field("stats", &self.stats)
             .finish_non_exhaustive()
     }
+}
+
+/// Three independent draws from the one seed: ephemeral key, token tag, first ping.
+fn draws(provider: &dyn CryptoProvider, seed: &Seed) -> Option<(Secret<32>, u64, u64)> {
+    let mut draws = Secret::<48>::default();
+    provider.hkdf_sha256(b"handclasp/1 seed", seed.secret().expose(), &[], draws.expose_mut()).ok()?;
+    let (ephemeral, rest) = draws.expose().split_first_chunk::<32>()?;
+    let (tag, rest) = rest.split_first_chunk::<8>()?;
+    let ping = rest.first_chunk::<8>()?;
+    Some((Secret::new(*ephemeral), u64::from_be_bytes(*tag), u64::from_be_bytes(*ping)))
 }
 
 impl Session {

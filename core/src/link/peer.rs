@@ -25,6 +25,9 @@ pub struct Peer {
     pub simultaneous: bool,
 }
 
+/// What every export begins with.
+pub(crate) const EXPORTER_LABEL: &[u8] = b"handclasp/1 exporter";
+
 /// Fills `out` with bytes that only the two sides of this link can compute, the same on both (docs/wire.md
 /// §3.5).
 ///
@@ -39,7 +42,7 @@ pub(super) fn export(
 ) -> Result<(), CryptoError> {
     let length = |bytes: &[u8]| u16::try_from(bytes.len()).map_err(|_| CryptoError::BadLength);
     let (label_len, context_len) = (length(label)?.to_be_bytes(), length(context)?.to_be_bytes());
-    let info = [&b"handclasp/1 exporter"[..], &label_len, label, &context_len, context];
+    let info = [EXPORTER_LABEL, &label_len, label, &context_len, context];
     provider.hkdf_sha256(&[], exporter.expose(), &info, out)
 }
 

@@ -30,6 +30,8 @@ impl Link {
     /// Room for the bytes of the next read. An empty slice means that the link takes none at the moment: it
     /// has ended, or it holds as much as it may before its peer is authenticated.
     pub fn recv_space(&mut self) -> &mut [u8] {
+        #[cfg(feature = "recording")]
+        self.note_space();
         let limit = match (self.phase, &self.session) {
             (Phase::Closed, _) => 0,
             (Phase::Alive | Phase::Status | Phase::Established | Phase::Draining, Some(session)) => {
@@ -42,6 +44,7 @@ impl Link {
 
     /// Takes in `count` bytes that were read into [`recv_space`](Self::recv_space).
     pub fn received(&mut self, count: usize, now: Instant) {
+        note!(self, Some(now), Input::Received { count, bytes: self.recv.being_filled(count).into() });
         self.advance(now);
         if self.phase == Phase::Closed {
             return;
@@ -53,6 +56,7 @@ impl Link {
 
     /// The stream has ended: nothing more will come.
     pub fn recv_closed(&mut self, now: Instant) {
+        note!(self, Some(now), Input::RecvClosed);
         self.advance(now);
         match &self.drain {
             // The end after CLOSE is as it should be; this side may still have its own to send.
@@ -63,6 +67,7 @@ impl Link {
 
     /// The stream has failed: nothing more will come or go.
     pub fn transport_failed(&mut self, now: Instant) {
+        note!(self, Some(now), Input::TransportFailed);
         self.advance(now);
         self.end(Reason::Transport, By::Transport);
         self.send.clear();

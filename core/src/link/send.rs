@@ -35,6 +35,7 @@ impl Link {
     /// here can still be cancelled, expire, or be given back when the link ends. If time has passed since
     /// [`poll`](Self::poll) said `Send`, all that there was may have expired.
     pub fn transmit(&mut self, now: Instant) -> &[u8] {
+        note!(self, Some(now), Input::Transmit);
         self.advance(now);
         loop {
             // Before it is asked whether there is anything: a record is never empty.
@@ -73,6 +74,7 @@ impl Link {
 
     /// Notes that the stream took `count` of the bytes that [`transmit`](Self::transmit) gave.
     pub fn transmitted(&mut self, count: usize, now: Instant) {
+        note!(self, Some(now), self.transmitting(count));
         self.advance(now);
         if count > 0 {
             self.stats.bytes_sent += count as u64;

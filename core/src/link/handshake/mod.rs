@@ -81,6 +81,21 @@ impl Handshake {
         }
     }
 
+    #[cfg(feature = "recording")]
+    pub(super) const fn expected(&self) -> Option<NodeId> {
+        self.expected
+    }
+
+    #[cfg(feature = "recording")]
+    pub(super) const fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    #[cfg(feature = "recording")]
+    pub(super) const fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
     fn begin_noise(&mut self, config: &Config, preamble: [u8; PREAMBLE_LEN], suite: Suite) {
         let mut prologue = Vec::with_capacity(PROLOGUE_LABEL.len() + PREAMBLE_LEN + 2 + config.network.len());
         prologue.extend_from_slice(PROLOGUE_LABEL);

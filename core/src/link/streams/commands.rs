@@ -23,6 +23,16 @@ impl StreamId {
     pub const fn get(self) -> u64 {
         self.id
     }
+
+    #[cfg(feature = "recording")]
+    pub(in crate::link) const fn link(self) -> u64 {
+        self.link
+    }
+
+    #[cfg(feature = "recording")]
+    pub(in crate::link) const fn replayed(id: u64, link: u64) -> Self {
+        Self { id, link }
+    }
 }
 
 impl Link {
@@ -36,6 +46,7 @@ impl Link {
     /// [`Why`]: not established, draining, closed, a name that is too long, a peer that takes no streams, or as many
     /// open as may be.
     pub fn open_stream(&mut self, name: &str, priority: Priority) -> Result<StreamId, Why> {
+        note!(self, None, Input::OpenStream { name: name.into(), priority });
         match self.phase {
             Phase::Established => {}
             Phase::Draining => return Err(Why::Draining),
@@ -61,6 +72,7 @@ impl Link {
     /// 0 as well if this direction is over, and then no event comes: it was finished or reset here, the peer has
     /// stopped it, or the link has ended.
     pub fn stream_write(&mut self, stream: StreamId, bytes: &[u8]) -> usize {
+        note!(self, None, Input::StreamWrite(self.named_stream(stream), Blob::of(bytes)));
         let Some(streams) = self.streams_of(stream) else { return 0 };
         let shared = streams.terms.send_buffer.saturating_sub(streams.queued);
         let limit = streams.terms.limits.send_buffer;
@@ -77,6 +89,7 @@ impl Link {
     /// everything was read, [`Event::StreamReadable`](crate::Event::StreamReadable) tells of more. A stream
     /// whose bytes have all come can still be read after its link has ended, unless this side dropped it.
     pub fn stream_read(&mut self, stream: StreamId, out: &mut [u8]) -> StreamRead {
+        note!(self, None, Input::StreamRead(self.named_stream(stream), out.len().min(LONGEST)));
         let Some(streams) = self.streams_of(stream) else { return StreamRead::Over };
         let read = streams.change(stream.id, |stream| stream.incoming.read(out));
         self.advance_drain();
@@ -86,6 +99,7 @@ impl Link {
     /// Ends this side's direction of a stream: the peer reads to the end of what was written. The other direction
     /// goes on. Does nothing if it is over already.
     pub fn stream_finish(&mut self, stream: StreamId) {
+        note!(self, None, Input::StreamFinish(self.named_stream(stream)));
         if let Some(streams) = self.streams_of(stream) {
             streams.change(stream.id, |stream| stream.outgoing.finish());
         }
@@ -97,6 +111,7 @@ impl Link {
     /// The two highest codes are [`STREAM_REFUSED`](crate::STREAM_REFUSED) and
     /// [`STREAM_LINK_ENDED`](crate::STREAM_LINK_ENDED); the others are the application's.
     pub fn stream_reset(&mut self, stream: StreamId, code: u32) {
+        note!(self, None, Input::StreamReset(self.named_stream(stream), code));
         if let Some(streams) = self.streams_of(stream) {
             streams.change(stream.id, |stream| stream.outgoing.reset(code, false));
         }
@@ -109,6 +124,7 @@ impl Link {
     ///
     /// To be rid of a stream, reset it and stop it.
     pub fn stream_stop(&mut self, stream: StreamId, code: u32) {
+        note!(self, None, Input::StreamStop(self.named_stream(stream), code));
         if let Some(streams) = self.streams_of(stream) {
             streams.change(stream.id, |stream| stream.incoming.stop(code));
         }

@@ -1,0 +1,586 @@
+//! What goes into a link: each call of its owner's, with the arguments that it had.
+
+use alloc::borrow::Cow;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::BadRecording;
+use super::bytes::{Cursor, Writer};
+use crate::error::{Reason, ServiceError};
+use crate::hello::VersionRange;
+use crate::link::{Envelope, Message, Payload, Priority, Ready};
+use crate::node::ToLink;
+use crate::refusal::Refusal;
+use crate::time::Instant;
+
+/// Bytes of the application: in an exact recording themselves, in a redacted one as many zeros.
+#[derive(Clone, Debug)]
+pub(crate) enum Blob<'a> {
+    Shown(Cow<'a, [u8]>),
+    Blank(usize),
+}
+
+impl<'a> Blob<'a> {
+    pub(crate) const fn of(bytes: &'a [u8]) -> Self {
+        Self::Shown(Cow::Borrowed(bytes))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Shown(bytes) => bytes.len(),
+            Self::Blank(length) => *length,
+        }
+    }
+
+    pub(crate) fn to_vec(&self) -> Vec<u8> {
+        match self {
+            Self::Shown(bytes) => bytes.to_vec(),
+            Self::Blank(length) => alloc::vec![0; *length],
+        }
+    }
+
+    fn to_text(&self) -> String {
+        String::from_utf8(self.to_vec()).unwrap_or_default()
+    }
+
+    fn put(&self, exact: bool, out: &mut Writer) {
+        out.length(self.len());
+        if let (true, Self::Shown(bytes)) = (exact, self) {
+            out.raw(bytes);
+        }
+    }
+
+    fn get(exact: bool, cursor: &mut Cursor<'a>) -> Result<Self, BadRecording> {
+        let length = cursor.length()?;
+        Ok(if exact { Self::of(cursor.raw(length)?) } else { Self::Blank(length) })
+    }
+}
+
+/// A call, a served call or a stream, by its number on this link. One of another link has none: nothing comes of
+/// naming it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Named {
+    pub(crate) id: u64,
+    pub(crate) own: bool,
+}
+
+/// A message that is to go.
+#[derive(Clone, Debug)]
+pub(crate) struct Post<'a> {
+    pub(crate) service: Cow<'a, str>,
+    pub(crate) body: Blob<'a>,
+    pub(crate) priority: Priority,
+    pub(crate) expires: Option<Instant>,
+}
+
+impl<'a> From<&'a Message<'_>> for Post<'a> {
+    fn from(message: &'a Message<'_>) -> Self {
+        Self {
+            service: message.service.into(),
+            body: payload(&message.body),
+            priority: message.priority,
+            expires: message.expires,
+        }
+    }
+}
+
+impl<'a> From<&'a Envelope> for Post<'a> {
+    fn from(envelope: &'a Envelope) -> Self {
+        Self {
+            service: envelope.service.as_str().into(),
+            body: Blob::of(&envelope.body),
+            priority: envelope.priority,
+            expires: envelope.expires,
+        }
+    }
+}
+
+impl Post<'_> {
+    /// The message, with `body` for its bytes.
+    pub(crate) fn message<'a>(&'a self, body: &'a [u8]) -> Message<'a> {
+        Message { service: &self.service, body: body.into(), priority: self.priority, expires: self.expires }
+    }
+}
+
+/// An answer to a call.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer<'a> {
+    Body(Blob<'a>),
+    /// `value` is the limit or the application's code, where there is one.
+    Error {
+        code: u16,
+        value: u32,
+        detail: Blob<'a>,
+    },
+}
+
+impl<'a> From<&'a Result<Payload<'_>, ServiceError>> for Answer<'a> {
+    fn from(answer: &'a Result<Payload<'_>, ServiceError>) -> Self {
+        let error = match answer {
+            Ok(body) => return Self::Body(payload(body)),
+            Err(error) => error,
+        };
+        let (value, detail) = match error {
+            ServiceError::TooLarge { limit } => (*limit, &[][..]),
+            ServiceError::Application { code, detail } => (*code, &detail[..]),
+            _ => (0, &[][..]),
+        };
+        Self::Error { code: error.code(), value, detail: Blob::of(detail) }
+    }
+}
+
+impl Answer<'_> {
+    /// What [`Link::reply`](crate::Link::reply) is given.
+    pub(crate) fn to_answer(&self) -> Result<Payload<'static>, ServiceError> {
+        let (code, value, detail) = match self {
+            Self::Body(body) => return Ok(body.to_vec().into()),
+            Self::Error { code, value, detail } => (*code, *value, detail),
+        };
+        Err(match code {
+            1 => ServiceError::NoSuchService,
+            2 => ServiceError::Forbidden,
+            3 => ServiceError::HandlerFailed,
+            4 => ServiceError::Overloaded,
+            5 => ServiceError::DeadlineExceeded,
+            6 => ServiceError::Cancelled,
+            7 => ServiceError::TooLarge { limit: value },
+            8 => ServiceError::Application { code: value, detail: detail.to_vec().into() },
+            code => ServiceError::Other { code },
+        })
+    }
+}
+
+fn payload<'a>(payload: &'a Payload<'_>) -> Blob<'a> {
+    match payload {
+        Payload::Borrowed(bytes) => Blob::of(bytes),
+        Payload::Owned(bytes) => Blob::of(bytes),
+    }
+}
+
+/// One call of the owner's. Each variant is the method of [`Link`](crate::Link) of that name.
+#[derive(Debug)]
+pub(crate) enum Input<'a> {
+    Poll(Ready),
+    /// `recv_space`, without `received` right behind it.
+    RecvSpace,
+    /// `bytes` are those that there was room for.
+    Received {
+        count: usize,
+        bytes: Cow<'a, [u8]>,
+    },
+    RecvClosed,
+    TransportFailed,
+    Transmit,
+    /// `digest` is of the bytes that the stream took; in a redacted recording there is none.
+    Transmitted {
+        count: usize,
+        digest: Option<[u8; 8]>,
+    },
+    Send(Post<'a>),
+    Call(Post<'a>, Duration),
+    Cancel(Named),
+    Reply {
+        call: Named,
+        serial: u64,
+        answer: Answer<'a>,
+    },
+    Admit,
+    Refuse(Cow<'a, Refusal>),
+    Goodbye {
+        code: u32,
+        detail: Blob<'a>,
+    },
+    Close,
+    Revoke,
+    Rekey,
+    Ping,
+    Ready,
+    TakeUnsent,
+    PollNode,
+    OpenStream {
+        name: Cow<'a, str>,
+        priority: Priority,
+    },
+    StreamWrite(Named, Blob<'a>),
+    StreamRead(Named, usize),
+    StreamFinish(Named),
+    StreamReset(Named, u32),
+    StreamStop(Named, u32),
+    /// `on_node`.
+    Node(Word<'a>),
+}
+
+/// A node's word to its link: as it is said, or as it was recorded.
+#[derive(Debug)]
+pub(crate) enum Word<'a> {
+    Said(&'a ToLink),
+    Recorded(&'a [u8]),
+}
+
+/// The name of each kind of input, in the order of their numbers: new ones go to the end.
+const NAMES: [&str; 28] = [
+    "poll",
+    "recv_space",
+    "received",
+    "recv_closed",
+    "transport_failed",
+    "transmit",
+    "transmitted",
+    "send",
+    "call",
+    "cancel",
+    "reply",
+    "admit",
+    "refuse",
+    "goodbye",
+    "close",
+    "revoke",
+    "rekey",
+    "ping",
+    "ready",
+    "take_unsent",
+    "poll_node",
+    "open_stream",
+    "stream_write",
+    "stream_read",
+    "stream_finish",
+    "stream_reset",
+    "stream_stop",
+    "on_node",
+];
+
+impl<'a> Input<'a> {
+    pub(crate) const fn kind(&self) -> u8 {
+        match self {
+            Self::Poll(_) => 0,
+            Self::RecvSpace => 1,
+            Self::Received { .. } => 2,
+            Self::RecvClosed => 3,
+            Self::TransportFailed => 4,
+            Self::Transmit => 5,
+            Self::Transmitted { .. } => 6,
+            Self::Send(_) => 7,
+            Self::Call(..) => 8,
+            Self::Cancel(_) => 9,
+            Self::Reply { .. } => 10,
+            Self::Admit => 11,
+            Self::Refuse(_) => 12,
+            Self::Goodbye { .. } => 13,
+            Self::Close => 14,
+            Self::Revoke => 15,
+            Self::Rekey => 16,
+            Self::Ping => 17,
+            Self::Ready => 18,
+            Self::TakeUnsent => 19,
+            Self::PollNode => 20,
+            Self::OpenStream { .. } => 21,
+            Self::StreamWrite(..) => 22,
+            Self::StreamRead(..) => 23,
+            Self::StreamFinish(_) => 24,
+            Self::StreamReset(..) => 25,
+            Self::StreamStop(..) => 26,
+            Self::Node(_) => 27,
+        }
+    }
+
+    /// The method's name.
+    pub(crate) fn name(&self) -> &'static str {
+        NAMES.get(usize::from(self.kind())).copied().unwrap_or_default()
+    }
+
+    /// Writes the arguments.
+    pub(crate) fn put(&self, exact: bool, out: &mut Writer) {
+        match self {
+            Self::Poll(Ready { events, requests, write }) => {
+                out.byte(u8::from(*events) | u8::from(*requests) << 1 | u8::from(*write) << 2);
+            }
+            Self::Received { count, bytes } => {
+                out.length(*count);
+                if exact { out.string(bytes) } else { out.sparse(bytes) }
+            }
+            Self::Transmitted { count, digest } => {
+                out.length(*count);
+                out.raw(digest.as_ref().map_or(&[], |digest| digest.as_slice()));
+            }
+            Self::Send(post) => put_post(post, exact, out),
+            Self::Call(post, timeout) => {
+                put_post(post, exact, out);
+                out.duration(*timeout);
+            }
+            Self::Cancel(named) | Self::StreamFinish(named) => put_named(*named, out),
+            Self::Reply { call, serial, answer } => {
+                put_named(*call, out);
+                out.number(*serial);
+                out.flag(matches!(answer, Answer::Error { .. }));
+                match answer {
+                    Answer::Body(body) => body.put(exact, out),
+                    Answer::Error { code, value, detail } => {
+                        out.number((*code).into());
+                        out.number((*value).into());
+                        detail.put(exact, out);
+                    }
+                }
+            }
+            Self::Refuse(refusal) => put_refusal(refusal, out),
+            Self::Goodbye { code, detail } => {
+                out.number((*code).into());
+                detail.put(exact, out);
+            }
+            Self::OpenStream { name, priority } => {
+                out.string(name.as_bytes());
+                out.byte(*priority as u8);
+            }
+            Self::StreamWrite(stream, bytes) => {
+                put_named(*stream, out);
+                bytes.put(exact, out);
+            }
+            Self::StreamRead(stream, room) => {
+                put_named(*stream, out);
+                out.length(*room);
+            }
+            Self::StreamReset(stream, code) | Self::StreamStop(stream, code) => {
+                put_named(*stream, out);
+                out.number((*code).into());
+            }
+            Self::Node(Word::Said(word)) => put_word(word, exact, out),
+            Self::Node(Word::Recorded(word)) => out.raw(word),
+            _ => {}
+        }
+    }
+
+    /// Reads the arguments of an input of number `kind`.
+    pub(crate) fn get(kind: u8, exact: bool, from: &mut Cursor<'a>) -> Result<Self, BadRecording> {
+        Ok(match kind {
+            0 => {
+                let bits = from.byte()?;
+                Self::Poll(Ready { events: bits & 1 != 0, requests: bits & 2 != 0, write: bits & 4 != 0 })
+            }
+            1 => Self::RecvSpace,
+            2 => {
+                let count = from.length()?;
+                let bytes = if exact { from.string()?.into() } else { from.sparse()?.into() };
+                Self::Received { count, bytes }
+            }
+            3 => Self::RecvClosed,
+            4 => Self::TransportFailed,
+            5 => Self::Transmit,
+            6 => {
+                let count = from.length()?;
+                Self::Transmitted { count, digest: if exact { Some(from.array()?) } else { None } }
+            }
+            7 => Self::Send(get_post(exact, from)?),
+            8 => Self::Call(get_post(exact, from)?, from.duration()?),
+            9 => Self::Cancel(get_named(from)?),
+            10 => Self::Reply {
+                call: get_named(from)?,
+                serial: from.number()?,
+                answer: if from.flag()? {
+                    Answer::Error {
+                        code: from.small()?,
+                        value: from.small()?,
+                        detail: Blob::get(exact, from)?,
+                    }
+                } else {
+                    Answer::Body(Blob::get(exact, from)?)
+                },
+            },
+            11 => Self::Admit,
+            12 => Self::Refuse(Cow::Owned(get_refusal(from)?)),
+            13 => Self::Goodbye { code: from.small()?, detail: Blob::get(exact, from)? },
+            14 => Self::Close,
+            15 => Self::Revoke,
+            16 => Self::Rekey,
+            17 => Self::Ping,
+            18 => Self::Ready,
+            19 => Self::TakeUnsent,
+            20 => Self::PollNode,
+            21 => Self::OpenStream { name: from.text()?.into(), priority: get_priority(from)? },
+            22 => Self::StreamWrite(get_named(from)?, Blob::get(exact, from)?),
+            23 => Self::StreamRead(get_named(from)?, from.length()?),
+            24 => Self::StreamFinish(get_named(from)?),
+            25 => Self::StreamReset(get_named(from)?, from.small()?),
+            26 => Self::StreamStop(get_named(from)?, from.small()?),
+            27 => {
+                let word = from.rest();
+                *from = Cursor::new(&[]);
+                Self::Node(Word::Recorded(word))
+            }
+            _ => return Err(BadRecording::Malformed("an input that this version does not know")),
+        })
+    }
+}
+
+fn put_named(named: Named, out: &mut Writer) {
+    out.number(named.id);
+    out.flag(named.own);
+}
+
+fn get_named(from: &mut Cursor<'_>) -> Result<Named, BadRecording> {
+    Ok(Named { id: from.number()?, own: from.flag()? })
+}
+
+fn get_priority(from: &mut Cursor<'_>) -> Result<Priority, BadRecording> {
+    let number = usize::from(from.byte()?);
+    Priority::ALL.get(number).copied().ok_or(BadRecording::Malformed("no such priority"))
+}
+
+fn put_post(post: &Post<'_>, exact: bool, out: &mut Writer) {
+    out.string(post.service.as_bytes());
+    post.body.put(exact, out);
+    out.byte(post.priority as u8);
+    out.maybe_instant(post.expires);
+}
+
+fn get_post<'a>(exact: bool, from: &mut Cursor<'a>) -> Result<Post<'a>, BadRecording> {
+    Ok(Post {
+        service: from.text()?.into(),
+        body: Blob::get(exact, from)?,
+        priority: get_priority(from)?,
+        expires: from.maybe_instant()?,
+    })
+}
+
+fn put_refusal(refusal: &Refusal, out: &mut Writer) {
+    out.number(refusal.code().into());
+    match refusal {
+        Refusal::OverCapacity { retry_after } => out.duration(*retry_after),
+        Refusal::Incompatible { ours, theirs } => {
+            for version in [ours.min(), ours.max(), theirs.min(), theirs.max()] {
+                out.number(version.into());
+            }
+        }
+        Refusal::MissingCapability { names } => {
+            out.length(names.len());
+            for name in names {
+                out.string(name.as_bytes());
+            }
+        }
+        _ => {}
+    }
+}
+
+fn get_refusal(from: &mut Cursor<'_>) -> Result<Refusal, BadRecording> {
+    let range = |from: &mut Cursor<'_>| {
+        VersionRange::new(from.small()?, from.small()?)
+            .map_err(|_| BadRecording::Malformed("an empty range of versions"))
+    };
+    Ok(match from.number()? {
+        20 => Refusal::OverCapacity { retry_after: from.duration()? },
+        21 => Refusal::Incompatible { ours: range(from)?, theirs: range(from)? },
+        22 => Refusal::Denied,
+        23 => {
+            let mut names = Vec::new();
+            for _ in 0..from.length()? {
+                names.push(from.text()?);
+            }
+            Refusal::MissingCapability { names }
+        }
+        24 => Refusal::Alive,
+        25 => Refusal::Simultaneous,
+        26 => Refusal::SelfConnection,
+        27 => Refusal::WrongDestination,
+        28 => Refusal::Registry,
+        29 => Refusal::ShuttingDown,
+        30 => Refusal::OtherProtocol,
+        _ => return Err(BadRecording::Malformed("no such refusal")),
+    })
+}
+
+/// Writes a node's word to its link.
+fn put_word(word: &ToLink, exact: bool, out: &mut Writer) {
+    match word {
+        ToLink::Admit { simultaneous } => {
+            out.byte(0);
+            out.flag(*simultaneous);
+        }
+        ToLink::Refuse(refusal) => {
+            out.byte(1);
+            put_refusal(refusal, out);
+        }
+        ToLink::AskAlive => out.byte(2),
+        ToLink::AnswerAlive { go_on } => {
+            out.byte(3);
+            out.flag(*go_on);
+        }
+        ToLink::Probe => out.byte(4),
+        // A node ends its links for no reason that has more to say than its code.
+        ToLink::Close(reason) => {
+            out.byte(5);
+            out.number(reason.code().into());
+        }
+        ToLink::Goodbye { code, detail } => {
+            out.byte(6);
+            out.number((*code).into());
+            goodbye_text(detail).put(exact, out);
+        }
+        ToLink::Permanence(own) => {
+            out.byte(7);
+            out.flag(*own);
+        }
+        ToLink::Advert(advert) => {
+            out.byte(8);
+            Blob::of(advert).put(exact, out);
+        }
+        ToLink::AckAdvert { version } => {
+            out.byte(9);
+            out.number(*version);
+        }
+        ToLink::Deliver(envelopes) => {
+            out.byte(10);
+            out.length(envelopes.len());
+            for envelope in envelopes {
+                put_post(&envelope.into(), exact, out);
+            }
+        }
+    }
+}
+
+/// Reads what [`put_word`] wrote.
+pub(crate) fn get_word(exact: bool, from: &mut Cursor<'_>) -> Result<ToLink, BadRecording> {
+    Ok(match from.byte()? {
+        0 => ToLink::Admit { simultaneous: from.flag()? },
+        1 => ToLink::Refuse(get_refusal(from)?),
+        2 => ToLink::AskAlive,
+        3 => ToLink::AnswerAlive { go_on: from.flag()? },
+        4 => ToLink::Probe,
+        5 => ToLink::Close(match from.number()? {
+            2 => Reason::Idle,
+            3 => Reason::Superseded,
+            4 => Reason::Revoked,
+            5 => Reason::Dropped,
+            6 => Reason::DrainTimeout,
+            12 => Reason::PeerDead,
+            14 => Reason::HandshakeTimeout,
+            15 => Reason::NotReady,
+            _ => return Err(BadRecording::Malformed("a reason that no node ends a link for")),
+        }),
+        6 => ToLink::Goodbye { code: from.small()?, detail: Blob::get(exact, from)?.to_text() },
+        7 => ToLink::Permanence(from.flag()?),
+        8 => ToLink::Advert(Bytes::from(Blob::get(exact, from)?.to_vec())),
+        9 => ToLink::AckAdvert { version: from.number()? },
+        10 => {
+            let mut envelopes = Vec::new();
+            for _ in 0..from.length()? {
+                let post = get_post(exact, from)?;
+                envelopes.push(Envelope {
+                    service: post.service.to_string(),
+                    body: post.body.to_vec().into(),
+                    priority: post.priority,
+                    expires: post.expires,
+                });
+            }
+            ToLink::Deliver(envelopes)
+        }
+        _ => return Err(BadRecording::Malformed("a node's word that this version does not know")),
+    })
+}
+
+/// The text of a goodbye, as far as a link takes it: blanked text has no characters that a cut would respect.
+pub(crate) fn goodbye_text(detail: &str) -> Blob<'_> {
+    const MOST: usize = crate::wire::reason::MAX_DETAIL;
+    let end = (0..=MOST.min(detail.len())).rev().find(|end| detail.is_char_boundary(*end));
+    Blob::of(end.and_then(|end| detail.get(..end)).unwrap_or_default().as_bytes())
+}
