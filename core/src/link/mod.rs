@@ -141,6 +141,9 @@ pub struct Link {
     stats: Stats,
     #[cfg(feature = "key-log")]
     key_log: Option<Box<KeyLog>>,
+    /// The owner has asked for it.
+    #[cfg(feature = "key-log")]
+    logs_keys: bool,
     #[cfg(feature = "recording")]
     recorded: recorded::Recorded,
 }
@@ -224,6 +227,8 @@ impl Link {
             stats: Stats::default(),
             #[cfg(feature = "key-log")]
             key_log: None,
+            #[cfg(feature = "key-log")]
+            logs_keys: false,
             #[cfg(feature = "recording")]
             recorded: recorded::Recorded::default(),
         };
@@ -397,8 +402,17 @@ impl Link {
         self.stats
     }
 
-    /// The link's first traffic keys, for a protocol analyser. Only with the feature `key-log`, which is for
-    /// debugging: who has these keys reads everything up to the first rekey, and after it too.
+    /// Asks the link to keep its first traffic keys for [`key_log`](Self::key_log): call it before the peer has proved
+    /// its id, best on a link that was just made. Only with the feature `key-log`, which is for debugging; a link that
+    /// was not asked keeps no such keys with it either.
+    #[cfg(feature = "key-log")]
+    pub fn log_keys(&mut self) {
+        self.logs_keys = true;
+    }
+
+    /// The link's first traffic keys, for a protocol analyser, if the link was [asked](Self::log_keys) to keep them and
+    /// has them. Who has these keys reads everything up to the first rekey, and after it too: each next key follows
+    /// from the one before. They are wiped with the link.
     #[cfg(feature = "key-log")]
     pub fn key_log(&self) -> Option<&KeyLog> {
         self.key_log.as_deref()

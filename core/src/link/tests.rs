@@ -55,6 +55,11 @@ fn established(initiator: &Arc<Config>, responder: &Arc<Config>) -> (Link, Link,
     let now = Instant::ZERO;
     let mut a = Link::initiator(initiator, Dial::to(key(2).node_id()), &Seed::new([1; 32]), now);
     let mut b = Link::responder(responder, 1, &Seed::new([2; 32]), now);
+    #[cfg(feature = "key-log")]
+    {
+        a.log_keys();
+        b.log_keys();
+    }
     for _ in 0..3 {
         carry(&mut a, &mut b, now);
         carry(&mut b, &mut a, now);

@@ -314,7 +314,7 @@ impl Link {
         self.session = Some(Box::new(session));
         #[cfg(feature = "key-log")]
         {
-            self.key_log = Some(keys.log);
+            self.key_log = self.logs_keys.then_some(keys.log);
         }
         let (id, outcome) = match checked {
             Ok(checked) => checked,
