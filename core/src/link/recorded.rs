@@ -187,6 +187,12 @@ impl Link {
         Input::Transmitted { count, digest: exact.then(|| digest(taken)) }
     }
 
+    /// Whether nothing is between the link and the cryptography of its configuration.
+    #[cfg(test)]
+    pub(crate) fn asks_directly(&self, config: &Arc<Config>) -> bool {
+        Arc::ptr_eq(&self.config, config)
+    }
+
     /// How the link stands.
     fn figures(&self) -> Figures {
         let count = |count: usize| count as u64;

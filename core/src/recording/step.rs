@@ -11,6 +11,7 @@ use super::input::{Answer, Input, Post, Word, get_word};
 use super::outcome::{self, Seconds};
 use super::{BadRecording, FIGURE_NAMES, tag};
 use crate::link::Ready;
+use crate::phase::Phase;
 use crate::time::Instant;
 
 /// One step of a recording: what went into the link and what came of it. `Display` is a few lines for people, the
@@ -141,7 +142,8 @@ pub(crate) fn describe(exact: bool, kind: u8, value: &[u8]) -> Result<String, Ba
             for (index, name) in FIGURE_NAMES.iter().enumerate() {
                 if mask & 1 << index != 0 {
                     let comma = if text.is_empty() { "" } else { ", " };
-                    let _ = write!(text, "{comma}{name} {}", from.number()?);
+                    let _ = write!(text, "{comma}{name} ");
+                    figure(&mut text, name, from.number()?);
                 }
             }
         }
@@ -151,6 +153,31 @@ pub(crate) fn describe(exact: bool, kind: u8, value: &[u8]) -> Result<String, Ba
     }
     Ok(text)
 }
+
+/// A figure's value, in the way that it is read.
+fn figure(text: &mut String, name: &str, value: u64) {
+    let _ = match (name, value.checked_sub(1)) {
+        ("phase", _) => match PHASES.iter().find(|phase| **phase as u64 == value) {
+            Some(phase) => write!(text, "{phase}"),
+            None => write!(text, "{value}"),
+        },
+        ("deadline" | "round trip", None) => write!(text, "none"),
+        ("deadline" | "round trip", Some(nanos)) => write!(text, "{}", Seconds(Instant::from_nanos(nanos))),
+        _ => write!(text, "{value}"),
+    };
+}
+
+const PHASES: [Phase; 9] = [
+    Phase::Preamble,
+    Phase::KeyExchange,
+    Phase::Authentication,
+    Phase::Admission,
+    Phase::Alive,
+    Phase::Status,
+    Phase::Established,
+    Phase::Draining,
+    Phase::Closed,
+];
 
 fn arguments(input: &Input<'_>, exact: bool) -> Result<String, BadRecording> {
     let mut text = String::new();

@@ -156,14 +156,14 @@ fn storm(exact: bool, run: u64) -> (usize, Vec<&'static str>) {
 #[test]
 fn o5_recordings_of_storms_replay_bit_for_bit() {
     let (mut steps, mut ends) = (0, std::collections::BTreeMap::new());
-    for run in 0..200 {
+    for run in 0..100 {
         let (count, names) = storm(run % 4 == 0, run);
         steps += count;
         for name in names {
             *ends.entry(name).or_insert(0) += 1;
         }
     }
-    assert!(steps > 50_000, "{steps}");
+    assert!(steps > 30_000, "{steps}");
     // Storms of all kinds.
     for name in ["alive", "decrypt_failed", "denied", "dropped", "goodbye", "revoked", "truncated", "wrong_peer"] {
         assert!(ends.contains_key(name), "no link ended as {name}: {ends:?}");

@@ -93,7 +93,7 @@ pub fn everything(pair: &mut Pair) {
     for priority in Priority::ALL {
         pair.link(a).send(Message::new("news", SECRETS[1]).priority(priority)).expect("it is taken");
     }
-    let large = Bytes::from(SECRETS[1].repeat(3000));
+    let large = Bytes::from(SECRETS[1].repeat(800));
     pair.link(b).send(Message::new("bulk", large).priority(Priority::Bulk)).expect("it is taken");
     pair.run();
     let answer = pair.call_answered(SECRETS[2], Ok(SECRETS[3].into()));
