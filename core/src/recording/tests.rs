@@ -124,7 +124,12 @@ fn o5_what_applications_say_is_blanked_in_every_frame_that_carries_it() {
     let mut writer = FrameWriter::new(&mut text);
     let fill = |out: &mut Vec<u8>| out.extend_from_slice(said);
     writer.begin(Lane::of_priority(1), Begin::Send { service: "service" }, None, fill);
-    writer.begin(Lane::of_priority(1), Begin::Call { id: 1, timeout_ms: 9, service: "service" }, Some(99), fill);
+    writer.begin(
+        Lane::of_priority(1),
+        Begin::Call { id: 1, timeout_ms: 9, service: "service" },
+        Some(99),
+        fill,
+    );
     writer.begin(Lane::REPLY, Begin::Reply { id: 1 }, None, fill);
     writer.data(Lane::of_priority(1), true, fill);
     for code in [1, 8, 700] {
@@ -191,7 +196,11 @@ fn o5_a_node_s_words_to_its_link_are_recorded_and_replay() {
         let mut a = Link::managed(&one, Role::Initiator, dial, trust.clone(), None, &[], &seeds[0], now);
         let mut b = Link::managed(&two, Role::Responder, Dial::anyone(), trust, None, &[], &seeds[1], now);
         let recorder = |seed: &Seed| {
-            if exact { Recorder::exact_with_secrets(seed.clone(), 1 << 20) } else { Recorder::redacted(1 << 20) }
+            if exact {
+                Recorder::exact_with_secrets(seed.clone(), 1 << 20)
+            } else {
+                Recorder::redacted(1 << 20)
+            }
         };
         a.record(recorder(&seeds[0])).unwrap();
         b.record(recorder(&seeds[1])).unwrap();

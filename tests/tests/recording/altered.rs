@@ -1,7 +1,7 @@
 //! Recordings that somebody has changed: the replay says where, or that they are none.
 
-use handclasp::recording::{BadRecording, Replay, ReplayError};
 use handclasp::Message;
+use handclasp::recording::{BadRecording, Replay, ReplayError};
 use handclasp_sim::Side;
 
 use crate::support::{everything, recorded_pair, recordings};

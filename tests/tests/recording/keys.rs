@@ -82,7 +82,8 @@ fn k7_what_is_exported_is_the_same_on_both_sides_and_differs_by_label_context_an
     let mut pair = Pair::new();
     assert_eq!(export(&mut pair, Side::Initiator, b"l", b"c"), Err(CryptoError::OutOfTurn));
     pair.establish();
-    let cases: [(&[u8], &[u8]); 4] = [(b"label", b"context"), (b"label", b""), (b"", b"context"), (b"labelc", b"ontext")];
+    let cases: [(&[u8], &[u8]); 4] =
+        [(b"label", b"context"), (b"label", b""), (b"", b"context"), (b"labelc", b"ontext")];
     let mut seen = Vec::new();
     let mut other = Pair::seeded(
         &handclasp_sim::config(1, &[2]),

@@ -4,6 +4,7 @@
 
 mod altered;
 mod committed;
+mod faults;
 mod keys;
 mod secrets;
 mod storm;

@@ -6,7 +6,8 @@ use handclasp_sim::hostile::psk;
 use handclasp_sim::{Pair, Side, id, seed};
 
 use crate::support::{
-    ROOM, SECRETS, SIDES, config, everything, recorded_pair, recorder, recordings, replay, replay_bytes, seed_of,
+    ROOM, SECRETS, SIDES, config, everything, recorded_pair, recorder, recordings, replay, replay_bytes,
+    seed_of,
 };
 
 /// Whether any part of 8 bytes of `secret` is in `bytes`.
@@ -51,7 +52,9 @@ fn o5_the_same_scan_finds_secrets_where_they_are() {
     for (recording, side) in recordings(&mut pair).iter().zip(SIDES) {
         let bytes = recording.as_bytes();
         assert!(recording.is_exact() && bytes.starts_with(b"handclasp recording 1 exact: HOLDS SECRETS"));
-        assert!(leaks(bytes, SECRETS[7]) && leaks(bytes, psk(SECRETS[0], b"a network that has a name").expose()));
+        assert!(
+            leaks(bytes, SECRETS[7]) && leaks(bytes, psk(SECRETS[0], b"a network that has a name").expose())
+        );
         assert!(leaks(bytes, &[0x5e; 24]) && leaks(bytes, b"an.address.of"));
         // The node's own key is in no recording.
         let own_key = if side == Side::Initiator { 1 } else { 2 };
@@ -162,7 +165,10 @@ fn o5_a_replay_shows_what_went_in_and_what_came_of_it() {
     everything(&mut pair);
     let [recording, _] = recordings(&mut pair);
     let mut replay = Replay::open(recording.as_bytes()).expect("a recording");
-    assert_eq!((replay.node_id(), replay.is_exact(), replay.recorded_by()), (id(1), false, env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        (replay.node_id(), replay.is_exact(), replay.recorded_by()),
+        (id(1), false, env!("CARGO_PKG_VERSION"))
+    );
     let mut shown = String::new();
     while let Some(step) = replay.step().expect("a step") {
         shown += &format!("{step}\n");

@@ -90,10 +90,13 @@ fn command(pair: &mut Pair, side: Side, streams: &mut Vec<StreamId>, dice: &mut 
         let link = pair.link(side);
         match event {
             Owned::Call { token, .. } if dice.one_in(3) => {
-                let error = ServiceError::Application { code: 1, detail: vec![b'.'; dice.below(1000)].into() };
+                let error =
+                    ServiceError::Application { code: 1, detail: vec![b'.'; dice.below(1000)].into() };
                 drop(link.reply(token, Err(error)));
             }
-            Owned::Call { token, .. } => drop(link.reply(token, Ok(Payload::from(vec![b','; dice.below(30_000)])))),
+            Owned::Call { token, .. } => {
+                drop(link.reply(token, Ok(Payload::from(vec![b','; dice.below(30_000)]))))
+            }
             Owned::StreamOpened { id, .. } => streams.push(id),
             _ => {}
         }
@@ -165,7 +168,9 @@ fn o5_recordings_of_storms_replay_bit_for_bit() {
     }
     assert!(steps > 30_000, "{steps}");
     // Storms of all kinds.
-    for name in ["alive", "decrypt_failed", "denied", "dropped", "goodbye", "revoked", "truncated", "wrong_peer"] {
+    for name in
+        ["alive", "decrypt_failed", "denied", "dropped", "goodbye", "revoked", "truncated", "wrong_peer"]
+    {
         assert!(ends.contains_key(name), "no link ended as {name}: {ends:?}");
     }
 }

@@ -57,7 +57,11 @@ pub const fn seed_of(run: u64, side: Side) -> u64 {
 }
 
 pub fn recorder(exact: bool, run: u64, side: Side) -> Recorder {
-    if exact { Recorder::exact_with_secrets(seed(seed_of(run, side)), ROOM) } else { Recorder::redacted(ROOM) }
+    if exact {
+        Recorder::exact_with_secrets(seed(seed_of(run, side)), ROOM)
+    } else {
+        Recorder::redacted(ROOM)
+    }
 }
 
 /// A pair that is recorded from its first byte on.
@@ -101,7 +105,8 @@ pub fn everything(pair: &mut Pair) {
     let detail = Bytes::from_static(SECRETS[4]);
     let answer = pair.call_answered(SECRETS[2], Err(ServiceError::Application { code: 7, detail }));
     assert!(matches!(answer, Owned::CallFailed { .. }));
-    let call = pair.link(b).call(Message::new("slow", SECRETS[2]), Duration::from_secs(9), now).expect("taken");
+    let call =
+        pair.link(b).call(Message::new("slow", SECRETS[2]), Duration::from_secs(9), now).expect("taken");
     pair.run();
     pair.link(b).cancel(call, now);
     pair.link(a).rekey(now);
