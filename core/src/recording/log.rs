@@ -140,7 +140,7 @@ impl Log {
         }
         self.open = true;
         let now = now.map_or(self.last_now, Instant::as_nanos);
-        let passed = now.wrapping_sub(core::mem::replace(&mut self.last_now, now)).cast_signed();
+        let passed = now.wrapping_sub(core::mem::replace(&mut self.last_now, now));
         let exact = self.exact;
         let blanked = match input {
             Input::Received { count, bytes } if !exact => {
@@ -152,7 +152,7 @@ impl Log {
         self.entry(tag::INPUT, |out| {
             out.byte(input.kind());
             // A clock may step back: the sign is in the lowest bit.
-            out.number(((passed << 1) ^ (passed >> 63)).cast_unsigned());
+            out.number((passed << 1) ^ (passed >> 63).wrapping_neg());
             input.put(exact, out);
         });
     }

@@ -106,7 +106,9 @@ impl Origin {
         out.number(self.first_ping);
         if let Some(Secrets { seed, psks, network }) = &self.secrets {
             out.raw(seed.secret().expose());
-            psks.iter().for_each(|psk| out.raw(psk.expose()));
+            for psk in psks {
+                out.raw(psk.expose());
+            }
             out.string(network);
         }
     }

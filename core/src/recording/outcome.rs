@@ -191,12 +191,16 @@ impl Words<'_, '_> {
     fn describe(&mut self) -> Result<(), BadRecording> {
         let kind = self.from.byte()?;
         match kind {
-            SEND => return Ok(self.say(format_args!("send"))),
+            SEND => {
+                self.say(format_args!("send"));
+                return Ok(());
+            }
             TIMEOUT => {
-                return match self.from.maybe_instant()? {
-                    Some(at) => Ok(self.say(format_args!("wait until {}", Seconds(at)))),
-                    None => Ok(self.say(format_args!("wait"))),
-                };
+                match self.from.maybe_instant()? {
+                    Some(at) => self.say(format_args!("wait until {}", Seconds(at))),
+                    None => self.say(format_args!("wait")),
+                }
+                return Ok(());
             }
             _ => {}
         }

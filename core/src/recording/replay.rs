@@ -46,7 +46,8 @@ impl Replay {
     /// # Errors
     /// [`BadRecording`]. The whole of it is read, so that no step is malformed later on.
     pub fn open(bytes: &[u8]) -> Result<Self, BadRecording> {
-        Self::with_provider(bytes, Arc::new(RustCrypto))
+        let provider: Arc<dyn CryptoProvider> = Arc::new(RustCrypto);
+        Self::with_provider(bytes, &provider)
     }
 
     /// Opens a recording that was made with another provider: an exact one asks it for everything, a redacted one for
@@ -54,7 +55,7 @@ impl Replay {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn with_provider(bytes: &[u8], provider: Arc<dyn CryptoProvider>) -> Result<Self, BadRecording> {
+    pub fn with_provider(bytes: &[u8], provider: &Arc<dyn CryptoProvider>) -> Result<Self, BadRecording> {
         let mut from = Cursor::new(bytes);
         let exact = get_header(&mut from)?;
         let (kind, value) = entry(&mut from)?;
@@ -65,7 +66,7 @@ impl Replay {
         let next = bytes.len() - from.rest().len();
         let listed = check(exact, origin.start, from)?;
         let script = Script::default();
-        let config = origin.config(&provider, &script, listed)?;
+        let config = origin.config(provider, &script, listed)?;
         let link = Link::replayed(&origin, &config)
             .map_err(|_| BadRecording::Malformed("an origin that no link can be made from"))?;
         let bytes = Zeroizing::new(bytes.to_vec());

@@ -98,7 +98,9 @@ proptest! {
         bytes in proptest::collection::vec(prop_oneof![9 => Just(0_u8), 1 => any::<u8>()], 0..300),
     ) {
         let mut out = Writer::default();
-        numbers.iter().for_each(|number| out.number(*number));
+        for number in &numbers {
+            out.number(*number);
+        }
         out.sparse(&bytes);
         let mut from = Cursor::new(out.as_slice());
         for number in &numbers {

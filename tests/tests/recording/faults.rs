@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use handclasp::crypto::{Cipher, CryptoError, CryptoProvider, RustCrypto, Secret};
 use handclasp::identity::SignerError;
-use handclasp::recording::Recorder;
+use handclasp::recording::{Recorder, Replay};
 use handclasp::{Action, Config, Dial, Instant, Link, Message, NodeId, Ready, SecretKey, Signer};
 use handclasp_sim::watched::{At, Key, Tag, Watch, Watched};
-use handclasp_sim::{Side, builder, config, id, key, seed};
+use handclasp_sim::{Counting, Pair, Side, builder, config, id, key, seed};
 
-use crate::support::{ROOM, SIDES, replay};
+use crate::support::{ROOM, SIDES, recorder, replay};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
@@ -160,5 +160,23 @@ fn o5_a_run_in_which_cryptography_fails_replays_without_any() {
     let wanted = ["alive", "decrypt_failed", "key_exchange_failed", "denied", "bad_signature"];
     for name in [&wanted[..], &["provider_failed", "signer_failed"]].concat() {
         assert!(ends.contains(name), "no link ended as {name}: {ends:?}");
+    }
+}
+
+#[test]
+fn o5_a_replay_asks_the_provider_that_it_is_given() {
+    for exact in [false, true] {
+        let nodes = [builder(1, &[2]).build().expect("valid"), builder(2, &[1]).build().expect("valid")];
+        let mut pair = Pair::of(&nodes[0], &nodes[1], Some(id(2)));
+        pair.link(Side::Initiator).record(recorder(exact, 0, Side::Initiator)).expect("a fresh link");
+        pair.establish();
+        let recording = pair.link(Side::Initiator).recording().expect("it is recorded");
+        let counting = Counting::default();
+        let provider: Arc<dyn CryptoProvider> = Arc::new(counting.clone());
+        let mut replay = Replay::with_provider(recording.as_bytes(), &provider).expect("a recording");
+        replay.run().expect("it replays");
+        // One exchange, one signature to check, two records in: all of it again with keys, and none without.
+        let counts = (counting.exchanged.get(), counting.verified.get(), counting.opened.get() >= 2);
+        assert_eq!(counts, if exact { (1, 1, true) } else { (0, 0, false) });
     }
 }

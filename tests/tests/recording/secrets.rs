@@ -1,5 +1,7 @@
 //! What a recording holds, and what not.
 
+use std::fmt::Write as _;
+
 use handclasp::recording::{CannotRecord, End, Recorder, Replay};
 use handclasp::{Action, Config, Message, Ready};
 use handclasp_sim::hostile::psk;
@@ -171,7 +173,7 @@ fn o5_a_replay_shows_what_went_in_and_what_came_of_it() {
     );
     let mut shown = String::new();
     while let Some(step) = replay.step().expect("a step") {
-        shown += &format!("{step}\n");
+        writeln!(shown, "{step}").expect("room");
     }
     assert!(replay.link().is_finished() && replay.end() == Some(End::Stopped));
     for line in [

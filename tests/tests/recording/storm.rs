@@ -95,7 +95,7 @@ fn command(pair: &mut Pair, side: Side, streams: &mut Vec<StreamId>, dice: &mut 
                 drop(link.reply(token, Err(error)));
             }
             Owned::Call { token, .. } => {
-                drop(link.reply(token, Ok(Payload::from(vec![b','; dice.below(30_000)]))))
+                drop(link.reply(token, Ok(Payload::from(vec![b','; dice.below(30_000)]))));
             }
             Owned::StreamOpened { id, .. } => streams.push(id),
             _ => {}
