@@ -1,6 +1,6 @@
 //! Replays a recording of a link and prints it step by step, as far as it goes.
 //!
-//! `cargo run --example replay --features recording -- FILE`
+//! `cargo run -p handclasp --example replay --features recording -- FILE`
 
 use std::error::Error;
 use std::process::ExitCode;

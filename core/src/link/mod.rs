@@ -10,22 +10,8 @@
 //! how two nodes find out which of two links is dead, `standing` what else they say of the link, `barrier`
 //! whether both are ready.
 
-/// Notes a call of the owner's, with its time if it has one, on a link that is recorded. Without the feature it is
-/// nothing at all.
-#[cfg(feature = "recording")]
-macro_rules! note {
-    ($link:ident, $now:expr, $input:expr) => {
-        if $link.recorded.hears() {
-            #[allow(unused_imports, reason = "each call has names of its own")]
-            use crate::recording::{Blob, Input, LONGEST, Word, goodbye_text};
-            $link.note(&$input, $now);
-        }
-    };
-}
-#[cfg(not(feature = "recording"))]
-macro_rules! note {
-    ($link:ident, $now:expr, $input:expr) => {};
-}
+#[macro_use]
+mod note;
 
 mod action;
 mod alive;
@@ -37,6 +23,8 @@ mod control;
 mod credit;
 mod handshake;
 mod inbox;
+#[cfg(feature = "key-log")]
+mod key_log;
 mod managed;
 mod message;
 mod peer;
@@ -400,22 +388,6 @@ impl Link {
     /// Figures since the link's start.
     pub const fn stats(&self) -> Stats {
         self.stats
-    }
-
-    /// Asks the link to keep its first traffic keys for [`key_log`](Self::key_log): call it before the peer has proved
-    /// its id, best on a link that was just made. Only with the feature `key-log`, which is for debugging; a link that
-    /// was not asked keeps no such keys with it either.
-    #[cfg(feature = "key-log")]
-    pub fn log_keys(&mut self) {
-        self.logs_keys = true;
-    }
-
-    /// The link's first traffic keys, for a protocol analyser, if the link was [asked](Self::log_keys) to keep them and
-    /// has them. Who has these keys reads everything up to the first rekey, and after it too: each next key follows
-    /// from the one before. They are wiped with the link.
-    #[cfg(feature = "key-log")]
-    pub fn key_log(&self) -> Option<&KeyLog> {
-        self.key_log.as_deref()
     }
 
     /// Calls in flight: own ones, and the peer's.

@@ -50,6 +50,7 @@ mod outcome;
 mod replay;
 mod skeleton;
 mod step;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -59,10 +60,11 @@ pub use step::Step;
 
 pub(crate) use bytes::{Cursor, LONGEST, Writer, digest};
 pub(crate) use crypto::Tap;
-pub(crate) use input::{Blob, Input, Named, Word, get_word, goodbye_text};
+pub(crate) use input::{Blob, Input, Named, Word};
 pub(crate) use log::{Log, Shared, tag};
 pub(crate) use origin::{Origin, Secrets, put_header};
 pub(crate) use outcome::put as put_action;
+pub(crate) use words::{get_word, goodbye_text};
 
 use core::fmt;
 

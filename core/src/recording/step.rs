@@ -7,8 +7,9 @@ use core::fmt::{self, Write as _};
 
 use super::bytes::Cursor;
 use super::crypto::{Operation, Outcome};
-use super::input::{Answer, Input, Post, Word, get_word};
+use super::input::{Answer, Input, Post, Word};
 use super::outcome::{self, Seconds};
+use super::words::get_word;
 use super::{BadRecording, FIGURE_NAMES, tag};
 use crate::link::Ready;
 use crate::phase::Phase;
