@@ -59,6 +59,8 @@ struct Counters {
     started: AtomicUsize,
     completed: AtomicUsize,
     failed: AtomicUsize,
+    #[cfg(feature = "runtime")]
+    sequence: AtomicUsize,
 }
 
 impl Config {
@@ -97,6 +99,12 @@ impl Config {
             completed: self.counters.completed.load(Relaxed),
             failed: self.counters.failed.load(Relaxed),
         }
+    }
+
+    /// The next link sequence. Peers compare only numbers of one incarnation, which is this configuration's.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.counters.sequence.fetch_add(1, Relaxed) as u64 + 1
     }
 
     pub(crate) fn note_start(&self) {

@@ -132,6 +132,8 @@ pub mod negotiation;
 pub mod node;
 mod phase;
 mod refusal;
+#[cfg(feature = "runtime")]
+pub mod runtime;
 pub mod services;
 mod time;
 pub mod wire;

@@ -1,15 +1,18 @@
 //! How a node stands.
 
 use std::net::SocketAddr;
+use std::prelude::v1::*;
 use std::sync::Arc;
 use std::time::Duration;
 
-use handclasp::node::{LinkId, NodeStats, PeerState, PeerStatus};
-use handclasp::{HandshakeStats, Stats};
+use crate::node::{LinkId, NodeStats, PeerState, PeerStatus};
+use crate::{HandshakeStats, Stats};
 
 use super::state::Inner;
-use crate::link::Link;
-use crate::peer::{Direction, PeerInfo};
+use crate::runtime::Runtime;
+use crate::runtime::link::Link;
+use crate::runtime::peer::{Direction, PeerInfo};
+use crate::runtime::sync::timeout_at;
 
 /// How long a link has to tell its figures.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -63,10 +66,10 @@ pub struct LinkSnapshot {
     pub peer: Arc<PeerInfo>,
 }
 
-pub(super) async fn take(inner: &Inner) -> NodeSnapshot {
+pub(super) async fn take<R: Runtime>(inner: &Inner<R>) -> NodeSnapshot {
     let (mut snapshot, links) = inner.look(|state| {
         let statuses: Vec<_> = state.node.statuses().collect();
-        let links: Vec<Option<Link>> = statuses
+        let links: Vec<Option<Link<R>>> = statuses
             .iter()
             .map(|status| match status.state {
                 PeerState::Linked { link, .. } => state.link(link).cloned(),
@@ -86,7 +89,7 @@ pub(super) async fn take(inner: &Inner) -> NodeSnapshot {
     });
     // All are asked first, and have one time together: a link that does not answer costs no other one's word.
     let links: Vec<_> = links.into_iter().map(|link| link.map(|link| (link.ask_stats(), link))).collect();
-    let patience = tokio::time::Instant::now() + PATIENCE;
+    let patience = R::now() + PATIENCE;
     for (peer, link) in snapshot.peers.iter_mut().zip(links) {
         let (Some((stats, link)), PeerState::Linked { link: id, since, .. }) = (link, &peer.status.state)
         else {
@@ -99,7 +102,7 @@ pub(super) async fn take(inner: &Inner) -> NodeSnapshot {
             direction: info.direction,
             since: inner.clock.to_std(*since),
             waiting: link.waiting_bytes(),
-            stats: tokio::time::timeout_at(patience, link.told_stats(stats)).await.ok(),
+            stats: timeout_at::<R, _>(patience, link.told_stats(stats)).await,
             peer: info,
         });
     }

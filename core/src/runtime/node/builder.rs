@@ -2,13 +2,13 @@
 
 use std::fmt::{self, Display};
 use std::path::PathBuf;
+use std::prelude::v1::*;
 use std::sync::Arc;
 use std::time::Duration;
 
-use handclasp::hello::DialAddress;
-use handclasp::node::{Node as Core, NodePolicy, Permanence, Registry};
-use handclasp::{Config, ConfigBuilder, NodeId, Signer, Timing, Trust};
-use tokio::sync::mpsc;
+use crate::hello::DialAddress;
+use crate::node::{Node as Core, NodePolicy, Permanence, Registry};
+use crate::{Config, ConfigBuilder, NodeId, Signer, Timing, Trust};
 
 use super::error::StartError;
 use super::registry::{Keeping, PeerRegistry, write_all};
@@ -16,28 +16,29 @@ use super::state::Inner;
 use super::supervisor::{Task, supervise};
 use super::trust::{Book, watch};
 use super::{Handle, Node, bind, listen_on};
-use crate::clock::{Clock, incarnation, random_seed};
-use crate::services::Services;
+use crate::runtime::Runtime;
+use crate::runtime::clock::{Clock, incarnation, random_seed};
+use crate::runtime::services::Services;
 
 /// After this long without application traffic an ephemeral link of a node ends.
 const EPHEMERAL: Duration = Duration::from_secs(300);
 
 /// Describes a node; made by [`Node::builder`].
 #[must_use = "a builder does nothing until `start`"]
-pub struct NodeBuilder {
+pub struct NodeBuilder<R> {
     config: ConfigBuilder,
     trust: Trust,
     trust_file: Option<PathBuf>,
     trust_reload: Duration,
     policy: NodePolicy,
-    services: Services,
+    services: Services<R>,
     registry: Option<Arc<dyn PeerRegistry>>,
     listen: Vec<String>,
     peers: Vec<(NodeId, Vec<DialAddress>, Permanence)>,
     events: usize,
 }
 
-impl fmt::Debug for NodeBuilder {
+impl<R> fmt::Debug for NodeBuilder<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NodeBuilder").field("config", &self.config).finish_non_exhaustive()
     }
@@ -48,11 +49,11 @@ pub(super) fn addresses(addresses: impl IntoIterator<Item = impl Display>) -> Ve
     addresses.into_iter().map(address).collect()
 }
 
-impl NodeBuilder {
+impl<R: Runtime> NodeBuilder<R> {
     pub(super) fn new(signer: impl Signer + 'static) -> Self {
         let timing = Timing { ephemeral: Some(EPHEMERAL), ..Timing::default() };
         Self {
-            config: Config::builder(signer, incarnation()).timing(timing),
+            config: Config::builder(signer, incarnation::<R>()).timing(timing),
             trust: Trust::listed([]),
             trust_file: None,
             trust_reload: Duration::from_secs(1),
@@ -106,7 +107,7 @@ impl NodeBuilder {
     }
 
     /// What the node offers on all its links, and by [`Services::admit`] whom it takes under [`Trust::Ask`].
-    pub fn services(mut self, services: &Services) -> Self {
+    pub fn services(mut self, services: &Services<R>) -> Self {
         self.services = services.clone();
         self
     }
@@ -148,8 +149,8 @@ impl NodeBuilder {
     /// [`StartError`]; nothing runs then.
     ///
     /// # Panics
-    /// Outside a tokio runtime with network and time enabled, or if the operating system has no randomness.
-    pub async fn start(mut self) -> Result<Node, StartError> {
+    /// Where the runtime of `R` does not run, or the operating system has no randomness.
+    pub async fn start(mut self) -> Result<Node<R>, StartError> {
         if self.registry.is_some() {
             self.policy.registry = Registry::External;
         } else if self.policy.registry == Registry::External {
@@ -159,21 +160,20 @@ impl NodeBuilder {
         let config = self.config.trust(self.trust).build()?;
         let mut book = None;
         if let Some(path) = self.trust_file {
-            let opened = Book::open(&path, self.trust_reload).await;
+            let opened = Book::open::<R>(&path, self.trust_reload).await;
             book = Some(opened.map_err(|error| StartError::Trust { path, error })?);
         }
         let mut listeners = Vec::new();
         for address in self.listen {
-            listeners.push((bind(&address).await?, address));
+            listeners.push((bind::<R>(&address).await?, address));
         }
         // From here on nothing waits.
-        let clock = Clock::start();
-        let node = Core::new(&config, self.policy, &random_seed(), clock.now());
-        let (tasks, queue) = mpsc::unbounded_channel();
+        let clock = Clock::start::<R>();
+        let node = Core::new(&config, self.policy, &random_seed::<R>(), clock.now());
         let keeping = Keeping::new(asks, self.registry);
-        let inner = Inner::new(&config, node, &self.services, clock, (keeping, book), self.events, tasks);
+        let inner = Inner::new(&config, node, &self.services, clock, (keeping, book), self.events);
         let handle = Node(Arc::new(Handle(Arc::clone(&inner))));
-        tokio::spawn(supervise(Arc::clone(&inner), queue));
+        R::spawn(supervise(Arc::clone(&inner)));
         if let Some(book) = &inner.book {
             book.apply(&inner);
             inner.run(Task::Helper(Box::pin(watch(Arc::clone(&inner)))));

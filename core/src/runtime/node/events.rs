@@ -1,21 +1,48 @@
 //! What a node tells its application, and its log.
 
 use std::fmt;
+use std::prelude::v1::*;
 use std::sync::Arc;
 
-use handclasp::NodeId;
-use handclasp::node::NodeEvent;
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
+use async_broadcast::{InactiveReceiver, Receiver, RecvError, Sender};
 use tracing::{debug, info, warn};
+
+use crate::NodeId;
+use crate::node::NodeEvent;
 
 /// What happens to a node and its peers, from the moment of [`Node::events`](super::Node::events) on.
 ///
 /// Each `Events` gets every event. The node never waits for a slow one: that misses the oldest events, and is
-/// told how many. Questions are not among the events: [`Services::admit`](crate::Services::admit) and the
+/// told how many. Questions are not among the events: [`Services::admit`](crate::runtime::Services::admit) and the
 /// registry answer them.
 #[derive(Debug)]
-pub struct Events(pub(super) broadcast::Receiver<Arc<NodeEvent>>);
+pub struct Events(Receiver<Arc<NodeEvent>>);
+
+/// Where events are told. Nobody may be listening, and nobody is waited for.
+#[derive(Debug)]
+pub(crate) struct Told {
+    sender: Sender<Arc<NodeEvent>>,
+    /// Keeps the channel while nobody listens.
+    listeners: InactiveReceiver<Arc<NodeEvent>>,
+}
+
+impl Told {
+    pub(super) fn new(buffer: usize) -> Self {
+        let (mut sender, receiver) = async_broadcast::broadcast(buffer.max(1));
+        sender.set_overflow(true);
+        sender.set_await_active(false);
+        Self { sender, listeners: receiver.deactivate() }
+    }
+
+    pub(super) fn tell(&self, event: &Arc<NodeEvent>) {
+        // It fails when nobody listens.
+        let _ = self.sender.try_broadcast(Arc::clone(event));
+    }
+
+    pub(super) fn subscribe(&self) -> Events {
+        Events(self.listeners.activate_cloned())
+    }
+}
 
 /// So many events were told while nobody took them, and are gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +57,11 @@ impl fmt::Display for Missed {
 impl std::error::Error for Missed {}
 
 impl Events {
+    /// Those of a node that has ended.
+    pub(super) fn ended() -> Self {
+        Self(async_broadcast::broadcast(1).1)
+    }
+
     /// The next event; `None` when the node has ended and all its events have been taken. Cancel-safe: a
     /// dropped future has taken none.
     ///
@@ -38,7 +70,7 @@ impl Events {
     pub async fn next(&mut self) -> Option<Result<Arc<NodeEvent>, Missed>> {
         match self.0.recv().await {
             Ok(event) => Some(Ok(event)),
-            Err(RecvError::Lagged(count)) => Some(Err(Missed(count))),
+            Err(RecvError::Overflowed(count)) => Some(Err(Missed(count))),
             Err(RecvError::Closed) => None,
         }
     }

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::prelude::v1::*;
 use std::sync::Arc;
 
-use handclasp::{Limits, Peer};
+use crate::{Limits, Peer};
 
 /// Which side opened the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,9 +4,10 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::prelude::v1::*;
 
-use handclasp::node::DialError;
-use handclasp::{CallError, ConfigError, Executed, Message, Reason, Refusal};
+use crate::node::DialError;
+use crate::{CallError, ConfigError, Executed, Message, Reason, Refusal};
 
 use super::trust::TrustError;
 

@@ -1,53 +1,53 @@
 //! Links over streams that are there already, and dialled ones.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
+use std::prelude::v1::*;
 use std::sync::Arc;
 
-use handclasp::{By, Closed, Config, Dial, Link as Core, Phase, Reason};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, ToSocketAddrs};
-use tokio::sync::oneshot;
+use futures_channel::oneshot;
+use futures_io::{AsyncRead, AsyncWrite};
 use tracing::{Instrument, field};
 
-use crate::clock::{Clock, next_sequence, random_seed};
-use crate::driver::{Driver, Report};
-use crate::error::ConnectError;
-use crate::link::Link;
-use crate::peer::Direction;
-use crate::services::Services;
-use crate::shared::Shared;
+use super::Runtime;
+use super::clock::{Clock, random_seed};
+use super::driver::{Driver, Report};
+use super::error::ConnectError;
+use super::link::Link;
+use super::peer::Direction;
+use super::services::Services;
+use super::shared::Shared;
+use super::sync::timeout_at;
+use crate::{By, Closed, Config, Dial, Link as Core, Phase, Reason};
 
-/// Dials `address` over TCP and establishes a link with whom `dial` names.
+/// Dials `address`, `host:port`, over TCP and establishes a link with whom `dial` names.
 ///
-/// Connecting and the handshake together have the [handshake's time](handclasp::Timing::handshake), 30 s by
+/// Connecting and the handshake together have the [handshake's time](crate::Timing::handshake), 30 s by
 /// default. Of several addresses that a name has, each is tried. A dial without a link sequence gets the next
-/// one of this process. Cancel-safe: dropping the future gives the dial up.
+/// one of `config`. Cancel-safe: dropping the future gives the dial up.
 ///
 /// # Errors
 /// [`ConnectError`] says how far it came, why it ended, and whether trying again can help.
 ///
 /// # Panics
-/// Outside a tokio runtime with network and time enabled.
-pub async fn connect(
-    address: impl ToSocketAddrs,
+/// Where the runtime of `R` does not run, or the operating system has no randomness.
+pub async fn connect<R: Runtime>(
+    address: impl Display,
     config: &Arc<Config>,
     dial: Dial,
-    services: &Services,
-) -> Result<Link, ConnectError> {
+    services: &Services<R>,
+) -> Result<Link<R>, ConnectError> {
+    let address = address.to_string();
+    let deadline = R::now() + config.timing().handshake;
     let dialled = async {
-        let stream = TcpStream::connect(address).await.map_err(ConnectError::Unreachable)?;
-        // Frames leave whole: there is nothing to wait for.
-        stream.set_nodelay(true).map_err(ConnectError::Unreachable)?;
-        let remote = stream.peer_addr().ok();
-        let clock = Clock::start();
-        let link = Core::initiator(config, sequenced(dial), &random_seed(), clock.now());
+        let stream = super::dial::<R>(&address, deadline).await.map_err(ConnectError::Unreachable)?;
+        let clock = Clock::start::<R>();
+        let link = Core::initiator(config, sequenced(dial, config), &random_seed::<R>(), clock.now());
+        let remote = R::peer_addr(&stream);
         let setting = Setting { config, services, clock, remote, direction: Direction::Outbound };
         Ok(establish(link, stream, &setting).await?)
     };
-    match tokio::time::timeout(config.timing().handshake, dialled).await {
-        Ok(result) => result,
-        Err(_) => Err(ConnectError::TimedOut),
-    }
+    timeout_at::<R, _>(deadline, dialled).await.unwrap_or(Err(ConnectError::TimedOut))
 }
 
 /// Establishes a link over `stream`, as the side that opened it. The stream must be reliable and ordered: a
@@ -57,18 +57,15 @@ pub async fn connect(
 /// How the handshake ended.
 ///
 /// # Panics
-/// Outside a tokio runtime with time enabled.
-pub async fn connect_over<S>(
-    stream: S,
+/// As [`connect`].
+pub async fn connect_over<R: Runtime>(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     config: &Arc<Config>,
     dial: Dial,
-    services: &Services,
-) -> Result<Link, Box<Closed>>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let clock = Clock::start();
-    let link = Core::initiator(config, sequenced(dial), &random_seed(), clock.now());
+    services: &Services<R>,
+) -> Result<Link<R>, Box<Closed>> {
+    let clock = Clock::start::<R>();
+    let link = Core::initiator(config, sequenced(dial, config), &random_seed::<R>(), clock.now());
     let setting = Setting { config, services, clock, remote: None, direction: Direction::Outbound };
     Ok(establish(link, stream, &setting).await?)
 }
@@ -79,25 +76,26 @@ where
 /// How the handshake ended.
 ///
 /// # Panics
-/// As [`connect_over`].
-pub async fn accept_over<S>(stream: S, config: &Arc<Config>, services: &Services) -> Result<Link, Box<Closed>>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let clock = Clock::start();
-    let link = Core::responder(config, next_sequence(), &random_seed(), clock.now());
+/// As [`connect`].
+pub async fn accept_over<R: Runtime>(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    config: &Arc<Config>,
+    services: &Services<R>,
+) -> Result<Link<R>, Box<Closed>> {
+    let clock = Clock::start::<R>();
+    let link = Core::responder(config, config.next_sequence(), &random_seed::<R>(), clock.now());
     let setting = Setting { config, services, clock, remote: None, direction: Direction::Inbound };
     Ok(establish(link, stream, &setting).await?)
 }
 
-fn sequenced(dial: Dial) -> Dial {
-    if dial.sequence == 0 { dial.sequence(next_sequence()) } else { dial }
+fn sequenced(dial: Dial, config: &Config) -> Dial {
+    if dial.sequence == 0 { dial.sequence(config.next_sequence()) } else { dial }
 }
 
 /// What a link is started with.
-pub(crate) struct Setting<'a> {
+pub(crate) struct Setting<'a, R> {
     pub(crate) config: &'a Config,
-    pub(crate) services: &'a Services,
+    pub(crate) services: &'a Services<R>,
     pub(crate) clock: Clock,
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) direction: Direction,
@@ -122,29 +120,33 @@ impl Drop for Handshake {
     }
 }
 
+/// The span of a link's task.
+pub(crate) fn span(direction: Direction, remote: Option<SocketAddr>) -> tracing::Span {
+    let (direction, remote) = (direction.name(), remote.map(field::display));
+    tracing::info_span!("link", peer = field::Empty, direction, remote)
+}
+
 /// Starts the link's task.
-pub(crate) fn start<S>(link: Core, stream: S, setting: &Setting<'_>, report: Report) -> Handshake
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+pub(crate) fn start<R: Runtime>(
+    link: Core,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    setting: &Setting<'_, R>,
+    report: Report<R>,
+) -> Handshake {
     let shared = Shared::new(setting.clock);
-    let span = tracing::info_span!(
-        "link",
-        peer = field::Empty,
-        direction = setting.direction.name(),
-        remote = setting.remote.map(field::display)
-    );
+    let span = span(setting.direction, setting.remote);
     let driver = Box::new(Driver::new(link, stream, Arc::clone(&shared), setting, Some(report)));
-    tokio::spawn(driver.run().instrument(span));
+    R::spawn(driver.run().instrument(span));
     Handshake(Some(shared))
 }
 
-async fn establish<S>(link: Core, stream: S, setting: &Setting<'_>) -> Result<Link, ClosedBox>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+async fn establish<R: Runtime>(
+    link: Core,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    setting: &Setting<'_, R>,
+) -> Result<Link<R>, ClosedBox> {
     let (sender, outcome) = oneshot::channel();
-    let report: Report = Box::new(move |outcome| {
+    let report: Report<R> = Box::new(move |outcome| {
         // Nobody may wait any more; the link is dropped with the message then.
         let _ = sender.send(outcome);
     });

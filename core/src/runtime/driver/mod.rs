@@ -1,7 +1,7 @@
 //! The task of one link: it alone owns the protocol's machine and the stream.
 //!
 //! Each turn takes what handles have queued, gives it to the machine as far as it has room, moves bytes and
-//! events with [`pump`](handclasp::drive::pump), and runs handlers. Answers of handlers that are ready at
+//! events with [`pump`](crate::drive::pump), and runs handlers. Answers of handlers that are ready at
 //! once leave with the same write.
 
 mod calls;
@@ -13,51 +13,52 @@ use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::prelude::v1::*;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use handclasp::{Closed, Instant, Link as Core, Phase, Priority, Reason, Why};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::oneshot;
-use tokio::time::Sleep;
+use futures_channel::oneshot;
+use futures_io::{AsyncRead, AsyncWrite};
 use tracing::info;
 use zeroize::Zeroizing;
 
 use self::calls::Calls;
 use self::pump::Item;
-use crate::connect::Setting;
-use crate::link::Link;
-use crate::node::{Member, Slot};
-use crate::peer::{Direction, PeerInfo};
-use crate::serve::Server;
-use crate::services::View;
-use crate::shared::{Batch, Control, Job, LANES, Shared, State};
+use crate::runtime::Runtime;
+use crate::runtime::connect::Setting;
+use crate::runtime::link::Link;
+use crate::runtime::node::{Member, Slot};
+use crate::runtime::peer::{Direction, PeerInfo};
+use crate::runtime::serve::Server;
+use crate::runtime::services::View;
+use crate::runtime::shared::{Batch, Control, Job, LANES, Shared, State};
+use crate::{Closed, Instant, Link as Core, Phase, Priority, Reason, Why};
 
 /// Turns of one poll at most, so that one busy link lets others of its thread run.
 const TURNS: usize = 16;
 
 /// Told once how the handshake ended.
-pub(crate) type Report = Box<dyn FnOnce(Result<Link, Closed>) + Send>;
+pub(crate) type Report<R> = Box<dyn FnOnce(Result<Link<R>, Closed>) + Send>;
 
-pub(crate) struct Driver<S> {
+pub(crate) struct Driver<S, R: Runtime> {
     link: Core,
     stream: RefCell<S>,
     shared: Arc<Shared>,
     peer: Option<Arc<PeerInfo>>,
     remote: Option<SocketAddr>,
     direction: Direction,
-    report: Option<Report>,
+    report: Option<Report<R>>,
     batches: [Batch; LANES],
     calls: Calls,
     /// Who waits for the next pong.
     pings: Vec<oneshot::Sender<Duration>>,
     /// The pongs so far.
     pongs: u64,
-    view: View,
-    server: Server,
-    items: Vec<Item>,
+    view: View<R>,
+    server: Server<R>,
+    items: Vec<Item<R>>,
     /// A goodbye that waits for what was queued before it, until then.
     goodbye: Option<(u32, String, Instant)>,
     asked: bool,
@@ -70,22 +71,22 @@ pub(crate) struct Driver<S> {
     /// before a goodbye.
     drain: Duration,
     ended: Option<Instant>,
-    sleep: Option<Pin<Box<Sleep>>>,
+    sleep: Option<Pin<Box<R::Sleep>>>,
     armed: Option<Instant>,
-    member: Option<Member>,
+    member: Option<Member<R>>,
     /// What outlives the links to the peer, from the proof of its id on, for a link of a node.
-    slot: Option<Arc<Slot>>,
+    slot: Option<Arc<Slot<R>>>,
     /// The node's messages have come in before a turn, so that what is queued now is later than those.
     routed: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
     pub(crate) fn new(
         link: Core,
         stream: S,
         shared: Arc<Shared>,
-        setting: &Setting<'_>,
-        report: Option<Report>,
+        setting: &Setting<'_, R>,
+        report: Option<Report<R>>,
     ) -> Self {
         Self {
             link,
@@ -240,7 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             while let Some((message, job)) = batch.front(priority) {
                 let result = match job {
                     Job::Send => self.link.send(message).map(|()| None),
-                    Job::Call { answer, .. } if answer.is_closed() => Ok(None),
+                    Job::Call { answer, .. } if answer.is_canceled() => Ok(None),
                     Job::Call { deadline, .. } => self.link.call(message, deadline.since(now), now).map(Some),
                 };
                 let call = match result {
@@ -271,7 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.link.phase() == Phase::Established
             && self.batches.iter().zip(Priority::ALL).any(|(batch, priority)| match batch.front(priority) {
                 Some((_, Job::Send)) => true,
-                Some((_, Job::Call { answer, .. })) => own < limit || answer.is_closed(),
+                Some((_, Job::Call { answer, .. })) => own < limit || answer.is_canceled(),
                 None => false,
             })
     }
@@ -352,7 +353,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.asked = true;
         match (self.view.admission(), self.identified()) {
             (Some(decide), Some(peer)) => self.server.decide(&mut self.link, || decide(peer), now, context),
-            _ => self.link.refuse(handclasp::Refusal::Denied, now),
+            _ => self.link.refuse(crate::Refusal::Denied, now),
         }
     }
 
@@ -400,10 +401,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         // A timer that fires early costs less than one that is set anew with each call.
         if self.armed.is_none_or(|armed| armed > due) {
-            let at = tokio::time::Instant::from_std(self.shared.clock.to_std(due));
+            let sleep = R::sleep_until(self.shared.clock.to_std(due));
             match &mut self.sleep {
-                Some(sleep) => sleep.as_mut().reset(at),
-                None => self.sleep = Some(Box::pin(tokio::time::sleep_until(at))),
+                Some(known) => known.set(sleep),
+                None => self.sleep = Some(Box::pin(sleep)),
             }
             self.armed = Some(due);
         }

@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use handclasp::CallId;
-use tokio::sync::oneshot;
+use futures_channel::oneshot;
 
-use crate::shared::Answer;
+use crate::CallId;
+use crate::runtime::shared::Answer;
 
 /// Own calls in flight, ascending: ids grow, so they are added at the end and mostly leave near the front.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ impl Calls {
     /// Takes out the calls whose callers have gone.
     pub(super) fn take_cancelled(&mut self, mut cancel: impl FnMut(CallId)) {
         self.0.retain(|(id, sender)| {
-            let cancelled = sender.is_closed();
+            let cancelled = sender.is_canceled();
             if cancelled {
                 cancel(*id);
             }

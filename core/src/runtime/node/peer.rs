@@ -2,19 +2,21 @@
 
 use std::fmt::{self, Display};
 use std::future::Future;
-use std::pin::pin;
+use std::prelude::v1::*;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::hello::DialAddress;
+use crate::node::{DialError, LinkId, PeerStatus, Permanence, WhyNotQueued};
+use crate::{CallError, Closed, Executed, Instant, Message, NodeId, Payload, Rejected, Why};
 use bytes::Bytes;
-use handclasp::hello::DialAddress;
-use handclasp::node::{DialError, LinkId, PeerStatus, Permanence, WhyNotQueued};
-use handclasp::{CallError, Closed, Executed, Instant, Message, NodeId, Payload, Rejected, Why};
 
 use super::builder::addresses;
 use super::error::{NoLink, NotSent, WhyNotSent};
 use super::state::{Inner, Slot};
-use crate::link::{CALL_TIMEOUT, Link};
+use crate::runtime::Runtime;
+use crate::runtime::link::{CALL_TIMEOUT, Link};
+use crate::runtime::sync::timeout_at;
 
 /// How long a message for now may take until it is on its way.
 const NOW: Duration = Duration::from_millis(100);
@@ -27,7 +29,7 @@ const WANT: Duration = Duration::from_secs(30);
 #[non_exhaustive]
 pub enum Delivery {
     /// Until the message's own expiry; for one without, while it waits for a link, for the policy's
-    /// [`outbox_expiry`](handclasp::node::NodePolicy::outbox_expiry).
+    /// [`outbox_expiry`](crate::node::NodePolicy::outbox_expiry).
     #[default]
     Keep,
     /// Kept for this long, across links.
@@ -43,28 +45,33 @@ pub enum Delivery {
 /// Messages of one priority reach the peer in the order in which their sends returned, over all links, and
 /// none twice. One that was sealed when a link was lost may or may not have arrived; one that was not is sent
 /// again by the next link. What is given up comes as
-/// [`NodeEvent::Undelivered`](handclasp::node::NodeEvent::Undelivered).
+/// [`NodeEvent::Undelivered`](crate::node::NodeEvent::Undelivered).
 ///
 /// A peer does not keep its node running: after the node's end everything says
 /// [`ShuttingDown`](WhyNotSent::ShuttingDown).
-#[derive(Clone)]
-pub struct Peer {
-    inner: Arc<Inner>,
-    slot: Arc<Slot>,
+pub struct Peer<R: Runtime> {
+    inner: Arc<Inner<R>>,
+    slot: Arc<Slot<R>>,
+}
+
+impl<R: Runtime> Clone for Peer<R> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), slot: Arc::clone(&self.slot) }
+    }
 }
 
 /// Why a message has not gone anywhere yet.
-enum Held {
+enum Held<R> {
     /// The link's queue is full.
-    Link(Link),
+    Link(Link<R>),
     /// The outbox is.
     Outbox,
     /// It will not go.
     Not(WhyNotSent),
 }
 
-impl Peer {
-    pub(super) fn new(inner: &Arc<Inner>, id: NodeId) -> Self {
+impl<R: Runtime> Peer<R> {
+    pub(super) fn new(inner: &Arc<Inner<R>>, id: NodeId) -> Self {
         Self { inner: Arc::clone(inner), slot: inner.change(|state| state.slot(id)) }
     }
 
@@ -75,7 +82,7 @@ impl Peer {
 
     /// The link that messages go to at the moment. Its handle does not keep it: the node ends links as it
     /// sees fit.
-    pub fn link(&self) -> Option<Link> {
+    pub fn link(&self) -> Option<Link<R>> {
         self.slot.route()
     }
 
@@ -96,8 +103,7 @@ impl Peer {
             if message.expires.is_some_and(|at| at <= self.inner.clock.now()) {
                 return Err(NotSent { why: WhyNotSent::Expired, message });
             }
-            let mut room = pin!(self.inner.room.notified());
-            room.as_mut().enable();
+            let room = self.inner.room.listen();
             message = match self.put(message) {
                 Ok(()) => return Ok(()),
                 Err((Held::Not(why), message)) => return Err(NotSent { why, message }),
@@ -143,7 +149,7 @@ impl Peer {
     ///
     /// # Errors
     /// As [`send`](Self::send), and [`NotNow`](WhyNotSent::NotNow). A message that expires later than here
-    /// comes as [`NodeEvent::Undelivered`](handclasp::node::NodeEvent::Undelivered).
+    /// comes as [`NodeEvent::Undelivered`](crate::node::NodeEvent::Undelivered).
     pub async fn send_with<'a>(&self, message: Message<'a>, delivery: Delivery) -> Result<(), NotSent<'a>> {
         let expires = message.expires;
         // What comes back is as it was given.
@@ -175,7 +181,7 @@ impl Peer {
     }
 
     /// Puts a message where it belongs: into the link's queue, or into the outbox.
-    fn put<'a>(&self, mut message: Message<'a>) -> Result<(), (Held, Message<'a>)> {
+    fn put<'a>(&self, mut message: Message<'a>) -> Result<(), (Held<R>, Message<'a>)> {
         let mut route = self.link();
         loop {
             if let Some(link) = route.take() {
@@ -208,7 +214,7 @@ impl Peer {
             };
             let held = match why {
                 WhyNotQueued::Full => Held::Outbox,
-                WhyNotQueued::TooLarge if message.service.len() > handclasp::MAX_SERVICE => {
+                WhyNotQueued::TooLarge if message.service.len() > crate::MAX_SERVICE => {
                     Held::Not(WhyNotSent::LongServiceName)
                 }
                 WhyNotQueued::TooLarge => {
@@ -262,7 +268,7 @@ impl Peer {
 
     async fn within<T>(&self, deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
         let deadline = self.inner.clock.to_std(deadline);
-        tokio::time::timeout_at(deadline.into(), future).await.ok()
+        timeout_at::<R, _>(deadline, future).await
     }
 
     /// Waits for a link to the peer; dials it if there is none. Waits as long as dialling can help, over
@@ -271,14 +277,13 @@ impl Peer {
     ///
     /// # Errors
     /// [`NoLink`]: why dialling was given up.
-    pub async fn connect(&self) -> Result<Link, NoLink> {
+    pub async fn connect(&self) -> Result<Link<R>, NoLink> {
         self.wait(None).await
     }
 
-    async fn wait(&self, until: Option<Instant>) -> Result<Link, NoLink> {
+    async fn wait(&self, until: Option<Instant>) -> Result<Link<R>, NoLink> {
         loop {
-            let mut changed = pin!(self.slot.changed.notified());
-            changed.as_mut().enable();
+            let changed = self.slot.changed.listen();
             let seen = self.slot.failures();
             let asked_until = until.unwrap_or(self.inner.clock.now() + WANT);
             let wanted = self.inner.act(|state, now| {
@@ -338,7 +343,7 @@ impl Peer {
     }
 }
 
-impl fmt::Debug for Peer {
+impl<R: Runtime> fmt::Debug for Peer<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peer").field("id", &self.id()).field("link", &self.link()).finish()
     }

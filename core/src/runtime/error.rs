@@ -3,8 +3,9 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::prelude::v1::*;
 
-use handclasp::{Closed, Reason, Retry};
+use crate::{Closed, Reason, Retry};
 
 /// Why a dial made no link.
 #[derive(Debug)]
@@ -79,7 +80,7 @@ impl From<Closed> for ConnectError {
     }
 }
 
-/// Why [`Listener::accept`](crate::Listener::accept) gave no link this time. The listener goes on.
+/// Why [`Listener::accept`](crate::runtime::Listener::accept) gave no link this time. The listener goes on.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AcceptError {

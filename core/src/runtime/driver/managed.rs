@@ -1,20 +1,22 @@
 //! What a link's task and its node tell each other.
 
+use std::prelude::v1::*;
 use std::sync::Arc;
 
-use handclasp::node::NodeToLink;
-use handclasp::{By, Envelope, Instant, Phase, Reason};
 use tracing::{Span, debug, field};
 
 use super::Driver;
-use crate::link::Link;
-use crate::node::Member;
-use crate::peer::PeerInfo;
-use crate::shared::State;
+use crate::node::NodeToLink;
+use crate::runtime::Runtime;
+use crate::runtime::link::Link;
+use crate::runtime::node::Member;
+use crate::runtime::peer::PeerInfo;
+use crate::runtime::shared::State;
+use crate::{By, Envelope, Instant, Phase, Reason};
 
-impl<S> Driver<S> {
+impl<S, R: Runtime> Driver<S, R> {
     /// The link belongs to a node.
-    pub(crate) fn of_node(mut self, member: Member) -> Self {
+    pub(crate) fn of_node(mut self, member: Member<R>) -> Self {
         self.member = Some(member);
         self
     }

@@ -12,13 +12,13 @@ mod trust;
 
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
+use std::prelude::v1::*;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use handclasp::hello::DialAddress;
-use handclasp::node::adverts::AdvertError;
-use handclasp::{Envelope, NodeId, Signer};
-use tokio::net::{TcpListener, lookup_host};
+use crate::hello::DialAddress;
+use crate::node::adverts::AdvertError;
+use crate::{Envelope, NodeId, Signer};
 
 pub use builder::NodeBuilder;
 pub use error::{NoLink, NotSent, StartError, WhyNotSent};
@@ -31,7 +31,9 @@ pub(crate) use state::{Member, Slot};
 use supervisor::Task;
 pub use trust::TrustError;
 
-use crate::services::Services;
+use super::Runtime;
+use super::services::Services;
+use super::sync::timeout_at;
 
 /// A deadline that the system's clock does not reach is as good as this one.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -43,85 +45,74 @@ const ABANDONED: Duration = Duration::from_secs(1);
 ///
 /// Clones are handles to the same node. Everything that it does runs in tasks of its own, which end with it:
 /// by [`shutdown`](Self::shutdown) in good order, and **when the last handle is dropped at once**, as by
-/// [`Link::close`](crate::Link::close) on all links. A [`Peer`], an [`Events`] or a [`Link`](crate::Link) does
+/// [`Link::close`](crate::runtime::Link::close) on all links. A [`Peer`], an [`Events`] or a [`Link`](crate::runtime::Link) does
 /// not keep a node running. A handle that a service's handler captures would keep it running for ever, since
 /// the node owns its services: give a handler a [`Peer`] or a [`WeakNode`].
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use handclasp::node::Permanence;
-/// use handclasp::{SecretKey, Signer, Trust};
-/// use handclasp_tokio::{Allow, Node, Services, random_seed};
-///
-/// let (anna, ben) = (SecretKey::from_seed(&random_seed()), SecretKey::from_seed(&random_seed()));
-/// let (anna_id, ben_id) = (anna.node_id(), ben.node_id());
-///
-/// let services = Services::new().serve("echo", Allow::Anyone, |request| async move { Ok(request.body) });
-/// let ben = Node::builder(ben).trust(Trust::listed([anna_id])).services(&services).listen("127.0.0.1:0");
-/// let ben = ben.start().await?;
-///
-/// let anna = Node::builder(anna)
-///     .config(|config| config.name("anna"))
-///     .trust(Trust::listed([ben_id]))
-///     .peer(ben_id, [ben.local_addrs()[0]], Permanence::Ephemeral)
-///     .start()
-///     .await?;
-/// assert_eq!(anna.peer(ben_id).call("echo", "hello").await?, "hello");
-/// # let wait = std::time::Duration::from_secs(5);
-/// assert!(anna.shutdown(wait).await.is_empty());
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone)]
-pub struct Node(Arc<Handle>);
+pub struct Node<R: Runtime>(Arc<Handle<R>>);
+
+impl<R: Runtime> Clone for Node<R> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
 
 /// What the handles of a node have in common. Without it the node ends.
-struct Handle(Arc<Inner>);
+struct Handle<R: Runtime>(Arc<Inner<R>>);
 
-impl Drop for Handle {
+impl<R: Runtime> Drop for Handle<R> {
     fn drop(&mut self) {
-        stop(&self.0, Stop { deadline: Instant::now() + ABANDONED, gently: false });
+        stop(&self.0, Stop { deadline: R::now() + ABANDONED, gently: false });
     }
 }
 
 /// The first word counts.
-fn stop(inner: &Inner, stop: Stop) {
+fn stop<R: Runtime>(inner: &Inner<R>, stop: Stop) {
     inner.change(|state| state.stop.get_or_insert(stop).deadline);
-    inner.wake.notify_one();
+    inner.wake.ring();
 }
 
 /// A handle that does not keep its node running.
-#[derive(Clone, Default)]
-pub struct WeakNode(Weak<Handle>);
+pub struct WeakNode<R: Runtime>(Weak<Handle<R>>);
 
-impl WeakNode {
+impl<R: Runtime> Clone for WeakNode<R> {
+    fn clone(&self) -> Self {
+        Self(Weak::clone(&self.0))
+    }
+}
+
+impl<R: Runtime> Default for WeakNode<R> {
+    fn default() -> Self {
+        Self(Weak::new())
+    }
+}
+
+impl<R: Runtime> WeakNode<R> {
     /// The node, if there is still a handle to it.
-    pub fn upgrade(&self) -> Option<Node> {
+    pub fn upgrade(&self) -> Option<Node<R>> {
         self.0.upgrade().map(Node)
     }
 }
 
-impl fmt::Debug for WeakNode {
+impl<R: Runtime> fmt::Debug for WeakNode<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WeakNode")
     }
 }
 
-impl fmt::Debug for Node {
+impl<R: Runtime> fmt::Debug for Node<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner().look(|state| state.node.fmt(f))
     }
 }
 
-impl Node {
+impl<R: Runtime> Node<R> {
     /// Starts the description of the node that `signer` speaks for: a key, for instance from
-    /// [`keyfile`](handclasp::identity::keyfile), or an agent's.
-    pub fn builder(signer: impl Signer + 'static) -> NodeBuilder {
+    /// [`keyfile`](crate::identity::keyfile), or an agent's.
+    pub fn builder(signer: impl Signer + 'static) -> NodeBuilder<R> {
         NodeBuilder::new(signer)
     }
 
-    fn inner(&self) -> &Arc<Inner> {
+    fn inner(&self) -> &Arc<Inner<R>> {
         &self.0.0
     }
 
@@ -131,12 +122,12 @@ impl Node {
     }
 
     /// A handle that does not keep the node running.
-    pub fn downgrade(&self) -> WeakNode {
+    pub fn downgrade(&self) -> WeakNode<R> {
         WeakNode(Arc::downgrade(&self.0))
     }
 
     /// What the node offers to its peers: change it as you like while links live.
-    pub fn services(&self) -> &Services {
+    pub fn services(&self) -> &Services<R> {
         &self.inner().services
     }
 
@@ -152,7 +143,7 @@ impl Node {
     /// [`StartError::Listen`], and [`StartError::Ended`] after the node's end.
     pub async fn listen(&self, address: impl Display) -> Result<SocketAddr, StartError> {
         let address = address.to_string();
-        let listener = bind(&address).await?;
+        let listener = bind::<R>(&address).await?;
         if self.inner().look(|state| state.stop.is_some()) {
             return Err(StartError::Ended);
         }
@@ -165,7 +156,7 @@ impl Node {
     }
 
     /// A handle to a peer. It costs nothing and dials nobody.
-    pub fn peer(&self, id: NodeId) -> Peer {
+    pub fn peer(&self, id: NodeId) -> Peer<R> {
         Peer::new(self.inner(), id)
     }
 
@@ -176,7 +167,7 @@ impl Node {
 
     /// Trusts a peer from now on, for `time` if that is given; true if that changes anything.
     ///
-    /// Under [`Trust::Listed`](handclasp::Trust::Listed) the peer is added to the list; otherwise only a
+    /// Under [`Trust::Listed`](crate::Trust::Listed) the peer is added to the list; otherwise only a
     /// revocation of it is taken back. Where there is a [trust file](NodeBuilder::trust_file) it is written
     /// there first, with times of whole seconds; the peer keeps the label that it has. Cancel-safe: once
     /// begun, the change is made, also if the future is dropped.
@@ -188,7 +179,7 @@ impl Node {
         trust::trust(self.inner(), peer, time).await
     }
 
-    /// Trusts a peer no longer: its links end at once with [`Reason::Revoked`](handclasp::Reason::Revoked), it
+    /// Trusts a peer no longer: its links end at once with [`Reason::Revoked`](crate::Reason::Revoked), it
     /// is not dialled again, and what waits for it is given up. True if it was trusted.
     ///
     /// Where there is a [trust file](NodeBuilder::trust_file) the peer is taken off it afterwards.
@@ -210,12 +201,12 @@ impl Node {
 
     /// Says where this node can be dialled: in hellos, and by an advert that the node signs and that all peers
     /// with a link get, now or later. They dial it only if their policy has
-    /// [`dial_back`](handclasp::node::NodePolicy::dial_back).
+    /// [`dial_back`](crate::node::NodePolicy::dial_back).
     ///
     /// # Errors
     /// [`AdvertError`] for the first thing that is wrong; then all stays as it was.
     pub fn advertise(&self, addresses: Vec<DialAddress>) -> Result<(), AdvertError> {
-        let created = SystemTime::now().into();
+        let created = R::today().into();
         self.inner().act(|state, _| state.node.advertise(addresses, created))
     }
 
@@ -232,11 +223,11 @@ impl Node {
     /// Takes `deadline` at most. Cancel-safe: the shutdown goes on when the future is dropped. Of several
     /// shutdowns the first one's deadline counts.
     pub async fn shutdown(&self, deadline: Duration) -> Vec<(NodeId, Envelope)> {
-        let now = Instant::now();
+        let now = R::now();
         let deadline = now.checked_add(deadline).unwrap_or(now + FAR);
         stop(self.inner(), Stop { deadline, gently: true });
         // A supervisor that cannot run, because its thread is blocked, does not delay this.
-        let _ = tokio::time::timeout_at(deadline.into(), self.closed()).await;
+        let _ = timeout_at::<R, _>(deadline, self.closed()).await;
         self.inner().act(|state, _| {
             let mut leftover = std::mem::take(&mut state.leftover);
             leftover.extend(state.node.take_leftover());
@@ -250,16 +241,13 @@ impl Node {
     }
 }
 
-async fn bind(address: &str) -> Result<TcpListener, StartError> {
-    let bound = async {
-        let addresses: Vec<_> = lookup_host(address).await?.collect();
-        TcpListener::bind(&*addresses).await
-    };
-    bound.await.map_err(|error| StartError::Listen { address: address.to_owned(), error })
+async fn bind<R: Runtime>(address: &str) -> Result<R::TcpListener, StartError> {
+    let bound = super::bind::<R>(address).await;
+    bound.map_err(|error| StartError::Listen { address: address.to_owned(), error })
 }
 
-fn listen_on(inner: &Arc<Inner>, listener: TcpListener) -> std::io::Result<SocketAddr> {
-    let address = listener.local_addr()?;
+fn listen_on<R: Runtime>(inner: &Arc<Inner<R>>, listener: R::TcpListener) -> std::io::Result<SocketAddr> {
+    let address = R::local_addr(&listener)?;
     inner.change(|state| state.addresses.push(address));
     inner.run(Task::Listener(Box::pin(supervisor::listen(Arc::clone(inner), listener))));
     Ok(address)

@@ -6,17 +6,20 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
+use std::prelude::v1::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
-use handclasp::node::{Answer, Known, Question};
-use handclasp::{NodeId, Refusal};
-use tokio::sync::Notify;
 use tracing::warn;
 
-use super::state::{Inner, lock};
-use crate::peer::PeerInfo;
+use crate::node::{Answer, Known, Question};
+use crate::{NodeId, Refusal};
+
+use super::state::Inner;
+use crate::runtime::Runtime;
+use crate::runtime::peer::PeerInfo;
+use crate::runtime::sync::{Bell, lock, timeout_at};
 
 /// Peers that a registry may be behind with; of more it does not learn.
 const UNWRITTEN: usize = 4096;
@@ -29,17 +32,17 @@ pub type RegistryFuture<'a, T> =
 ///
 /// The node asks it about each peer that has proved its id, and tells it of each link. Its methods run on
 /// tasks of their own; the peer's handshake waits for [`look_up`](Self::look_up), at most for the time of a
-/// [step](handclasp::Timing::step).
+/// [step](crate::Timing::step).
 pub trait PeerRegistry: Send + Sync + 'static {
     /// What is known of a peer from its last link; `None` if nothing is. The node compares it with what the
-    /// peer says now, and acts by its [drift policy](handclasp::node::NodePolicy::drift).
+    /// peer says now, and acts by its [drift policy](crate::node::NodePolicy::drift).
     ///
     /// # Errors
     /// Any refuses the peer with [`Refusal::Registry`], and is logged. So does a panic.
     fn look_up(&self, peer: NodeId) -> RegistryFuture<'_, Option<Known>>;
 
     /// A link to the peer was established: remember this. One write runs at a time, and for the time of a
-    /// [step](handclasp::Timing::step) at most; meanwhile of several for the same peer only the last is kept.
+    /// [step](crate::Timing::step) at most; meanwhile of several for the same peer only the last is kept.
     /// A shutdown waits for the writes as far as its deadline allows.
     ///
     /// # Errors
@@ -55,7 +58,7 @@ pub(crate) struct Keeping {
     unwritten: Mutex<BTreeMap<NodeId, Known>>,
     /// A write is under way.
     writing: AtomicBool,
-    more: Notify,
+    more: Bell,
 }
 
 impl fmt::Debug for Keeping {
@@ -71,7 +74,7 @@ impl Keeping {
             registry,
             unwritten: Mutex::default(),
             writing: AtomicBool::new(false),
-            more: Notify::new(),
+            more: Bell::default(),
         }
     }
 
@@ -84,7 +87,7 @@ impl Keeping {
             }
             unwritten.insert(peer, known.clone());
             drop(unwritten);
-            self.more.notify_one();
+            self.more.ring();
         }
     }
 
@@ -96,7 +99,7 @@ impl Keeping {
 }
 
 /// Writes what there is to write, for as long as the node runs.
-pub(super) async fn write_all(inner: Arc<Inner>) {
+pub(super) async fn write_all<R: Runtime>(inner: Arc<Inner<R>>) {
     let Keeping { registry: Some(registry), unwritten, writing, more, .. } = &inner.keeping else { return };
     loop {
         let next = {
@@ -106,33 +109,36 @@ pub(super) async fn write_all(inner: Arc<Inner>) {
             next
         };
         let Some((peer, known)) = next else {
-            inner.wake.notify_one();
-            more.notified().await;
+            inner.wake.ring();
+            poll_fn(|context| more.poll_rung(context)).await;
             continue;
         };
         let write = caught(async { registry.write(peer, known).await });
-        match tokio::time::timeout(inner.config.timing().step, write).await {
-            Ok(Some(Ok(()))) => {}
-            Ok(Some(Err(error))) => warn!(%peer, %error, "registry_write_failed"),
-            Ok(None) => warn!(%peer, error = "panicked", "registry_write_failed"),
-            Err(_) => warn!(%peer, error = "timed out", "registry_write_failed"),
+        match timeout_at::<R, _>(R::now() + inner.config.timing().step, write).await {
+            Some(Some(Ok(()))) => {}
+            Some(Some(Err(error))) => warn!(%peer, %error, "registry_write_failed"),
+            Some(None) => warn!(%peer, error = "panicked", "registry_write_failed"),
+            None => warn!(%peer, error = "timed out", "registry_write_failed"),
         }
     }
 }
 
-/// Answers a question about a peer, in the time that a step of its handshake has: first by the application's decision, then by the registry's knowledge.
-pub(super) async fn answer(inner: Arc<Inner>, question: Question, info: Option<Arc<PeerInfo>>) {
+/// Answers a question about a peer, in the time that a step of its handshake has: first by the application's
+/// decision, then by the registry's knowledge.
+pub(super) async fn answer<R: Runtime>(
+    inner: Arc<Inner<R>>,
+    question: Question,
+    info: Option<Arc<PeerInfo>>,
+) {
     let Question { ticket, peer, .. } = question;
     // Nobody waits for it longer, and a future that never ends is not kept.
     let patience = inner.config.timing().step;
-    let answer = match tokio::time::timeout(patience, decide(&inner, peer, info)).await {
-        Ok(answer) => answer,
-        Err(_) => Answer::Refuse(Refusal::Registry),
-    };
+    let answer = timeout_at::<R, _>(R::now() + patience, decide(&inner, peer, info)).await;
+    let answer = answer.unwrap_or(Answer::Refuse(Refusal::Registry));
     inner.act(|state, now| state.node.answer(ticket, answer, now));
 }
 
-async fn decide(inner: &Inner, peer: NodeId, info: Option<Arc<PeerInfo>>) -> Answer {
+async fn decide<R: Runtime>(inner: &Inner<R>, peer: NodeId, info: Option<Arc<PeerInfo>>) -> Answer {
     if inner.keeping.asks {
         let (Some(decide), Some(info)) = (inner.services.admission(), info) else {
             return Answer::Refuse(Refusal::Denied);

@@ -3,16 +3,18 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::prelude::v1::*;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use handclasp::{Link as Core, Payload, Refusal, ReplyToken, ServiceError, Why};
-use tokio::task::{AbortHandle, JoinSet};
 use tracing::{trace, warn};
 
-use crate::services::{BoxFuture, Caught, Entry, Kind, Request};
+use super::Runtime;
+use super::services::{BoxFuture, Caught, Entry, Kind, Request};
+use super::sync::{Abort, Tasks, timeout_at};
+use crate::{Instant, Link as Core, Payload, Refusal, ReplyToken, ServiceError, Why};
 
 type Answer = Result<Bytes, ServiceError>;
 
@@ -27,23 +29,36 @@ enum Done {
 #[derive(Debug)]
 struct Running {
     token: ReplyToken,
-    task: AbortHandle,
+    task: Abort,
 }
 
 /// Runs handlers. The tasks are its own: they end with it.
-#[derive(Debug, Default)]
-pub(crate) struct Server {
-    tasks: JoinSet<Done>,
+#[derive(Debug)]
+pub(crate) struct Server<R> {
+    tasks: Tasks<Done>,
     /// Calls whose handlers have a task, ascending by the peer's number.
     running: VecDeque<Running>,
     /// Answers that the link had no room for.
     waiting: VecDeque<(ReplyToken, Bytes)>,
     /// A message handler is behind.
-    behind: Option<AbortHandle>,
+    behind: Option<Abort>,
     /// Messages that were taken before that showed.
-    messages: VecDeque<(Arc<Entry>, Request)>,
+    messages: VecDeque<(Arc<Entry<R>>, Request<R>)>,
     /// The link has ended and its messages had their time.
     abandoned: bool,
+}
+
+impl<R> Default for Server<R> {
+    fn default() -> Self {
+        Self {
+            tasks: Tasks::default(),
+            running: VecDeque::new(),
+            waiting: VecDeque::new(),
+            behind: None,
+            messages: VecDeque::new(),
+            abandoned: false,
+        }
+    }
 }
 
 /// Calls a handler and polls its future once: the future only if there is more to do.
@@ -56,7 +71,7 @@ fn begin<T>(call: impl FnOnce() -> BoxFuture<T>, context: &mut Context<'_>) -> R
     }
 }
 
-impl Server {
+impl<R: Runtime> Server<R> {
     /// Whether answers wait for room in the link.
     pub(crate) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
@@ -72,8 +87,8 @@ impl Server {
         &mut self,
         link: &mut Core,
         token: ReplyToken,
-        entry: Option<Arc<Entry>>,
-        request: impl FnOnce(Arc<Entry>) -> Request,
+        entry: Option<Arc<Entry<R>>>,
+        request: impl FnOnce(Arc<Entry<R>>) -> Request<R>,
         context: &mut Context<'_>,
     ) {
         let denied = |link: &mut Core, token, error| {
@@ -90,7 +105,7 @@ impl Server {
                     Ok(answer) => self.answer(link, token, answer),
                     Err(rest) => {
                         let id = token.call();
-                        let task = self.tasks.spawn(async move { Done::Call(id, rest.await) });
+                        let task = self.tasks.spawn::<R>(async move { Done::Call(id, rest.await) });
                         let at = self.running.partition_point(|running| running.token.call() < id);
                         self.running.insert(at, Running { token, task });
                     }
@@ -106,8 +121,8 @@ impl Server {
     pub(crate) fn message(
         &mut self,
         link: &Core,
-        entry: Option<Arc<Entry>>,
-        request: impl FnOnce(Arc<Entry>) -> Request,
+        entry: Option<Arc<Entry<R>>>,
+        request: impl FnOnce(Arc<Entry<R>>) -> Request<R>,
         context: &mut Context<'_>,
     ) {
         let (Some(entry), Some(peer), false) = (entry, link.peer(), self.abandoned) else {
@@ -127,7 +142,7 @@ impl Server {
         }
     }
 
-    fn run(&mut self, entry: &Entry, request: Request, context: &mut Context<'_>) {
+    fn run(&mut self, entry: &Entry<R>, request: Request<R>, context: &mut Context<'_>) {
         // The rule let the request in when it came.
         let Kind::Message(handler) = &entry.handler().0 else { return };
         match begin(|| handler(request), context) {
@@ -135,7 +150,7 @@ impl Server {
             Ok(None) => trace!(service = entry.name(), "message handler panicked"),
             Err(rest) => {
                 let name = entry.name().to_owned();
-                self.behind = Some(self.tasks.spawn(async move {
+                self.behind = Some(self.tasks.spawn::<R>(async move {
                     if rest.await.is_none() {
                         trace!(service = name, "message handler panicked");
                     }
@@ -150,24 +165,19 @@ impl Server {
         &mut self,
         link: &mut Core,
         call: impl FnOnce() -> BoxFuture<Result<(), Refusal>>,
-        now: handclasp::Instant,
+        now: Instant,
         context: &mut Context<'_>,
     ) {
         match begin(call, context) {
             Ok(decision) => decided(link, decision, now),
             Err(rest) => {
-                self.tasks.spawn(async move { Done::Admission(rest.await) });
+                self.tasks.spawn::<R>(async move { Done::Admission(rest.await) });
             }
         }
     }
 
     /// Answers what is done, and lets the next message have its turn. True if anything happened.
-    pub(crate) fn poll(
-        &mut self,
-        link: &mut Core,
-        now: handclasp::Instant,
-        context: &mut Context<'_>,
-    ) -> bool {
+    pub(crate) fn poll(&mut self, link: &mut Core, now: Instant, context: &mut Context<'_>) -> bool {
         let mut progress = false;
         while let Some((token, body)) = self.waiting.pop_front() {
             let before = self.waiting.len();
@@ -179,18 +189,18 @@ impl Server {
             progress = true;
         }
         while !self.tasks.is_empty() {
-            let Poll::Ready(Some(done)) = self.tasks.poll_join_next(context) else { break };
+            let Poll::Ready(done) = self.tasks.poll_next(context) else { break };
             progress = true;
             match done {
-                Ok(Done::Call(id, answer)) => {
+                Some(Done::Call(id, answer)) => {
                     if let Some(running) = self.take(id) {
                         self.answer(link, running.token, answer);
                     }
                 }
-                Ok(Done::Message) => self.behind = None,
-                Ok(Done::Admission(decision)) => decided(link, decision, now),
+                Some(Done::Message) => self.behind = None,
+                Some(Done::Admission(decision)) => decided(link, decision, now),
                 // Aborted; whoever did that has seen to the rest.
-                Err(_) => {}
+                None => {}
             }
             while let Some((entry, request)) =
                 self.behind.is_none().then(|| self.messages.pop_front()).flatten()
@@ -244,13 +254,16 @@ impl Server {
     pub(crate) async fn shut_down(&mut self, patience: Duration) {
         self.abandon();
         self.running.clear();
-        if !self.tasks.is_empty() && tokio::time::timeout(patience, self.tasks.shutdown()).await.is_err() {
+        if self.tasks.is_empty() {
+            return;
+        }
+        if timeout_at::<R, _>(R::now() + patience, self.tasks.shut_down()).await.is_none() {
             warn!("a handler blocks its thread");
         }
     }
 }
 
-fn decided(link: &mut Core, decision: Option<Result<(), Refusal>>, now: handclasp::Instant) {
+fn decided(link: &mut Core, decision: Option<Result<(), Refusal>>, now: Instant) {
     match decision {
         Some(Ok(())) => link.admit(now),
         Some(Err(refusal)) => link.refuse(refusal, now),

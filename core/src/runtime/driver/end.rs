@@ -1,16 +1,18 @@
 //! The end of a link's task.
 
+use std::prelude::v1::*;
 use std::sync::Mutex;
 
-use handclasp::{By, CallError, Closed, Envelope, Executed, Priority, Reason};
-use tokio::io::{AsyncRead, AsyncWrite};
+use futures_io::{AsyncRead, AsyncWrite};
 use tracing::{field, info};
 
 use super::Driver;
-use crate::shared::{End, Job, State};
-use crate::stream::{LINGER, wind_down};
+use crate::runtime::Runtime;
+use crate::runtime::shared::{End, Job, State};
+use crate::runtime::stream::{LINGER, wind_down};
+use crate::{By, CallError, Closed, Envelope, Executed, Priority, Reason};
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
     /// Tells everyone who waits, ends the handlers, and closes the stream so that the last bytes arrive.
     pub(super) async fn finish(&mut self, mut closed: Closed) {
         if let Some(report) = self.report.take() {
@@ -24,7 +26,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.server.shut_down(LINGER).await;
         // Where the stream has failed there is nobody to wait for.
         if closed.by != By::Transport {
-            wind_down(self.stream.get_mut(), &[]).await;
+            wind_down::<R>(self.stream.get_mut(), &[]).await;
         }
         let Closed { reason, by, phase, .. } = &closed;
         let (name, code) = (reason.name(), reason.code());
@@ -39,7 +41,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 }
 
-impl<S> Driver<S> {
+impl<S, R: Runtime> Driver<S, R> {
     /// What was queued and never reached the machine: calls fail, messages go back.
     pub(super) fn leftover(&mut self, why: &Reason) -> Vec<Envelope> {
         let mut unsent = Vec::new();
@@ -62,7 +64,7 @@ impl<S> Driver<S> {
     }
 }
 
-impl<S> Drop for Driver<S> {
+impl<S, R: Runtime> Drop for Driver<S, R> {
     /// A runtime that shuts down drops the task wherever it is: whoever waits for the link is told all the
     /// same.
     fn drop(&mut self) {

@@ -4,16 +4,19 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 use std::path::Path;
+use std::prelude::v1::*;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use handclasp::NodeId;
-use handclasp::node::trust::{
-    Added, TrustEntry, TrustFile, TrustFileError, TrustList, TrustListFull, UnixTime,
-};
+use futures_channel::oneshot;
 use tracing::{info, warn};
 
-use super::state::{Inner, lock};
+use crate::NodeId;
+use crate::node::trust::{Added, TrustEntry, TrustFile, TrustFileError, TrustList, TrustListFull, UnixTime};
+
+use super::state::Inner;
+use crate::runtime::Runtime;
+use crate::runtime::sync::lock;
 
 /// A step of the calendar's clock from which on times are reckoned anew.
 const STEP: Duration = Duration::from_secs(2);
@@ -61,30 +64,35 @@ pub(crate) struct Book {
 }
 
 /// Work on files is not for the threads of the runtime.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    tokio::task::spawn_blocking(work).await.ok()
+async fn aside<R: Runtime, T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (sender, result) = oneshot::channel();
+    R::unblock(move || {
+        // Nobody may wait any more.
+        let _ = sender.send(work());
+    });
+    result.await.ok()
 }
 
 impl Book {
     /// Reads the file; there need be none yet.
-    pub(super) async fn open(path: &Path, every: Duration) -> Result<Self, TrustError> {
+    pub(super) async fn open<R: Runtime>(path: &Path, every: Duration) -> Result<Self, TrustError> {
         let path = path.to_owned();
-        let file = aside(|| TrustFile::load_or_empty(path)).await.ok_or(TrustError::Ended)?;
+        let file = aside::<R, _>(|| TrustFile::load_or_empty(path)).await.ok_or(TrustError::Ended)?;
         let file = Mutex::new(file.map_err(TrustError::File)?);
         Ok(Self { file, gone: Mutex::default(), every })
     }
 
     /// Takes over the list as it is now.
-    pub(super) fn apply(&self, inner: &Arc<Inner>) {
+    pub(super) fn apply<R: Runtime>(&self, inner: &Arc<Inner<R>>) {
         self.take_over(inner, &lock(&self.file));
     }
 
     /// Makes the list the node's; times of the calendar become times of the node's clock.
-    fn take_over(&self, inner: &Arc<Inner>, file: &TrustFile) {
+    fn take_over<R: Runtime>(&self, inner: &Arc<Inner<R>>, file: &TrustFile) {
         inner.act(|state, now| {
             // Looked at under the node's lock: what is revoked from here on is revoked after this.
             let gone = lock(&self.gone);
-            let today = UnixTime::from(SystemTime::now());
+            let today = UnixTime::from(R::today());
             let entries =
                 file.list().valid_at(today).filter(|entry| !gone.contains(&entry.id)).map(|entry| {
                     let left =
@@ -97,20 +105,20 @@ impl Book {
 }
 
 /// Takes over what others change in the file, for as long as the node runs.
-pub(super) async fn watch(inner: Arc<Inner>) {
+pub(super) async fn watch<R: Runtime>(inner: Arc<Inner<R>>) {
     let Some(book) = &inner.book else { return };
     let mut said = String::new();
     // By how much the two clocks are apart.
-    let apart = || SystemTime::now().checked_sub(inner.clock.now().since(handclasp::Instant::ZERO));
+    let apart = || R::today().checked_sub(inner.clock.now().since(crate::Instant::ZERO));
     let mut reckoned = apart();
     loop {
-        tokio::time::sleep(book.every).await;
+        R::sleep_until(R::now() + book.every).await;
         let now = apart();
         let step = now.zip(reckoned).is_none_or(|(one, other)| {
             one.duration_since(other).unwrap_or_else(|error| error.duration()) >= STEP
         });
         let looking = Arc::clone(&inner);
-        let outcome = aside(move || {
+        let outcome = aside::<R, _>(move || {
             let Some(book) = &looking.book else { return Ok(false) };
             let mut file = lock(&book.file);
             let changed = file.reload()?.is_some();
@@ -143,15 +151,15 @@ pub(super) async fn watch(inner: Arc<Inner>) {
 }
 
 /// Changes trust in one peer, in the file first if there is one; true if that changes anything.
-pub(super) async fn trust(
-    inner: &Arc<Inner>,
+pub(super) async fn trust<R: Runtime>(
+    inner: &Arc<Inner<R>>,
     peer: NodeId,
     time: Option<Duration>,
 ) -> Result<bool, TrustError> {
     if inner.book.is_none() {
         return Ok(inner.act(|state, now| state.node.trust(peer, time.map(|time| now + time), now)));
     }
-    let today = SystemTime::now();
+    let today = R::today();
     // Whole seconds: rather a little longer than no time at all.
     let end = |time: Duration| today.checked_add(time.saturating_add(Duration::from_millis(999)));
     // What the calendar does not reach is as good as for ever.
@@ -167,7 +175,7 @@ pub(super) async fn trust(
 }
 
 /// Ends trust in one peer: at once, and then in the file if there is one.
-pub(super) async fn revoke(inner: &Arc<Inner>, peer: NodeId) -> Result<bool, TrustError> {
+pub(super) async fn revoke<R: Runtime>(inner: &Arc<Inner<R>>, peer: NodeId) -> Result<bool, TrustError> {
     if let Some(book) = &inner.book {
         // First, so that nobody who reads the file meanwhile takes it back.
         lock(&book.gone).insert(peer);
@@ -181,13 +189,13 @@ pub(super) async fn revoke(inner: &Arc<Inner>, peer: NodeId) -> Result<bool, Tru
 
 /// Changes what the file says of a peer, and takes it over. A peer that is to go does, also where the file
 /// could not be changed.
-async fn edit<T: Send + 'static>(
-    inner: &Arc<Inner>,
+async fn edit<R: Runtime, T: Send + 'static>(
+    inner: &Arc<Inner<R>>,
     peer: NodeId,
     change: impl FnOnce(&mut TrustList) -> T + Send + 'static,
 ) -> Result<T, TrustError> {
     let inner = Arc::clone(inner);
-    let edited = aside(move || {
+    let edited = aside::<R, _>(move || {
         let book = inner.book.as_ref()?;
         let mut file = lock(&book.file);
         let outcome = file.edit(change);

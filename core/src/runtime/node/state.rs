@@ -7,54 +7,55 @@
 //! more is one to ask the machine about.
 
 use std::collections::HashMap;
+use std::prelude::v1::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use handclasp::node::{
-    DialError, DialTicket, LinkId, Node as Core, NodeAction, NodeEvent, Question, Undelivered,
-};
-use handclasp::{Config, Envelope, Instant, Link as CoreLink, NodeId, Retry};
-use tokio::net::TcpStream;
-use tokio::sync::{Notify, broadcast, mpsc};
+use event_listener::Event;
 
-use super::events::{self, Events};
+use super::events::{self, Events, Told};
 use super::registry::{self, Keeping};
 use super::supervisor::{self, Task};
 use super::trust::Book;
-use crate::clock::Clock;
-use crate::link::Link;
-use crate::peer::PeerInfo;
-use crate::services::Services;
-use crate::shared::{Shared, State as Openness};
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What a panic left half done concerns one peer at most; the others go on.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use crate::node::{
+    DialError, DialTicket, LinkId, Node as Core, NodeAction, NodeEvent, Question, Undelivered,
+};
+use crate::runtime::Runtime;
+use crate::runtime::clock::Clock;
+use crate::runtime::link::Link;
+use crate::runtime::peer::{Direction, PeerInfo};
+use crate::runtime::services::Services;
+use crate::runtime::shared::{Shared, State as Openness};
+use crate::runtime::sync::{Bell, Mailbox, lock, wake_all};
+use crate::{Config, Envelope, Instant, Link as CoreLink, NodeId, Retry};
 
 /// A link's tie to its node.
-#[derive(Clone, Debug)]
-pub(crate) struct Member {
-    pub(crate) inner: Arc<Inner>,
+pub(crate) struct Member<R: Runtime> {
+    pub(crate) inner: Arc<Inner<R>>,
     pub(crate) link: LinkId,
 }
 
-#[derive(Debug)]
-pub(crate) struct Inner {
+impl<R: Runtime> Clone for Member<R> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), link: self.link }
+    }
+}
+
+pub(crate) struct Inner<R: Runtime> {
     pub(crate) id: NodeId,
     pub(crate) config: Arc<Config>,
-    pub(crate) services: Services,
+    pub(crate) services: Services<R>,
     /// The node's clock, and that of all its links.
     pub(crate) clock: Clock,
-    state: Mutex<State>,
+    state: Mutex<State<R>>,
     /// To the supervisor, which alone runs tasks.
-    pub(crate) tasks: mpsc::UnboundedSender<Task>,
+    pub(crate) tasks: Mailbox<Task>,
     /// Wakes the supervisor.
-    pub(crate) wake: Notify,
+    pub(crate) wake: Bell,
     /// There may be room in the outbox again.
-    pub(crate) room: Notify,
+    pub(crate) room: Event,
     /// The node has ended.
-    pub(crate) ended: Notify,
+    pub(crate) ended: Event,
     /// Connections being turned away.
     pub(crate) refusals: AtomicUsize,
     pub(crate) keeping: Keeping,
@@ -63,20 +64,19 @@ pub(crate) struct Inner {
 }
 
 /// What the lock guards.
-#[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct State<R> {
     pub(crate) node: Core,
-    links: HashMap<LinkId, Entry>,
+    links: HashMap<LinkId, Entry<R>>,
     /// Links that have ended and whose tasks still are there, with their handlers.
     ending: Vec<(NodeId, Arc<Shared>)>,
-    slots: HashMap<NodeId, Arc<Slot>>,
+    slots: HashMap<NodeId, Arc<Slot<R>>>,
     /// Slots that are kept before those that nobody uses are looked for.
     most_slots: usize,
     /// When the machine wants to be polled, and for when the supervisor is set.
     due: Option<Instant>,
     armed: Option<Instant>,
     /// Gone when the node has ended.
-    pub(crate) events: Option<broadcast::Sender<Arc<NodeEvent>>>,
+    pub(crate) events: Option<Told>,
     pub(crate) addresses: Vec<std::net::SocketAddr>,
     /// Once it was asked for.
     pub(crate) stop: Option<Stop>,
@@ -91,22 +91,20 @@ pub(crate) struct Stop {
     pub(crate) gently: bool,
 }
 
-#[derive(Debug)]
-struct Entry {
+struct Entry<R> {
     shared: Arc<Shared>,
     info: Option<Arc<PeerInfo>>,
     /// There while the link is established: the node's own handle, so that others may come and go.
-    link: Option<Link>,
+    link: Option<Link<R>>,
     /// Messages of this peer go to it.
     route_of: Option<NodeId>,
 }
 
 /// What outlives the links to one peer.
-#[derive(Debug)]
-pub(crate) struct Slot {
+pub(crate) struct Slot<R> {
     pub(crate) id: NodeId,
-    now: Mutex<Standing>,
-    pub(crate) changed: Notify,
+    now: Mutex<Standing<R>>,
+    pub(crate) changed: Event,
     /// Links that have ended and have requests for their handlers still, the oldest first, and how many.
     ending: Mutex<Vec<LinkId>>,
     endings: AtomicUsize,
@@ -114,20 +112,19 @@ pub(crate) struct Slot {
     waiting: Mutex<Vec<Arc<Shared>>>,
 }
 
-#[derive(Debug, Default)]
-struct Standing {
-    route: Option<Link>,
+struct Standing<R> {
+    route: Option<Link<R>>,
     /// How often dialling was given up, and why the last time.
     failures: u64,
     failure: Option<DialError>,
 }
 
-impl Slot {
+impl<R: Runtime> Slot<R> {
     fn new(id: NodeId) -> Self {
         Self {
             id,
-            now: Mutex::default(),
-            changed: Notify::new(),
+            now: Mutex::new(Standing { route: None, failures: 0, failure: None }),
+            changed: Event::new(),
             ending: Mutex::default(),
             endings: AtomicUsize::new(0),
             waiting: Mutex::default(),
@@ -173,7 +170,7 @@ impl Slot {
     }
 
     /// The link that messages go to, as far as is known without the node's lock.
-    pub(crate) fn route(&self) -> Option<Link> {
+    pub(crate) fn route(&self) -> Option<Link<R>> {
         lock(&self.now).route.clone()
     }
 
@@ -187,11 +184,11 @@ impl Slot {
         now.failure.clone().filter(|_| now.failures > seen)
     }
 
-    fn set_route(&self, route: Option<Link>) {
+    fn set_route(&self, route: Option<Link<R>>) {
         // The old handle is let go of after the lock.
         let old = std::mem::replace(&mut lock(&self.now).route, route);
         drop(old);
-        self.changed.notify_waiters();
+        wake_all(&self.changed);
     }
 
     fn fail(&self, error: DialError) {
@@ -199,7 +196,7 @@ impl Slot {
         now.failures += 1;
         now.failure = Some(error);
         drop(now);
-        self.changed.notify_waiters();
+        wake_all(&self.changed);
     }
 }
 
@@ -211,16 +208,15 @@ enum Effect {
     Ask(Question, Option<Arc<PeerInfo>>),
 }
 
-impl Inner {
+impl<R: Runtime> Inner<R> {
     #[allow(clippy::too_many_arguments)] // each is a part of its own
     pub(crate) fn new(
         config: &Arc<Config>,
         node: Core,
-        services: &Services,
+        services: &Services<R>,
         clock: Clock,
         (keeping, book): (Keeping, Option<Book>),
         events: usize,
-        tasks: mpsc::UnboundedSender<Task>,
     ) -> Arc<Self> {
         let state = State {
             node,
@@ -230,7 +226,7 @@ impl Inner {
             most_slots: 64,
             due: None,
             armed: None,
-            events: Some(broadcast::Sender::new(events.max(1))),
+            events: Some(Told::new(events)),
             addresses: Vec::new(),
             stop: None,
             leftover: Vec::new(),
@@ -241,10 +237,10 @@ impl Inner {
             services: services.clone(),
             clock,
             state: Mutex::new(state),
-            tasks,
-            wake: Notify::new(),
-            room: Notify::new(),
-            ended: Notify::new(),
+            tasks: Mailbox::default(),
+            wake: Bell::default(),
+            room: Event::new(),
+            ended: Event::new(),
             refusals: AtomicUsize::new(0),
             keeping,
             book,
@@ -252,7 +248,7 @@ impl Inner {
     }
 
     /// Acts on the node's machine, and does what follows.
-    pub(crate) fn act<T>(self: &Arc<Self>, act: impl FnOnce(&mut State, Instant) -> T) -> T {
+    pub(crate) fn act<T>(self: &Arc<Self>, act: impl FnOnce(&mut State<R>, Instant) -> T) -> T {
         self.act_as(None, act)
     }
 
@@ -260,12 +256,12 @@ impl Inner {
     pub(crate) fn act_for<T>(
         self: &Arc<Self>,
         link: LinkId,
-        act: impl FnOnce(&mut State, Instant) -> T,
+        act: impl FnOnce(&mut State<R>, Instant) -> T,
     ) -> T {
         self.act_as(Some(link), act)
     }
 
-    fn act_as<T>(self: &Arc<Self>, link: Option<LinkId>, act: impl FnOnce(&mut State, Instant) -> T) -> T {
+    fn act_as<T>(self: &Arc<Self>, link: Option<LinkId>, act: impl FnOnce(&mut State<R>, Instant) -> T) -> T {
         let mut state = lock(&self.state);
         let now = self.clock.now();
         let result = act(&mut state, now);
@@ -275,7 +271,7 @@ impl Inner {
             state.check_route(link);
         }
         if state.due.is_some_and(|due| state.armed.is_none_or(|armed| due < armed)) {
-            self.wake.notify_one();
+            self.wake.ring();
         }
         drop(state);
         for effect in effects {
@@ -293,33 +289,31 @@ impl Inner {
     }
 
     /// Changes what is kept beside the machine.
-    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State<R>) -> T) -> T {
         change(&mut lock(&self.state))
     }
 
     pub(crate) fn events(&self) -> Events {
-        let closed = || broadcast::Sender::new(1).subscribe();
-        Events(self.look(|state| state.events.as_ref().map_or_else(closed, broadcast::Sender::subscribe)))
+        self.look(|state| state.events.as_ref().map_or_else(Events::ended, Told::subscribe))
     }
 
     /// Waits until everything has ended.
     pub(crate) async fn closed(&self) {
-        let mut ended = std::pin::pin!(self.ended.notified());
-        ended.as_mut().enable();
+        let ended = self.ended.listen();
         if self.look(|state| state.events.is_some()) {
             ended.await;
         }
     }
 
     /// Looks without acting.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&State<R>) -> T) -> T {
         look(&lock(&self.state))
     }
 
     /// Gives a task to the supervisor. Once that has gone, so has the task.
     pub(crate) fn run(&self, task: Task) {
         // What comes back is dropped here, outside any lock.
-        let _ = self.tasks.send(task);
+        let _ = self.tasks.put(task);
     }
 
     /// A message was not sent in time.
@@ -330,7 +324,7 @@ impl Inner {
     }
 
     /// A connection that was dialled.
-    pub(crate) fn connected(self: &Arc<Self>, ticket: DialTicket, stream: TcpStream) {
+    pub(crate) fn connected(self: &Arc<Self>, ticket: DialTicket, stream: R::Tcp) {
         let shared = Shared::new(self.clock);
         let begun = self.act(|state, now| {
             let (id, link) = state.node.connected(ticket, now)?;
@@ -338,14 +332,14 @@ impl Inner {
             Some((id, link))
         });
         if let Some((id, link)) = begun {
-            supervisor::start(self, id, link, stream, shared, crate::Direction::Outbound);
+            supervisor::start(self, id, link, stream, shared, Direction::Outbound);
         }
     }
 
     /// A connection that came in; the last words for it if there is no room.
     pub(crate) fn accepted(
         self: &Arc<Self>,
-        source: handclasp::node::Source,
+        source: crate::node::Source,
     ) -> Result<(LinkId, CoreLink, Arc<Shared>), [u8; 5]> {
         let shared = Shared::new(self.clock);
         self.act(|state, now| {
@@ -363,9 +357,9 @@ impl Inner {
     }
 }
 
-impl State {
+impl<R: Runtime> State<R> {
     /// Does what the machine asks for, until it has nothing more to ask.
-    fn drain(&mut self, inner: &Inner, link: Option<LinkId>, now: Instant) -> Vec<Effect> {
+    fn drain(&mut self, inner: &Inner<R>, link: Option<LinkId>, now: Instant) -> Vec<Effect> {
         let mut effects = Vec::new();
         loop {
             match self.node.poll(now) {
@@ -396,12 +390,11 @@ impl State {
 
     fn tell(&self, event: &Arc<NodeEvent>) {
         if let Some(events) = &self.events {
-            // Nobody may be listening.
-            let _ = events.send(Arc::clone(event));
+            events.tell(event);
         }
     }
 
-    fn on_event(&mut self, inner: &Inner, event: &NodeEvent) {
+    fn on_event(&mut self, inner: &Inner<R>, event: &NodeEvent) {
         match event {
             NodeEvent::Linked { peer, link, .. } => {
                 let Some(entry) = self.links.get_mut(link) else { return };
@@ -410,7 +403,7 @@ impl State {
                 entry.shared.routed.store(true, Ordering::Release);
                 let route = entry.link.clone();
                 self.slot(*peer).set_route(route);
-                inner.room.notify_waiters();
+                wake_all(&inner.room);
             }
             NodeEvent::Unlinked { peer, .. } => self.slot(*peer).set_route(None),
             // A permanent peer is dialled again even then, but whoever waits need not.
@@ -419,7 +412,7 @@ impl State {
             {
                 self.slot(*peer).fail(error.clone());
             }
-            NodeEvent::Undelivered { .. } => inner.room.notify_waiters(),
+            NodeEvent::Undelivered { .. } => wake_all(&inner.room),
             NodeEvent::Revoked { peer } => {
                 let slot = self.slot(*peer);
                 slot.set_route(None);
@@ -428,7 +421,7 @@ impl State {
                 for (_, shared) in self.ending.iter().filter(|(id, _)| id == peer) {
                     shared.tell(|control| control.revoke = true);
                 }
-                inner.room.notify_waiters();
+                wake_all(&inner.room);
             }
             NodeEvent::Known { peer, known } => inner.keeping.write(*peer, known),
             _ => {}
@@ -458,7 +451,12 @@ impl State {
     }
 
     /// A link's peer has proved its id; `link` is there from its establishment on.
-    pub(crate) fn identified(&mut self, id: LinkId, info: &Arc<PeerInfo>, link: Option<Link>) -> Arc<Slot> {
+    pub(crate) fn identified(
+        &mut self,
+        id: LinkId,
+        info: &Arc<PeerInfo>,
+        link: Option<Link<R>>,
+    ) -> Arc<Slot<R>> {
         if let Some(entry) = self.links.get_mut(&id) {
             entry.info.get_or_insert_with(|| Arc::clone(info));
             if entry.link.is_none() {
@@ -480,7 +478,7 @@ impl State {
         }
     }
 
-    pub(crate) fn link(&self, id: LinkId) -> Option<&Link> {
+    pub(crate) fn link(&self, id: LinkId) -> Option<&Link<R>> {
         self.links.get(&id)?.link.as_ref()
     }
 
@@ -498,10 +496,10 @@ impl State {
 
     /// Whoever waits for a link looks again.
     pub(crate) fn wake_all(&self) {
-        self.slots.values().for_each(|slot| slot.changed.notify_waiters());
+        self.slots.values().for_each(|slot| wake_all(&slot.changed));
     }
 
-    pub(crate) fn slot(&mut self, peer: NodeId) -> Arc<Slot> {
+    pub(crate) fn slot(&mut self, peer: NodeId) -> Arc<Slot<R>> {
         if let Some(slot) = self.slots.get(&peer) {
             return Arc::clone(slot);
         }

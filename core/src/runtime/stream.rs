@@ -5,7 +5,10 @@ use std::pin::Pin;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use futures_io::{AsyncRead, AsyncWrite};
+
+use super::Runtime;
+use super::sync::timeout_at;
 
 /// How long the end of a stream may take.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
@@ -13,7 +16,7 @@ pub(crate) const LINGER: Duration = Duration::from_secs(1);
 /// Ends a stream so that the last bytes written arrive: writes what is left, closes this direction, and takes
 /// in what the other side still sends until it closes its own. Dropping a TCP socket with unread bytes would
 /// make the system send a reset, which destroys what the peer has not read yet. Takes at most [`LINGER`].
-pub(crate) async fn wind_down<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, last: &[u8]) {
+pub(crate) async fn wind_down<R: Runtime>(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), last: &[u8]) {
     let mut left = last;
     let orderly = async {
         poll_fn(|context| {
@@ -24,16 +27,14 @@ pub(crate) async fn wind_down<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S,
                 }
             }
             ready!(Pin::new(&mut *stream).poll_flush(context))?;
-            Pin::new(&mut *stream).poll_shutdown(context)
+            Pin::new(&mut *stream).poll_close(context)
         })
         .await?;
         let mut discarded = [0; 512];
         poll_fn(|context| {
             // As many as one turn should take; the rest after the others' turn.
             for _ in 0..32 {
-                let mut buffer = ReadBuf::new(&mut discarded);
-                ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
-                if buffer.filled().is_empty() {
+                if ready!(Pin::new(&mut *stream).poll_read(context, &mut discarded))? == 0 {
                     return Poll::Ready(Ok::<_, std::io::Error>(()));
                 }
             }
@@ -43,5 +44,5 @@ pub(crate) async fn wind_down<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S,
         .await
     };
     // The link is over whatever comes of it.
-    let _ = tokio::time::timeout(LINGER, orderly).await;
+    let _ = timeout_at::<R, _>(R::now() + LINGER, orderly).await;
 }

@@ -4,26 +4,29 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::prelude::v1::*;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use handclasp::services::{Allow, LongServiceName, Service, ServiceTable};
-use handclasp::{Priority, Refusal, ServiceError};
-use tokio::sync::Notify;
+use event_listener::Event;
 
-use crate::link::Link;
-use crate::peer::PeerInfo;
-use crate::shared::Shared;
+use super::Runtime;
+use super::link::Link;
+use super::peer::PeerInfo;
+use super::shared::Shared;
+use super::sync::{lock, wake_all};
+use crate::services::{Allow, LongServiceName, Service, ServiceTable};
+use crate::{Priority, Refusal, ServiceError};
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-pub(crate) type Entry = Service<Handler>;
+pub(crate) type Entry<R> = Service<Handler<R>>;
 pub(crate) type Admission = Arc<dyn Fn(Arc<PeerInfo>) -> BoxFuture<Result<(), Refusal>> + Send + Sync>;
 
 /// A message or call that came in.
 #[non_exhaustive]
-pub struct Request {
+pub struct Request<R> {
     /// Who sent it: the authenticated peer.
     pub peer: Arc<PeerInfo>,
     /// Its body.
@@ -34,19 +37,19 @@ pub struct Request {
     pub sequence: u64,
     /// When the caller stops waiting; `None` for a one-way message.
     pub deadline: Option<std::time::Instant>,
-    pub(crate) service: Arc<Entry>,
+    pub(crate) service: Arc<Entry<R>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) over: Over,
 }
 
-impl Request {
+impl<R: Runtime> Request<R> {
     /// The name that the peer used.
     pub fn service(&self) -> &str {
         self.service.name()
     }
 
     /// A handle to the link that it came on, for instance to call back.
-    pub fn link(&self) -> Link {
+    pub fn link(&self) -> Link<R> {
         Link::new(&self.shared, &self.peer)
     }
 
@@ -60,11 +63,11 @@ impl Request {
     }
 }
 
-impl fmt::Debug for Request {
+impl<R> fmt::Debug for Request<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
             .field("peer", &self.peer.id)
-            .field("service", &self.service())
+            .field("service", &self.service.name())
             .field("bytes", &self.body.len())
             .field("priority", &self.priority)
             .finish_non_exhaustive()
@@ -74,7 +77,7 @@ impl fmt::Debug for Request {
 #[derive(Debug, Default)]
 struct Flag {
     set: AtomicBool,
-    changed: Notify,
+    changed: Event,
 }
 
 /// Sets the flag, if anybody has asked for it, when the request is dropped.
@@ -85,7 +88,7 @@ impl Drop for Over {
     fn drop(&mut self) {
         if let Some(flag) = self.0.get() {
             flag.set.store(true, Ordering::Release);
-            flag.changed.notify_waiters();
+            wake_all(&flag.changed);
         }
     }
 }
@@ -102,8 +105,7 @@ impl Cancelled {
 
     /// Waits until the request is over. Cancel-safe: dropping the future changes nothing.
     pub async fn wait(&self) {
-        let mut changed = std::pin::pin!(self.0.changed.notified());
-        changed.as_mut().enable();
+        let changed = self.0.changed.listen();
         if !self.is_cancelled() {
             changed.await;
         }
@@ -115,36 +117,36 @@ impl Cancelled {
 /// A handler is an asynchronous function and must not block its thread: its first step runs on the link's own
 /// task, so that an answer that is ready at once costs no task of its own. The rest runs on a task that ends
 /// with the link.
-pub struct Handler(pub(crate) Kind);
+pub struct Handler<R>(pub(crate) Kind<R>);
 
-pub(crate) enum Kind {
-    Call(Box<dyn Fn(Request) -> BoxFuture<Result<Bytes, ServiceError>> + Send + Sync>),
-    Message(Box<dyn Fn(Request) -> BoxFuture<()> + Send + Sync>),
+pub(crate) enum Kind<R> {
+    Call(Box<dyn Fn(Request<R>) -> BoxFuture<Result<Bytes, ServiceError>> + Send + Sync>),
+    Message(Box<dyn Fn(Request<R>) -> BoxFuture<()> + Send + Sync>),
 }
 
-impl Handler {
+impl<R: Runtime> Handler<R> {
     /// Answers calls. Many may run at a time, as many as the link's limits allow. Its future is dropped when
     /// the caller gives up or its time is over. A panic is answered with [`ServiceError::HandlerFailed`].
-    pub fn call<F, R>(handler: F) -> Self
+    pub fn call<F, Answer>(handler: F) -> Self
     where
-        F: Fn(Request) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<Bytes, ServiceError>> + Send + 'static,
+        F: Fn(Request<R>) -> Answer + Send + Sync + 'static,
+        Answer: Future<Output = Result<Bytes, ServiceError>> + Send + 'static,
     {
         Self(Kind::Call(Box::new(move |request| Box::pin(handler(request)))))
     }
 
     /// Takes one-way messages, one after the other in the order they came on their link. While it is behind,
     /// the link takes no further messages and calls, so that the sender feels it.
-    pub fn message<F, R>(handler: F) -> Self
+    pub fn message<F, Done>(handler: F) -> Self
     where
-        F: Fn(Request) -> R + Send + Sync + 'static,
-        R: Future<Output = ()> + Send + 'static,
+        F: Fn(Request<R>) -> Done + Send + Sync + 'static,
+        Done: Future<Output = ()> + Send + 'static,
     {
         Self(Kind::Message(Box::new(move |request| Box::pin(handler(request)))))
     }
 }
 
-impl fmt::Debug for Handler {
+impl<R> fmt::Debug for Handler<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             Kind::Call(_) => "Handler::call",
@@ -158,28 +160,33 @@ impl fmt::Debug for Handler {
 ///
 /// A clone is a handle to the same services: what is added or withdrawn holds at once for all links, also for
 /// those that live already. A call that has begun goes on when its service is withdrawn.
-///
-/// ```
-/// use handclasp_tokio::{Allow, Services};
-///
-/// let services = Services::new()
-///     .serve("echo", Allow::Anyone, |request| async move { Ok(request.body) })
-///     .on("log", Allow::Anyone, |request| async move { println!("{:?}", request.body) });
-/// assert!(services.withdraw("log"));
-/// ```
-#[derive(Clone, Default)]
-pub struct Services(Arc<Inner>);
+pub struct Services<R>(Arc<Inner<R>>);
 
-#[derive(Default)]
-struct Inner {
+impl<R> Clone for Services<R> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<R> Default for Services<R> {
+    fn default() -> Self {
+        Self(Arc::new(Inner {
+            table: Mutex::default(),
+            version: AtomicU64::new(0),
+            admission: Mutex::default(),
+        }))
+    }
+}
+
+struct Inner<R> {
     /// Links hold snapshots; a change makes a new one and moves `version`, which is all that they look at
     /// for a message.
-    table: Mutex<Arc<ServiceTable<Handler>>>,
+    table: Mutex<Arc<ServiceTable<Handler<R>>>>,
     version: AtomicU64,
     admission: Mutex<Option<Admission>>,
 }
 
-impl Services {
+impl<R: Runtime> Services<R> {
     /// Services of which there are none yet.
     pub fn new() -> Self {
         Self::default()
@@ -190,10 +197,10 @@ impl Services {
     /// # Panics
     /// If `name` has more than 255 bytes; [`add`](Self::add) says so instead.
     #[must_use]
-    pub fn serve<F, R>(self, name: &str, allow: Allow, handler: F) -> Self
+    pub fn serve<F, Answer>(self, name: &str, allow: Allow, handler: F) -> Self
     where
-        F: Fn(Request) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<Bytes, ServiceError>> + Send + 'static,
+        F: Fn(Request<R>) -> Answer + Send + Sync + 'static,
+        Answer: Future<Output = Result<Bytes, ServiceError>> + Send + 'static,
     {
         self.add(name, allow, Handler::call(handler)).expect("a service name of at most 255 bytes");
         self
@@ -204,10 +211,10 @@ impl Services {
     /// # Panics
     /// If `name` has more than 255 bytes; [`add`](Self::add) says so instead.
     #[must_use]
-    pub fn on<F, R>(self, name: &str, allow: Allow, handler: F) -> Self
+    pub fn on<F, Done>(self, name: &str, allow: Allow, handler: F) -> Self
     where
-        F: Fn(Request) -> R + Send + Sync + 'static,
-        R: Future<Output = ()> + Send + 'static,
+        F: Fn(Request<R>) -> Done + Send + Sync + 'static,
+        Done: Future<Output = ()> + Send + 'static,
     {
         self.add(name, allow, Handler::message(handler)).expect("a service name of at most 255 bytes");
         self
@@ -217,7 +224,7 @@ impl Services {
     ///
     /// # Errors
     /// [`LongServiceName`] for a name over 255 bytes.
-    pub fn add(&self, name: &str, allow: Allow, handler: Handler) -> Result<bool, LongServiceName> {
+    pub fn add(&self, name: &str, allow: Allow, handler: Handler<R>) -> Result<bool, LongServiceName> {
         self.change(|table| table.add(name, allow, handler).map(|old| old.is_some()))
     }
 
@@ -226,60 +233,60 @@ impl Services {
         self.change(|table| table.withdraw(name).is_some())
     }
 
-    /// Decides about peers that have proved their id, under [`Trust::Ask`](handclasp::Trust::Ask). Without
+    /// Decides about peers that have proved their id, under [`Trust::Ask`](crate::Trust::Ask). Without
     /// this, such peers are [denied](Refusal::Denied). The handshake's deadline runs on meanwhile.
     #[must_use]
-    pub fn admit<F, R>(self, decide: F) -> Self
+    pub fn admit<F, Decision>(self, decide: F) -> Self
     where
-        F: Fn(Arc<PeerInfo>) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<(), Refusal>> + Send + 'static,
+        F: Fn(Arc<PeerInfo>) -> Decision + Send + Sync + 'static,
+        Decision: Future<Output = Result<(), Refusal>> + Send + 'static,
     {
         let decide: Admission = Arc::new(move |peer| Box::pin(decide(peer)));
-        *self.0.admission.lock().unwrap_or_else(PoisonError::into_inner) = Some(decide);
+        *lock(&self.0.admission) = Some(decide);
         self
     }
 
     pub(crate) fn admission(&self) -> Option<Admission> {
-        self.0.admission.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0.admission).clone()
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut ServiceTable<Handler>) -> T) -> T {
-        let mut table = self.0.table.lock().unwrap_or_else(PoisonError::into_inner);
+    fn change<T>(&self, change: impl FnOnce(&mut ServiceTable<Handler<R>>) -> T) -> T {
+        let mut table = lock(&self.0.table);
         let result = change(Arc::make_mut(&mut table));
         self.0.version.fetch_add(1, Ordering::Release);
         result
     }
 }
 
-impl fmt::Debug for Services {
+impl<R> fmt::Debug for Services<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.table.lock().unwrap_or_else(PoisonError::into_inner).fmt(f)
+        lock(&self.0.table).fmt(f)
     }
 }
 
 /// One link's view of the services: a snapshot, and whether it is still the latest.
 #[derive(Debug)]
-pub(crate) struct View {
-    services: Services,
-    table: Arc<ServiceTable<Handler>>,
+pub(crate) struct View<R> {
+    services: Services<R>,
+    table: Arc<ServiceTable<Handler<R>>>,
     version: u64,
 }
 
-impl View {
-    pub(crate) fn new(services: &Services) -> Self {
+impl<R: Runtime> View<R> {
+    pub(crate) fn new(services: &Services<R>) -> Self {
         let mut view = Self { services: services.clone(), table: Arc::default(), version: 0 };
         view.refresh();
         view
     }
 
     fn refresh(&mut self) {
-        let table = self.services.0.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = lock(&self.services.0.table);
         // Under the lock the two belong together.
         self.version = self.services.0.version.load(Ordering::Acquire);
         self.table = Arc::clone(&table);
     }
 
-    pub(crate) fn find(&mut self, name: &str) -> Option<Arc<Entry>> {
+    pub(crate) fn find(&mut self, name: &str) -> Option<Arc<Entry<R>>> {
         if self.services.0.version.load(Ordering::Acquire) != self.version {
             self.refresh();
         }

@@ -1,24 +1,29 @@
 //! What a link's handles and its task have in common: the way of commands, and the end.
 //!
-//! Messages and calls wait in one queue a priority, bounded in bytes by a fair semaphore. A handle puts its
-//! message behind the others under a short lock and wakes the task if it sleeps; the task takes everything at
-//! once by exchanging the queue for an empty one. So a command costs no allocation of its own, and the task
-//! is woken once for as many commands as came while it slept.
+//! Messages and calls wait in one queue a priority, bounded in bytes; who finds no room waits in line. A handle
+//! puts its message behind the others under a short lock and wakes the task if it sleeps; the task takes
+//! everything at once by exchanging the queue for an empty one. So a command costs no allocation of its own,
+//! and the task is woken once for as many commands as came while it slept.
 
 use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::prelude::v1::*;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::Waker;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use handclasp::crypto::CryptoError;
-use handclasp::node::NodeToLink;
-use handclasp::{CallError, Closed, Envelope, Instant, Message, Payload, Priority, Reason, Stats, Why};
-use tokio::sync::{Notify, Semaphore, oneshot};
+use event_listener::Event;
+use futures_channel::oneshot;
 use zeroize::Zeroizing;
 
-use crate::clock::Clock;
+use super::clock::Clock;
+use super::sync::{lock, wake_all};
+use crate::crypto::CryptoError;
+use crate::node::NodeToLink;
+use crate::{CallError, Closed, Envelope, Instant, Message, Payload, Priority, Reason, Stats, Why};
 
 pub(crate) const LANES: usize = Priority::ALL.len();
 
@@ -133,7 +138,7 @@ impl Batch {
 
     /// Fails calls whose time is over, wherever they stand; they keep their place until it is their turn.
     pub(crate) fn expire(&mut self, now: Instant) {
-        use handclasp::Executed;
+        use crate::Executed;
         for entry in &mut self.entries {
             if matches!(entry.job, Job::Call { deadline, .. } if deadline <= now) {
                 // What has lost its caller is dropped when its turn comes.
@@ -168,11 +173,57 @@ pub(crate) enum State {
 }
 
 #[derive(Debug)]
-pub(crate) struct Queue {
-    pub(crate) lanes: [Batch; LANES],
+struct Queue {
+    lanes: [Lane; LANES],
     state: State,
     /// The task's waker while it sleeps.
     waker: Option<Waker>,
+}
+
+/// The messages of one priority that wait for the task, and who waits for room among them.
+#[derive(Debug)]
+struct Lane {
+    batch: Batch,
+    free: usize,
+    /// Whoever waits longest is first, and nobody gets ahead.
+    line: VecDeque<Waiting>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    ticket: u64,
+    cost: usize,
+    waker: Waker,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Self { batch: Batch::default(), free: QUEUE, line: VecDeque::new(), next: 0 }
+    }
+}
+
+impl Lane {
+    /// Takes room if there is some and nobody has a better claim.
+    fn take(&mut self, cost: usize) -> bool {
+        let fits = self.line.is_empty() && self.free >= cost;
+        if fits {
+            self.free -= cost;
+        }
+        fits
+    }
+
+    /// Gives room back, and to those who wait for it; they are to be woken.
+    fn give_back(&mut self, cost: usize) -> Vec<Waker> {
+        self.free += cost;
+        let mut wakers = Vec::new();
+        while self.line.front().is_some_and(|first| first.cost <= self.free) {
+            let Some(first) = self.line.pop_front() else { break };
+            self.free -= first.cost;
+            wakers.push(first.waker);
+        }
+        wakers
+    }
 }
 
 /// A request for keying material.
@@ -217,7 +268,6 @@ pub(crate) struct End {
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
     queue: Mutex<Queue>,
-    space: [Semaphore; LANES],
     attention: AtomicBool,
     control: Mutex<Control>,
     /// Why no new work is taken, from the goodbye on.
@@ -225,7 +275,7 @@ pub(crate) struct Shared {
     /// In boxes: a link that lives has no use for the room.
     end: OnceLock<Box<End>>,
     /// The link has ended, or both sides are ready.
-    news: Notify,
+    news: Event,
     /// Both sides are ready.
     ready: AtomicBool,
     pub(crate) handles: AtomicUsize,
@@ -234,22 +284,16 @@ pub(crate) struct Shared {
     pub(crate) routed: AtomicBool,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code that can panic runs under these locks in a state worth hiding.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Shared {
     pub(crate) fn new(clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             clock,
             queue: Mutex::new(Queue { lanes: Default::default(), state: State::Handshake, waker: None }),
-            space: std::array::from_fn(|_| Semaphore::new(QUEUE)),
             attention: AtomicBool::new(false),
             control: Mutex::default(),
             why: OnceLock::new(),
             end: OnceLock::new(),
-            news: Notify::new(),
+            news: Event::new(),
             ready: AtomicBool::new(false),
             handles: AtomicUsize::new(0),
             routed: AtomicBool::new(false),
@@ -258,23 +302,32 @@ impl Shared {
 
     /// Puts a message in its queue if there is room at once.
     pub(crate) fn try_push<'a>(&self, message: Message<'a>, job: Job) -> Result<(), (Why, Message<'a>, Job)> {
-        let cost = cost(&message);
-        match self.space[message.priority as usize].try_acquire_many(cost) {
-            Ok(permit) => permit.forget(),
-            Err(tokio::sync::TryAcquireError::NoPermits) => return Err((Why::Full, message, job)),
-            Err(tokio::sync::TryAcquireError::Closed) => return Err((self.refusal(), message, job)),
+        let mut queue = lock(&self.queue);
+        let state = queue.state;
+        let lane = &mut queue.lanes[message.priority as usize];
+        if state != State::Open || !lane.take(cost(&message)) {
+            drop(queue);
+            return Err((why_of(state), message, job));
         }
-        self.push(message, job)
+        lane.batch.push(message, job);
+        let waker = queue.waker.take();
+        drop(queue);
+        waker.map(Waker::wake);
+        Ok(())
     }
 
-    /// Waits for room for a message. Whoever waits longest is next.
-    pub(crate) async fn room(&self, message: &Message<'_>) -> Result<tokio::sync::SemaphorePermit<'_>, Why> {
-        let space = &self.space[message.priority as usize];
-        space.acquire_many(cost(message)).await.map_err(|_| self.refusal())
+    /// Waits for room for a message; gives it by [`push_into`](Self::push_into). Cancel-safe.
+    pub(crate) fn room(&self, message: &Message<'_>) -> Room<'_> {
+        Room { shared: self, lane: message.priority as usize, cost: cost(message), ticket: None, held: false }
     }
 
-    /// Puts a message in the queue for which there is room; the task gives the room back.
-    pub(crate) fn push<'a>(&self, message: Message<'a>, job: Job) -> Result<(), (Why, Message<'a>, Job)> {
+    /// Puts a message in the room that was waited for; the task gives the room back.
+    pub(crate) fn push_into<'a>(
+        &self,
+        mut room: Room<'_>,
+        message: Message<'a>,
+        job: Job,
+    ) -> Result<(), (Why, Message<'a>, Job)> {
         let mut queue = lock(&self.queue);
         match queue.state {
             State::Open => {}
@@ -283,17 +336,12 @@ impl Shared {
                 return Err((why_of(state), message, job));
             }
         }
-        queue.lanes[message.priority as usize].push(message, job);
+        room.held = false;
+        queue.lanes[message.priority as usize].batch.push(message, job);
         let waker = queue.waker.take();
         drop(queue);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        waker.map(Waker::wake);
         Ok(())
-    }
-
-    fn refusal(&self) -> Why {
-        why_of(lock(&self.queue).state)
     }
 
     /// Tells the task something, and wakes it.
@@ -324,31 +372,32 @@ impl Shared {
     }
 
     pub(crate) fn waiting_bytes(&self) -> usize {
-        self.space.iter().map(|space| QUEUE - space.available_permits().min(QUEUE)).sum()
+        lock(&self.queue).lanes.iter().map(|lane| QUEUE - lane.free.min(QUEUE)).sum()
     }
 
     /// Moves what has been queued to the task's batches: all of it, so that the task knows every deadline.
     /// Both together keep to the room that there is.
     pub(crate) fn take(&self, batches: &mut [Batch; LANES]) {
         let mut queue = lock(&self.queue);
-        for (queued, batch) in queue.lanes.iter_mut().zip(batches) {
+        for (lane, batch) in queue.lanes.iter_mut().zip(batches) {
             if batch.is_empty() {
-                std::mem::swap(queued, batch);
+                std::mem::swap(&mut lane.batch, batch);
             } else {
-                batch.append(queued);
+                batch.append(&mut lane.batch);
             }
         }
     }
 
     /// Gives room back that messages of one priority took up.
     pub(crate) fn give_back(&self, priority: Priority, cost: usize) {
-        self.space[priority as usize].add_permits(cost);
+        let wakers = lock(&self.queue).lanes[priority as usize].give_back(cost);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Registers the task's waker, unless there is something for it to take.
     pub(crate) fn sleep(&self, waker: &Waker) -> bool {
         let mut queue = lock(&self.queue);
-        let more = queue.lanes.iter().any(|queued| !queued.is_empty());
+        let more = queue.lanes.iter().any(|lane| !lane.batch.is_empty());
         if more || self.attention.load(Ordering::Acquire) {
             return false;
         }
@@ -360,19 +409,27 @@ impl Shared {
 
     /// Enters a later state. Whoever waits for room is told when it is one that takes no new work.
     pub(crate) fn enter(&self, state: State) {
-        lock(&self.queue).state = state;
+        let mut queue = lock(&self.queue);
+        queue.state = state;
         if matches!(state, State::Draining | State::Closed) {
-            self.space.iter().for_each(Semaphore::close);
+            let lines = queue.lanes.each_mut().map(|lane| std::mem::take(&mut lane.line));
+            drop(queue);
+            lines.into_iter().flatten().for_each(|waiting| waiting.waker.wake());
         }
     }
 
     pub(crate) fn shrink(&self) {
-        lock(&self.queue).lanes.iter_mut().for_each(Batch::shrink);
+        for lane in &mut lock(&self.queue).lanes {
+            lane.batch.shrink();
+            if lane.line.is_empty() {
+                lane.line = VecDeque::new();
+            }
+        }
     }
 
     pub(crate) fn finish(&self, end: End) {
         let _ = self.end.set(Box::new(end));
-        self.news.notify_waiters();
+        wake_all(&self.news);
         self.forget();
     }
 
@@ -401,7 +458,7 @@ impl Shared {
     /// Both sides are ready.
     pub(crate) fn set_ready(&self) {
         self.ready.store(true, Ordering::Release);
-        self.news.notify_waiters();
+        wake_all(&self.news);
     }
 
     /// Waits until both sides are ready.
@@ -415,8 +472,7 @@ impl Shared {
 
     async fn wait_for<T>(&self, look: impl Fn() -> Option<T>) -> T {
         loop {
-            let mut news = std::pin::pin!(self.news.notified());
-            news.as_mut().enable();
+            let news = self.news.listen();
             if let Some(found) = look() {
                 return found;
             }
@@ -425,9 +481,70 @@ impl Shared {
     }
 }
 
-fn cost(message: &Message<'_>) -> u32 {
-    // It is at most `QUEUE`.
-    u32::try_from(charge(message.service.len(), message.body.len())).unwrap_or(u32::MAX)
+/// Room in a lane: waited for, then held until a message is put into it.
+#[derive(Debug)]
+pub(crate) struct Room<'a> {
+    shared: &'a Shared,
+    lane: usize,
+    cost: usize,
+    /// The place in the line.
+    ticket: Option<u64>,
+    held: bool,
+}
+
+impl Future for Room<'_> {
+    type Output = Result<(), Why>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut queue = lock(&self.shared.queue);
+        if queue.state != State::Open {
+            self.ticket = None;
+            return Poll::Ready(Err(why_of(queue.state)));
+        }
+        let lane = &mut queue.lanes[self.lane];
+        if let Some(ticket) = self.ticket {
+            match lane.line.iter_mut().find(|waiting| waiting.ticket == ticket) {
+                Some(waiting) => {
+                    waiting.waker.clone_from(context.waker());
+                    return Poll::Pending;
+                }
+                // Whoever gave room back has taken this out of the line.
+                None => (self.ticket, self.held) = (None, true),
+            }
+        } else if !self.held {
+            if lane.take(self.cost) {
+                self.held = true;
+            } else {
+                let ticket = lane.next;
+                lane.next += 1;
+                lane.line.push_back(Waiting { ticket, cost: self.cost, waker: context.waker().clone() });
+                self.ticket = Some(ticket);
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        if self.ticket.is_none() && !self.held {
+            return;
+        }
+        let mut queue = lock(&self.shared.queue);
+        let lane = &mut queue.lanes[self.lane];
+        let before = lane.line.len();
+        lane.line.retain(|waiting| Some(waiting.ticket) != self.ticket);
+        // Who is in the line still has nothing to give; but those behind may fit now.
+        let held = if lane.line.len() < before { 0 } else { self.cost };
+        let wakers = lane.give_back(held);
+        drop(queue);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+fn cost(message: &Message<'_>) -> usize {
+    charge(message.service.len(), message.body.len())
 }
 
 const fn why_of(state: State) -> Why {

@@ -1,31 +1,33 @@
 //! Bytes and events: what the machine says, sorted to whom it concerns.
 
 use std::pin::Pin;
+use std::prelude::v1::*;
 use std::sync::Arc;
 use std::task::Context;
 
 use bytes::Bytes;
-use handclasp::drive::{Pumped, Taking, pump};
-use handclasp::{Closed, Envelope, Event, Instant, Priority, Reason, ReplyToken};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use futures_io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
 use super::Driver;
-use crate::services::{Entry, Over, Request, View};
+use crate::drive::{Pumped, Taking, pump};
+use crate::runtime::Runtime;
+use crate::runtime::services::{Entry, Over, Request, View};
+use crate::{Closed, Envelope, Event, Incoming, Instant, Priority, Reason, ReplyToken};
 
 /// Messages and calls taken in one turn at most, in number and bytes.
 const TAKEN: usize = 256;
 const TAKEN_BYTES: usize = 256 << 10;
 
 /// What came in and is for a handler.
-pub(super) enum Item {
-    Call { token: ReplyToken, deadline: Instant, incoming: Taken },
-    Message(Taken),
+pub(super) enum Item<R> {
+    Call { token: ReplyToken, deadline: Instant, incoming: Taken<R> },
+    Message(Taken<R>),
     Cancelled(u64),
 }
 
-pub(super) struct Taken {
-    service: Option<Arc<Entry>>,
+pub(super) struct Taken<R> {
+    service: Option<Arc<Entry<R>>>,
     body: Bytes,
     priority: Priority,
     sequence: u64,
@@ -41,7 +43,7 @@ pub(super) struct News {
     pub(super) expired: Vec<Envelope>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
     /// Moves bytes and events; true if there is more.
     pub(super) fn pump(&mut self, context: &mut Context<'_>) -> (News, bool) {
         let clock = self.shared.clock;
@@ -51,9 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let mut taken = 0;
         let taking = if serves { Taking::Everything } else { Taking::NoRequests };
         let read = |context: &mut Context<'_>, space: &mut [u8]| {
-            let mut buffer = ReadBuf::new(space);
-            let read = Pin::new(&mut *stream.borrow_mut()).poll_read(context, &mut buffer);
-            read.map_ok(|()| buffer.filled().len())
+            Pin::new(&mut *stream.borrow_mut()).poll_read(context, space)
         };
         let write = |context: &mut Context<'_>, bytes: &[u8]| {
             *unflushed = true;
@@ -107,9 +107,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let Self { link, server, shared, peer, items, .. } = self;
         let Some(peer) = peer else { return items.clear() };
         for item in items.drain(..) {
-            let request = |taken: Taken, deadline: Option<Instant>| {
+            let request = |taken: Taken<R>, deadline: Option<Instant>| {
                 let (peer, shared) = (Arc::clone(peer), Arc::clone(shared));
-                move |service: Arc<Entry>| Request {
+                move |service: Arc<Entry<R>>| Request {
                     peer,
                     body: taken.body,
                     priority: taken.priority,
@@ -135,7 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 }
 
-fn take(incoming: handclasp::Incoming<'_>, view: &mut View) -> Taken {
+fn take<R: Runtime>(incoming: Incoming<'_>, view: &mut View<R>) -> Taken<R> {
     let service = view.find(incoming.service);
     let (priority, sequence) = (incoming.priority, incoming.sequence);
     Taken { service, body: incoming.body.into_bytes(), priority, sequence }

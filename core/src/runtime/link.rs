@@ -2,20 +2,24 @@
 
 use std::fmt;
 use std::io;
+use std::marker::PhantomData;
+use std::prelude::v1::*;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use handclasp::crypto::CryptoError;
-use handclasp::{
+use futures_channel::oneshot;
+
+use super::Runtime;
+use super::peer::PeerInfo;
+use super::shared::{Answer, Export, Job, Shared};
+use super::sync::{lock, timeout_at};
+use crate::crypto::CryptoError;
+use crate::{
     CallError, Closed, Envelope, Executed, Instant, MAX_SERVICE, Message, Payload, Reason, Rejected,
     ServiceError, Stats, Why,
 };
-use tokio::sync::oneshot;
-
-use crate::peer::PeerInfo;
-use crate::shared::{Answer, Export, Job, Shared};
 
 /// How long a call waits for its answer where nothing else is said.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,15 +32,16 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// **When the last handle is dropped, the link is closed at once** as by [`close`](Self::close), whatever is
 /// queued. Say [`goodbye`](Self::goodbye) to end a link in good order.
-pub struct Link {
+pub struct Link<R> {
     shared: Arc<Shared>,
     peer: Arc<PeerInfo>,
+    runtime: PhantomData<fn() -> R>,
 }
 
-impl Link {
+impl<R: Runtime> Link<R> {
     pub(crate) fn new(shared: &Arc<Shared>, peer: &Arc<PeerInfo>) -> Self {
         shared.handles.fetch_add(1, Ordering::Relaxed);
-        Self { shared: Arc::clone(shared), peer: Arc::clone(peer) }
+        Self { shared: Arc::clone(shared), peer: Arc::clone(peer), runtime: PhantomData }
     }
 
     /// The authenticated peer, and what was agreed on with it.
@@ -80,19 +85,16 @@ impl Link {
             Err((Why::Full, message, job)) => (message, job),
             pushed => return pushed,
         };
-        let room = match until {
-            None => self.shared.room(&message).await,
+        let mut room = self.shared.room(&message);
+        let found = match until {
+            None => (&mut room).await,
             Some(until) => {
-                let until = tokio::time::Instant::from_std(self.shared.clock.to_std(until));
-                let room = tokio::time::timeout_at(until, self.shared.room(&message)).await;
-                room.unwrap_or(Err(Why::Full))
+                let until = self.shared.clock.to_std(until);
+                timeout_at::<R, _>(until, &mut room).await.unwrap_or(Err(Why::Full))
             }
         };
-        match room {
-            Ok(room) => {
-                room.forget();
-                self.shared.push(message, job)
-            }
+        match found {
+            Ok(()) => self.shared.push_into(room, message, job),
             Err(why) => Err((why, message, job)),
         }
     }
@@ -179,7 +181,7 @@ impl Link {
     }
 
     /// Ends the link in good order: no new work from here on; what was queued goes out, calls in flight
-    /// finish, at most for the [drain time](handclasp::Timing::drain). Returns how the link ended, which
+    /// finish, at most for the [drain time](crate::Timing::drain). Returns how the link ended, which
     /// the other side may have decided before.
     ///
     /// `code` and `detail` (cut to 255 bytes) are for the peer's application. Cancel-safe: the goodbye is
@@ -219,7 +221,7 @@ impl Link {
     /// of their priorities.
     pub fn take_unsent(&self) -> Vec<Envelope> {
         let Some(end) = self.shared.end() else { return Vec::new() };
-        std::mem::take(&mut *end.unsent.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        std::mem::take(&mut *lock(&end.unsent))
     }
 
     /// Bytes that wait for the link's task, each message with its overhead.
@@ -267,8 +269,8 @@ impl Link {
     }
 
     /// Says that this side is ready, and waits until both are. Only a side whose configuration
-    /// [holds](handclasp::ConfigBuilder::hold_ready) its links is waited for, for the
-    /// [`ready`](handclasp::Timing::ready) time at most; messages flow meanwhile, so that an application can
+    /// [holds](crate::ConfigBuilder::hold_ready) its links is waited for, for the
+    /// [`ready`](crate::Timing::ready) time at most; messages flow meanwhile, so that an application can
     /// bring itself up to date over the link first.
     ///
     /// Cancel-safe: the word is said as soon as the future is polled, and holds when it is dropped.
@@ -282,7 +284,7 @@ impl Link {
     }
 
     /// Changes the keys of both directions, soon and in passing. Links do so by themselves by their
-    /// [policy](handclasp::RekeyPolicy).
+    /// [policy](crate::RekeyPolicy).
     pub fn rekey(&self) {
         self.shared.tell(|control| control.rekey = true);
     }
@@ -307,27 +309,27 @@ impl Link {
     }
 }
 
-impl Clone for Link {
+impl<R: Runtime> Clone for Link<R> {
     fn clone(&self) -> Self {
         Self::new(&self.shared, &self.peer)
     }
 }
 
-impl Drop for Link {
+impl<R> Drop for Link<R> {
     fn drop(&mut self) {
         if self.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.close();
+            self.shared.tell(|control| control.close = true);
         }
     }
 }
 
-impl fmt::Debug for Link {
+impl<R> fmt::Debug for Link<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link")
             .field("peer", &self.peer.id)
             .field("direction", &self.peer.direction)
             .field("remote", &self.peer.remote)
-            .field("closed", &self.is_closed())
+            .field("closed", &self.shared.end().map(|end| &end.closed))
             .finish_non_exhaustive()
     }
 }
