@@ -52,29 +52,28 @@
 #![forbid(unsafe_code)]
 
 mod io;
-mod tokio_runtime;
+mod runtime;
 
 use std::sync::Arc;
 
-use handclasp::runtime;
 use handclasp::{Closed, Config, Dial, Seed};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use handclasp::runtime::connect;
+pub use crate::runtime::Tokio;
 pub use handclasp::runtime::{
     AcceptError, CALL_TIMEOUT, Cancelled, ConnectError, Delivery, Direction, Events, LinkSnapshot, Missed,
     NoLink, NodeSnapshot, NotSent, PeerInfo, PeerRegistry, PeerSnapshot, RegistryFuture, StartError,
-    TrustError, WhyNotSent,
+    TrustError, WhyNotSent, connect,
 };
 pub use handclasp::services::{Allow, LongServiceName};
-pub use io::Io;
-pub use tokio_runtime::Tokio;
 
-/// [A handle](runtime::Link) to an established link.
-pub type Link = runtime::Link<Tokio>;
-/// [Accepts links](runtime::Listener) on a TCP address.
-pub type Listener = runtime::Listener<Tokio>;
-/// [What a node offers](runtime::Services): handlers by name, with a rule for each.
+use io::Io;
+
+/// [A handle](handclasp::runtime::Link) to an established link.
+pub type Link = handclasp::runtime::Link<Tokio>;
+/// [Accepts links](handclasp::runtime::Listener) on a TCP address.
+pub type Listener = handclasp::runtime::Listener<Tokio>;
+/// [What a node offers](handclasp::runtime::Services): handlers by name, with a rule for each.
 ///
 /// ```
 /// use handclasp_tokio::{Allow, Services};
@@ -84,12 +83,12 @@ pub type Listener = runtime::Listener<Tokio>;
 ///     .on("log", Allow::Anyone, |request| async move { println!("{:?}", request.body) });
 /// assert!(services.withdraw("log"));
 /// ```
-pub type Services = runtime::Services<Tokio>;
-/// [What runs](runtime::Handler) for each message or call of a service.
-pub type Handler = runtime::Handler<Tokio>;
-/// [A message or call](runtime::Request) that came in.
-pub type Request = runtime::Request<Tokio>;
-/// [A node](runtime::Node): one identity, its listeners, its peers, and at most one live link to each of them.
+pub type Services = handclasp::runtime::Services<Tokio>;
+/// [What runs](handclasp::runtime::Handler) for each message or call of a service.
+pub type Handler = handclasp::runtime::Handler<Tokio>;
+/// [A message or call](handclasp::runtime::Request) that came in.
+pub type Request = handclasp::runtime::Request<Tokio>;
+/// [A node](handclasp::runtime::Node): one identity, its listeners, its peers, and at most one live link to each of them.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -117,16 +116,16 @@ pub type Request = runtime::Request<Tokio>;
 /// # Ok(())
 /// # }
 /// ```
-pub type Node = runtime::Node<Tokio>;
-/// [Describes a node](runtime::NodeBuilder); made by [`Node::builder`].
-pub type NodeBuilder = runtime::NodeBuilder<Tokio>;
-/// [A handle](runtime::WeakNode) that does not keep its node running.
-pub type WeakNode = runtime::WeakNode<Tokio>;
-/// [A handle to a peer](runtime::Peer) of a node, which outlives links.
-pub type Peer = runtime::Peer<Tokio>;
+pub type Node = handclasp::runtime::Node<Tokio>;
+/// [Describes a node](handclasp::runtime::NodeBuilder); made by [`Node::builder`].
+pub type NodeBuilder = handclasp::runtime::NodeBuilder<Tokio>;
+/// [A handle](handclasp::runtime::WeakNode) that does not keep its node running.
+pub type WeakNode = handclasp::runtime::WeakNode<Tokio>;
+/// [A handle to a peer](handclasp::runtime::Peer) of a node, which outlives links.
+pub type Peer = handclasp::runtime::Peer<Tokio>;
 
 /// Establishes a link over `stream`, as the side that opened it; as
-/// [`runtime::connect_over`](handclasp::runtime::connect_over).
+/// [`handclasp::runtime::connect_over`](handclasp::runtime::connect_over).
 ///
 /// # Errors
 /// How the handshake ended.
@@ -139,11 +138,11 @@ pub async fn connect_over(
     dial: Dial,
     services: &Services,
 ) -> Result<Link, Box<Closed>> {
-    runtime::connect_over(Io(stream), config, dial, services).await
+    handclasp::runtime::connect_over(Io(stream), config, dial, services).await
 }
 
 /// Establishes a link over `stream`, as the side that accepted it; as
-/// [`runtime::accept_over`](handclasp::runtime::accept_over).
+/// [`handclasp::runtime::accept_over`](handclasp::runtime::accept_over).
 ///
 /// # Errors
 /// How the handshake ended.
@@ -155,7 +154,7 @@ pub async fn accept_over(
     config: &Arc<Config>,
     services: &Services,
 ) -> Result<Link, Box<Closed>> {
-    runtime::accept_over(Io(stream), config, services).await
+    handclasp::runtime::accept_over(Io(stream), config, services).await
 }
 
 /// Fresh random bytes of the operating system, for one link or one key.
@@ -163,7 +162,7 @@ pub async fn accept_over(
 /// # Panics
 /// If the operating system has no randomness: nothing here is safe without.
 pub fn random_seed() -> Seed {
-    runtime::random_seed::<Tokio>()
+    handclasp::runtime::random_seed::<Tokio>()
 }
 
 /// A random number for [`Config::builder`]: draw it once at the start of the process.
@@ -171,7 +170,7 @@ pub fn random_seed() -> Seed {
 /// # Panics
 /// As [`random_seed`].
 pub fn incarnation() -> u64 {
-    runtime::incarnation::<Tokio>()
+    handclasp::runtime::incarnation::<Tokio>()
 }
 
 /// The README's code is compiled and run with the tests.

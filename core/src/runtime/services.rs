@@ -119,9 +119,11 @@ impl Cancelled {
 /// with the link.
 pub struct Handler<R>(pub(crate) Kind<R>);
 
+type Run<R, T> = Box<dyn Fn(Request<R>) -> BoxFuture<T> + Send + Sync>;
+
 pub(crate) enum Kind<R> {
-    Call(Box<dyn Fn(Request<R>) -> BoxFuture<Result<Bytes, ServiceError>> + Send + Sync>),
-    Message(Box<dyn Fn(Request<R>) -> BoxFuture<()> + Send + Sync>),
+    Call(Run<R, Result<Bytes, ServiceError>>),
+    Message(Run<R, ()>),
 }
 
 impl<R: Runtime> Handler<R> {

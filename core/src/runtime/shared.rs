@@ -20,7 +20,7 @@ use futures_channel::oneshot;
 use zeroize::Zeroizing;
 
 use super::clock::Clock;
-use super::sync::{lock, wake_all};
+use super::sync::{lock, wake, wake_all};
 use crate::crypto::CryptoError;
 use crate::node::NodeToLink;
 use crate::{CallError, Closed, Envelope, Instant, Message, Payload, Priority, Reason, Stats, Why};
@@ -312,7 +312,7 @@ impl Shared {
         lane.batch.push(message, job);
         let waker = queue.waker.take();
         drop(queue);
-        waker.map(Waker::wake);
+        wake(waker);
         Ok(())
     }
 
@@ -340,7 +340,7 @@ impl Shared {
         queue.lanes[message.priority as usize].batch.push(message, job);
         let waker = queue.waker.take();
         drop(queue);
-        waker.map(Waker::wake);
+        wake(waker);
         Ok(())
     }
 
@@ -352,9 +352,7 @@ impl Shared {
         }
         self.attention.store(true, Ordering::Release);
         let waker = lock(&self.queue).waker.take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(waker);
     }
 
     /// What the task has been told since it last asked.
@@ -503,14 +501,12 @@ impl Future for Room<'_> {
         }
         let lane = &mut queue.lanes[self.lane];
         if let Some(ticket) = self.ticket {
-            match lane.line.iter_mut().find(|waiting| waiting.ticket == ticket) {
-                Some(waiting) => {
-                    waiting.waker.clone_from(context.waker());
-                    return Poll::Pending;
-                }
-                // Whoever gave room back has taken this out of the line.
-                None => (self.ticket, self.held) = (None, true),
+            if let Some(waiting) = lane.line.iter_mut().find(|waiting| waiting.ticket == ticket) {
+                waiting.waker.clone_from(context.waker());
+                return Poll::Pending;
             }
+            // Whoever gave room back has taken this out of the line.
+            (self.ticket, self.held) = (None, true);
         } else if !self.held {
             if lane.take(self.cost) {
                 self.held = true;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
-use super::lock;
+use super::{lock, remember, wake};
 
 /// A queue that one task empties.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl<T> Mailbox<T> {
         inside.items.push_back(item);
         let waker = inside.waker.take();
         drop(inside);
-        waker.map(Waker::wake);
+        wake(waker);
         Ok(())
     }
 
@@ -69,7 +69,7 @@ impl Bell {
         bell.0 = true;
         let waker = bell.1.take();
         drop(bell);
-        waker.map(Waker::wake);
+        wake(waker);
     }
 
     /// Ready if it has been rung since this was ready last.
@@ -80,12 +80,5 @@ impl Bell {
         }
         remember(&mut bell.1, context);
         Poll::Pending
-    }
-}
-
-fn remember(waker: &mut Option<Waker>, context: &mut Context<'_>) {
-    match waker {
-        Some(known) => known.clone_from(context.waker()),
-        None => *waker = Some(context.waker().clone()),
     }
 }

@@ -6,7 +6,7 @@ mod tasks;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use event_listener::Event;
@@ -19,6 +19,21 @@ use super::Runtime;
 /// Locks. What a panic left half done concerns one peer at most; the others go on.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Wakes a task, if there is one.
+pub(crate) fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// Remembers the task to wake.
+pub(crate) fn remember(waker: &mut Option<Waker>, context: &mut Context<'_>) {
+    match waker {
+        Some(known) => known.clone_from(context.waker()),
+        None => *waker = Some(context.waker().clone()),
+    }
 }
 
 /// Wakes everybody who listens.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 
 use super::super::Runtime;
-use super::{Mailbox, lock};
+use super::{Mailbox, lock, remember, wake};
 
 /// Tasks on a runtime, and what they end with. Dropping this ends them.
 #[derive(Debug)]
@@ -83,16 +83,13 @@ impl Abort {
     pub(crate) fn abort(&self) {
         self.0.0.store(true, Ordering::Release);
         let waker = lock(&self.0.1).take();
-        waker.map(Waker::wake);
+        wake(waker);
     }
 
     /// Whether to end; otherwise the task is woken when it is.
     fn poll_aborted(&self, context: &mut Context<'_>) -> bool {
         let mut waker = lock(&self.0.1);
-        match &mut *waker {
-            Some(known) => known.clone_from(context.waker()),
-            None => *waker = Some(context.waker().clone()),
-        }
+        remember(&mut waker, context);
         drop(waker);
         // Looked at after the waker is there, so that none is lost.
         self.0.0.load(Ordering::Acquire)

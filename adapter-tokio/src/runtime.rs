@@ -9,7 +9,7 @@ use handclasp::runtime::Runtime;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Sleep;
 
-use crate::Io;
+use crate::io::Io;
 
 /// tokio, with its network and time enabled.
 ///
