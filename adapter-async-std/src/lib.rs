@@ -12,10 +12,11 @@ macro_rules! surface {
         use handclasp::{Closed, Config, Dial, Seed, runtime};
 
         pub use crate::runtime::$runtime;
+        pub use handclasp::runtime::ByteStream as Stream;
         pub use handclasp::runtime::{
             AcceptError, CALL_TIMEOUT, Cancelled, ConnectError, Delivery, Direction, Events, LinkSnapshot,
-            Missed, NoLink, NodeSnapshot, NotSent, PeerInfo, PeerRegistry, PeerSnapshot, RegistryFuture,
-            StartError, TrustError, WhyNotSent, connect,
+            Missed, NoLink, NodeSnapshot, NotSent, OpenError, PeerInfo, PeerRegistry, PeerSnapshot,
+            RegistryFuture, StartError, StreamError, TrustError, WhyNotSent, connect,
         };
         pub use handclasp::services::{Allow, LongServiceName};
 

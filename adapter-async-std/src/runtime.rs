@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
 use async_io::Timer;
-use handclasp::runtime::Runtime;
+use handclasp::runtime::{ByteStream, Runtime};
 
 /// Waits for a point in time.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ macro_rules! runtime {
         impl Runtime for $name {
             type Tcp = $($net)::+::TcpStream;
             type TcpListener = $($net)::+::TcpListener;
+            type Stream = ByteStream;
             type Sleep = Sleep;
 
             fn now() -> Instant {

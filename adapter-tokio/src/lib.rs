@@ -53,6 +53,7 @@
 
 mod io;
 mod runtime;
+mod stream;
 
 use std::sync::Arc;
 
@@ -60,10 +61,11 @@ use handclasp::{Closed, Config, Dial, Seed};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use crate::runtime::Tokio;
+pub use crate::stream::Stream;
 pub use handclasp::runtime::{
     AcceptError, CALL_TIMEOUT, Cancelled, ConnectError, Delivery, Direction, Events, LinkSnapshot, Missed,
-    NoLink, NodeSnapshot, NotSent, PeerInfo, PeerRegistry, PeerSnapshot, RegistryFuture, StartError,
-    TrustError, WhyNotSent, connect,
+    NoLink, NodeSnapshot, NotSent, OpenError, PeerInfo, PeerRegistry, PeerSnapshot, RegistryFuture,
+    StartError, StreamError, TrustError, WhyNotSent, connect,
 };
 pub use handclasp::services::{Allow, LongServiceName};
 

@@ -9,6 +9,7 @@ use handclasp::runtime::Runtime;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Sleep;
 
+use crate::Stream;
 use crate::io::Io;
 
 /// tokio, with its network and time enabled.
@@ -21,6 +22,7 @@ pub enum Tokio {}
 impl Runtime for Tokio {
     type Tcp = Io<TcpStream>;
     type TcpListener = TcpListener;
+    type Stream = Stream;
     type Sleep = Sleep;
 
     fn now() -> Instant {

@@ -13,12 +13,13 @@ use futures_channel::oneshot;
 
 use super::Runtime;
 use super::peer::PeerInfo;
-use super::shared::{Answer, Export, Job, Shared};
+use super::shared::{Answer, Export, Job, Open, Shared};
+use super::streams::OpenError;
 use super::sync::{lock, timeout_at};
 use crate::crypto::CryptoError;
 use crate::{
-    CallError, Closed, Envelope, Executed, Instant, MAX_SERVICE, Message, Payload, Reason, Rejected,
-    ServiceError, Stats, Why,
+    CallError, Closed, Envelope, Executed, Instant, MAX_SERVICE, Message, Payload, Priority, Reason,
+    Rejected, ServiceError, Stats, Why,
 };
 
 /// How long a call waits for its answer where nothing else is said.
@@ -33,15 +34,32 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// **When the last handle is dropped, the link is closed at once** as by [`close`](Self::close), whatever is
 /// queued. Say [`goodbye`](Self::goodbye) to end a link in good order.
 pub struct Link<R> {
-    shared: Arc<Shared>,
+    hold: Hold,
     peer: Arc<PeerInfo>,
     runtime: PhantomData<fn() -> R>,
 }
 
+/// Keeps a link: without any it is closed.
+pub(crate) struct Hold(Arc<Shared>);
+
+impl Hold {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        shared.handles.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if self.0.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.tell(|control| control.close = true);
+        }
+    }
+}
+
 impl<R: Runtime> Link<R> {
     pub(crate) fn new(shared: &Arc<Shared>, peer: &Arc<PeerInfo>) -> Self {
-        shared.handles.fetch_add(1, Ordering::Relaxed);
-        Self { shared: Arc::clone(shared), peer: Arc::clone(peer), runtime: PhantomData }
+        Self { hold: Hold::new(shared), peer: Arc::clone(peer), runtime: PhantomData }
     }
 
     /// The authenticated peer, and what was agreed on with it.
@@ -81,20 +99,20 @@ impl<R: Runtime> Link<R> {
         job: Job,
         until: Option<Instant>,
     ) -> Result<(), (Why, Message<'a>, Job)> {
-        let (message, job) = match self.shared.try_push(message, job) {
+        let (message, job) = match self.hold.0.try_push(message, job) {
             Err((Why::Full, message, job)) => (message, job),
             pushed => return pushed,
         };
-        let mut room = self.shared.room(&message);
+        let mut room = self.hold.0.room(&message);
         let found = match until {
             None => (&mut room).await,
             Some(until) => {
-                let until = self.shared.clock.to_std(until);
+                let until = self.hold.0.clock.to_std(until);
                 timeout_at::<R, _>(until, &mut room).await.unwrap_or(Err(Why::Full))
             }
         };
         match found {
-            Ok(()) => self.shared.push_into(room, message, job),
+            Ok(()) => self.hold.0.push_into(room, message, job),
             Err(why) => Err((why, message, job)),
         }
     }
@@ -105,7 +123,7 @@ impl<R: Runtime> Link<R> {
     /// As [`send`](Self::send), and [`Why::Full`].
     pub fn try_send<'a>(&self, message: Message<'a>) -> Result<(), Rejected<'a>> {
         let message = self.checked(message)?;
-        self.shared.try_push(message, Job::Send).map_err(|(why, message, _)| Rejected { why, message })
+        self.hold.0.try_push(message, Job::Send).map_err(|(why, message, _)| Rejected { why, message })
     }
 
     /// Calls `service` of the peer and waits for the answer, at most [`CALL_TIMEOUT`].
@@ -127,7 +145,7 @@ impl<R: Runtime> Link<R> {
     /// # Errors
     /// As [`call`](Self::call).
     pub async fn call_with(&self, message: Message<'_>, timeout: Duration) -> Result<Bytes, CallError> {
-        let deadline = self.shared.clock.now() + timeout;
+        let deadline = self.hold.0.clock.now() + timeout;
         match self.call_before(message, deadline).await {
             Ok(answer) => answer,
             Err(_) => Err(self.gone(Executed::No)),
@@ -157,9 +175,36 @@ impl<R: Runtime> Link<R> {
             }
             Err((_, message, _)) => return Err(message),
         }
-        let mut pending = Pending { shared: &self.shared, answered: Some(answered) };
+        let mut pending = Pending { shared: &self.hold.0, answered: Some(answered) };
         // Without a word the task has let go of the call.
         Ok(pending.answer().await.unwrap_or_else(|| Err(self.gone(Executed::Unknown))))
+    }
+
+    /// Opens a byte stream to the service `name` of the peer, with the default priority; as
+    /// [`open_stream_with`](Self::open_stream_with).
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open_stream(&self, name: &str) -> Result<R::Stream, OpenError> {
+        self.open_stream_with(name, Priority::default()).await
+    }
+
+    /// Opens a byte stream to the service `name` of the peer. It can be written to at once; that the peer does
+    /// not take it shows as [`StreamError::Refused`](super::StreamError::Refused) when it is read or written.
+    ///
+    /// Streams of one priority share what is sent with the messages of that priority; none waits for another,
+    /// and no message for a stream. Cancel-safe: a stream that was opened for a dropped future is given up.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open_stream_with(&self, name: &str, priority: Priority) -> Result<R::Stream, OpenError> {
+        let (answer, opened) = oneshot::channel();
+        let open = Open { name: name.into(), priority, answer };
+        self.hold.0.tell(|control| control.opens.push(open));
+        match opened.await {
+            Ok(opened) => opened.map(R::Stream::from),
+            Err(_) => Err(OpenError::LinkClosed { reason: self.reason() }),
+        }
     }
 
     /// The same message, if the peer can take it at all.
@@ -175,9 +220,13 @@ impl<R: Runtime> Link<R> {
     }
 
     fn gone(&self, executed: Executed) -> CallError {
-        let ended = self.shared.end().map(|end| &end.closed.reason);
-        let reason = ended.or_else(|| self.shared.why()).cloned().unwrap_or(Reason::Dropped);
-        CallError::LinkClosed { reason, executed }
+        CallError::LinkClosed { reason: self.reason(), executed }
+    }
+
+    /// Why the link takes no new work.
+    fn reason(&self) -> Reason {
+        let ended = self.hold.0.end().map(|end| &end.closed.reason);
+        ended.or_else(|| self.hold.0.why()).cloned().unwrap_or(Reason::Dropped)
     }
 
     /// Ends the link in good order: no new work from here on; what was queued goes out, calls in flight
@@ -188,7 +237,7 @@ impl<R: Runtime> Link<R> {
     /// said as soon as the future is polled, and takes its course when it is dropped. Of several goodbyes
     /// the first counts.
     pub async fn goodbye(&self, code: u32, detail: &str) -> Closed {
-        self.shared.tell(|control| {
+        self.hold.0.tell(|control| {
             if control.goodbye.is_none() {
                 control.goodbye = Some((code, detail.to_owned()));
             }
@@ -198,43 +247,47 @@ impl<R: Runtime> Link<R> {
 
     /// Ends the link at once: the peer is told `dropped`, calls in flight fail, what is queued is not sent.
     pub fn close(&self) {
-        self.shared.tell(|control| control.close = true);
+        self.hold.0.tell(|control| control.close = true);
     }
 
     /// Waits until the link has ended and says how. Its stream is closed by then and its handlers are gone.
     /// Cancel-safe.
     pub async fn closed(&self) -> Closed {
-        self.shared.ended().await.closed.clone()
+        self.hold.0.ended().await.closed.clone()
     }
 
     /// How the link ended, if it has.
     pub fn is_closed(&self) -> Option<&Closed> {
-        self.shared.end().map(|end| &end.closed)
+        self.hold.0.end().map(|end| &end.closed)
     }
 
     /// The error of the stream that ended the link, where the reason is [`Reason::Transport`].
     pub fn transport_error(&self) -> Option<Arc<io::Error>> {
-        self.shared.end().and_then(|end| end.error.clone())
+        self.hold.0.end().and_then(|end| end.error.clone())
     }
 
     /// After the end, once: the one-way messages that were queued and of which nothing was sent, in the order
     /// of their priorities.
     pub fn take_unsent(&self) -> Vec<Envelope> {
-        let Some(end) = self.shared.end() else { return Vec::new() };
+        let Some(end) = self.hold.0.end() else { return Vec::new() };
         std::mem::take(&mut *lock(&end.unsent))
     }
 
     /// Bytes that wait for the link's task, each message with its overhead.
     pub(crate) fn waiting_bytes(&self) -> usize {
-        self.shared.waiting_bytes()
+        self.hold.0.waiting_bytes()
     }
 
     pub(crate) fn shared_peer(&self) -> Arc<PeerInfo> {
         Arc::clone(&self.peer)
     }
 
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.is_of(&other.hold.0)
+    }
+
     pub(crate) fn is_of(&self, shared: &Arc<Shared>) -> bool {
-        Arc::ptr_eq(&self.shared, shared)
+        Arc::ptr_eq(&self.hold.0, shared)
     }
 
     /// The link's figures; after the end, those of the end. Cancel-safe.
@@ -244,14 +297,14 @@ impl<R: Runtime> Link<R> {
 
     pub(crate) fn ask_stats(&self) -> oneshot::Receiver<Stats> {
         let (sender, stats) = oneshot::channel();
-        self.shared.tell(|control| control.stats.push(sender));
+        self.hold.0.tell(|control| control.stats.push(sender));
         stats
     }
 
     pub(crate) async fn told_stats(&self, stats: oneshot::Receiver<Stats>) -> Stats {
         match stats.await {
             Ok(stats) => stats,
-            Err(_) => self.shared.ended().await.stats,
+            Err(_) => self.hold.0.ended().await.stats,
         }
     }
 
@@ -261,7 +314,7 @@ impl<R: Runtime> Link<R> {
     /// [`Closed`] if the link ends first.
     pub async fn ping(&self) -> Result<Duration, Box<Closed>> {
         let (sender, pong) = oneshot::channel();
-        self.shared.tell(|control| control.pings.push(sender));
+        self.hold.0.tell(|control| control.pings.push(sender));
         match pong.await {
             Ok(time) => Ok(time),
             Err(_) => Err(Box::new(self.closed().await)),
@@ -279,14 +332,14 @@ impl<R: Runtime> Link<R> {
     /// [`Closed`] if the link ends first, for instance because the other side was
     /// [not ready](Reason::NotReady) in time.
     pub async fn ready(&self) -> Result<(), Box<Closed>> {
-        self.shared.tell(|control| control.ready = true);
-        self.shared.ready().await.map_err(|end| Box::new(end.closed.clone()))
+        self.hold.0.tell(|control| control.ready = true);
+        self.hold.0.ready().await.map_err(|end| Box::new(end.closed.clone()))
     }
 
     /// Changes the keys of both directions, soon and in passing. Links do so by themselves by their
     /// [policy](crate::RekeyPolicy).
     pub fn rekey(&self) {
-        self.shared.tell(|control| control.rekey = true);
+        self.hold.0.tell(|control| control.rekey = true);
     }
 
     /// Fills `out` with keying material that only the two sides of this link share, the same on both for the
@@ -302,7 +355,7 @@ impl<R: Runtime> Link<R> {
         }
         let (answer, exported) = oneshot::channel();
         let export = Export { label: label.into(), context: context.into(), length: out.len(), answer };
-        self.shared.tell(|control| control.exports.push(export));
+        self.hold.0.tell(|control| control.exports.push(export));
         let material = exported.await.map_err(|_| CryptoError::OutOfTurn)??;
         out.copy_from_slice(&material);
         Ok(())
@@ -311,15 +364,7 @@ impl<R: Runtime> Link<R> {
 
 impl<R: Runtime> Clone for Link<R> {
     fn clone(&self) -> Self {
-        Self::new(&self.shared, &self.peer)
-    }
-}
-
-impl<R> Drop for Link<R> {
-    fn drop(&mut self) {
-        if self.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.shared.tell(|control| control.close = true);
-        }
+        Self::new(&self.hold.0, &self.peer)
     }
 }
 
@@ -329,7 +374,7 @@ impl<R> fmt::Debug for Link<R> {
             .field("peer", &self.peer.id)
             .field("direction", &self.peer.direction)
             .field("remote", &self.peer.remote)
-            .field("closed", &self.shared.end().map(|end| &end.closed))
+            .field("closed", &self.hold.0.end().map(|end| &end.closed))
             .finish_non_exhaustive()
     }
 }

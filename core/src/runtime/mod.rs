@@ -43,6 +43,7 @@ mod serve;
 mod services;
 mod shared;
 mod stream;
+mod streams;
 mod sync;
 
 pub use clock::{incarnation, random_seed};
@@ -56,6 +57,7 @@ pub use node::{
 };
 pub use peer::{Direction, PeerInfo};
 pub use services::{Cancelled, Handler, Request, Services};
+pub use streams::{ByteStream, OpenError, StreamError};
 
 /// What an adapter gives: its runtime's tasks, clock and sockets.
 ///
@@ -69,6 +71,9 @@ pub trait Runtime: fmt::Debug + Send + Sync + Sized + 'static {
 
     /// A socket that takes connections over TCP.
     type TcpListener: fmt::Debug + Send + Sync + 'static;
+
+    /// A byte stream of a link, with the reading and writing traits of the runtime.
+    type Stream: From<ByteStream> + Send + 'static;
 
     /// Waits for a point in time.
     type Sleep: Future<Output = ()> + Send + 'static;

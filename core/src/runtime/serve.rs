@@ -13,8 +13,11 @@ use tracing::{trace, warn};
 
 use super::Runtime;
 use super::services::{BoxFuture, Caught, Entry, Kind, Request};
+use super::streams::ByteStream;
 use super::sync::{Abort, Tasks, timeout_at};
-use crate::{Instant, Link as Core, Payload, Refusal, ReplyToken, ServiceError, Why};
+use crate::{
+    Instant, Link as Core, Payload, Refusal, ReplyToken, STREAM_REFUSED, ServiceError, StreamId, Why,
+};
 
 type Answer = Result<Bytes, ServiceError>;
 
@@ -23,6 +26,7 @@ type Answer = Result<Bytes, ServiceError>;
 enum Done {
     Call(u64, Option<Answer>),
     Message,
+    Stream,
     Admission(Option<Result<(), Refusal>>),
 }
 
@@ -111,7 +115,7 @@ impl<R: Runtime> Server<R> {
                     }
                 }
             }
-            Ok(Ok(Kind::Message(_))) => denied(link, token, ServiceError::NoSuchService),
+            Ok(Ok(_)) => denied(link, token, ServiceError::NoSuchService),
             Ok(Err(error)) => denied(link, token, error.into()),
             Err(_) => denied(link, token, ServiceError::HandlerFailed),
         }
@@ -160,6 +164,38 @@ impl<R: Runtime> Server<R> {
         }
     }
 
+    /// Hands a stream to its handler, or refuses it.
+    pub(crate) fn stream(
+        &mut self,
+        link: &mut Core,
+        id: StreamId,
+        entry: Option<Arc<Entry<R>>>,
+        open: impl FnOnce(Arc<Entry<R>>, &mut Core) -> (Request<R>, ByteStream),
+        context: &mut Context<'_>,
+    ) {
+        let checked = entry.as_ref().zip(link.peer()).map(|(entry, peer)| {
+            catch_unwind(AssertUnwindSafe(|| entry.check(peer).map(|handler| &handler.0)))
+        });
+        let (Some(Ok(Ok(Kind::Stream(handler)))), Some(entry)) = (checked, &entry) else {
+            link.stream_reset(id, STREAM_REFUSED);
+            return link.stream_stop(id, STREAM_REFUSED);
+        };
+        let (request, stream) = open(Arc::clone(entry), link);
+        match begin(|| handler(request, stream), context) {
+            Ok(Some(())) => {}
+            Ok(None) => trace!(service = entry.name(), "stream handler panicked"),
+            Err(rest) => {
+                let name = entry.name().to_owned();
+                self.tasks.spawn::<R>(async move {
+                    if rest.await.is_none() {
+                        trace!(service = name, "stream handler panicked");
+                    }
+                    Done::Stream
+                });
+            }
+        }
+    }
+
     /// Decides about a peer.
     pub(crate) fn decide(
         &mut self,
@@ -198,6 +234,7 @@ impl<R: Runtime> Server<R> {
                     }
                 }
                 Some(Done::Message) => self.behind = None,
+                Some(Done::Stream) => {}
                 Some(Done::Admission(decision)) => decided(link, decision, now),
                 // Aborted; whoever did that has seen to the rest.
                 None => {}

@@ -16,6 +16,7 @@ use super::Runtime;
 use super::link::Link;
 use super::peer::PeerInfo;
 use super::shared::Shared;
+use super::streams::ByteStream;
 use super::sync::{lock, wake_all};
 use crate::services::{Allow, LongServiceName, Service, ServiceTable};
 use crate::{Priority, Refusal, ServiceError};
@@ -24,18 +25,18 @@ pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(crate) type Entry<R> = Service<Handler<R>>;
 pub(crate) type Admission = Arc<dyn Fn(Arc<PeerInfo>) -> BoxFuture<Result<(), Refusal>> + Send + Sync>;
 
-/// A message or call that came in.
+/// A message or call that came in, or the opening of a byte stream.
 #[non_exhaustive]
 pub struct Request<R> {
     /// Who sent it: the authenticated peer.
     pub peer: Arc<PeerInfo>,
-    /// Its body.
+    /// Its body; empty for a stream.
     pub body: Bytes,
     /// Its priority.
     pub priority: Priority,
-    /// Its place among the messages of its priority on this link, from 0.
+    /// Its place among the messages of its priority on this link, from 0; a stream's id.
     pub sequence: u64,
-    /// When the caller stops waiting; `None` for a one-way message.
+    /// When the caller stops waiting; `None` for a one-way message or a stream.
     pub deadline: Option<std::time::Instant>,
     pub(crate) service: Arc<Entry<R>>,
     pub(crate) shared: Arc<Shared>,
@@ -124,6 +125,7 @@ type Run<R, T> = Box<dyn Fn(Request<R>) -> BoxFuture<T> + Send + Sync>;
 pub(crate) enum Kind<R> {
     Call(Run<R, Result<Bytes, ServiceError>>),
     Message(Run<R, ()>),
+    Stream(Box<dyn Fn(Request<R>, ByteStream) -> BoxFuture<()> + Send + Sync>),
 }
 
 impl<R: Runtime> Handler<R> {
@@ -146,6 +148,17 @@ impl<R: Runtime> Handler<R> {
     {
         Self(Kind::Message(Box::new(move |request| Box::pin(handler(request)))))
     }
+
+    /// Takes byte streams, each in a future of its own, as many at a time as the link's limits allow. A stream
+    /// is given up when it is dropped before it was closed, so also when the future panics. All futures are
+    /// dropped when the link ends.
+    pub fn stream<F, Done>(handler: F) -> Self
+    where
+        F: Fn(Request<R>, R::Stream) -> Done + Send + Sync + 'static,
+        Done: Future<Output = ()> + Send + 'static,
+    {
+        Self(Kind::Stream(Box::new(move |request, stream| Box::pin(handler(request, stream.into())))))
+    }
 }
 
 impl<R> fmt::Debug for Handler<R> {
@@ -153,6 +166,7 @@ impl<R> fmt::Debug for Handler<R> {
         f.write_str(match self.0 {
             Kind::Call(_) => "Handler::call",
             Kind::Message(_) => "Handler::message",
+            Kind::Stream(_) => "Handler::stream",
         })
     }
 }
@@ -219,6 +233,20 @@ impl<R: Runtime> Services<R> {
         Done: Future<Output = ()> + Send + 'static,
     {
         self.add(name, allow, Handler::message(handler)).expect("a service name of at most 255 bytes");
+        self
+    }
+
+    /// Hands byte streams that peers open for `name` to `handler`; see [`Handler::stream`].
+    ///
+    /// # Panics
+    /// If `name` has more than 255 bytes; [`add`](Self::add) says so instead.
+    #[must_use]
+    pub fn stream<F, Done>(self, name: &str, allow: Allow, handler: F) -> Self
+    where
+        F: Fn(Request<R>, R::Stream) -> Done + Send + Sync + 'static,
+        Done: Future<Output = ()> + Send + 'static,
+    {
+        self.add(name, allow, Handler::stream(handler)).expect("a service name of at most 255 bytes");
         self
     }
 

@@ -20,6 +20,7 @@ use futures_channel::oneshot;
 use zeroize::Zeroizing;
 
 use super::clock::Clock;
+use super::streams::{ByteStream, OpenError, Pipe};
 use super::sync::{lock, wake, wake_all};
 use crate::crypto::CryptoError;
 use crate::node::NodeToLink;
@@ -235,6 +236,14 @@ pub(crate) struct Export {
     pub(crate) answer: oneshot::Sender<Result<Zeroizing<Vec<u8>>, CryptoError>>,
 }
 
+/// A stream to be opened.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) name: Box<str>,
+    pub(crate) priority: Priority,
+    pub(crate) answer: oneshot::Sender<Result<ByteStream, OpenError>>,
+}
+
 /// What handles ask for beside messages. Its lists hold one entry for each caller that waits.
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools)] // each asks for something of its own
@@ -251,6 +260,9 @@ pub(crate) struct Control {
     pub(crate) pings: Vec<oneshot::Sender<Duration>>,
     pub(crate) stats: Vec<oneshot::Sender<Stats>>,
     pub(crate) exports: Vec<Export>,
+    pub(crate) opens: Vec<Open>,
+    /// Streams whose handles have something for the task to do, each once.
+    pub(crate) streams: Vec<Arc<Pipe>>,
     /// From the link's node, in order.
     pub(crate) words: Vec<NodeToLink>,
 }

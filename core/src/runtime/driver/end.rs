@@ -22,6 +22,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
         self.shared.set_why(closed.reason.clone());
         self.shared.enter(State::Closed);
         self.pass_turn();
+        self.streams.end(&mut self.link);
         let mut unsent = self.leftover(&closed.reason);
         self.server.shut_down(LINGER).await;
         // Where the stream has failed there is nobody to wait for.
@@ -76,6 +77,8 @@ impl<S, R: Runtime> Drop for Driver<S, R> {
             self.report_to_node();
             self.pass_turn();
         }
+        self.link.close(self.shared.clock.now());
+        self.streams.end(&mut self.link);
         let peer = self.link.peer().map(|peer| peer.id);
         let closed = Closed::new(Reason::Dropped, By::Local, self.link.phase(), peer);
         self.shared.enter(State::Closed);

@@ -8,6 +8,7 @@ mod calls;
 mod end;
 mod managed;
 mod pump;
+mod streams;
 
 use std::cell::RefCell;
 use std::io;
@@ -26,6 +27,7 @@ use zeroize::Zeroizing;
 
 use self::calls::Calls;
 use self::pump::Item;
+use self::streams::Streams;
 use crate::runtime::Runtime;
 use crate::runtime::connect::Setting;
 use crate::runtime::link::Link;
@@ -58,6 +60,7 @@ pub(crate) struct Driver<S, R: Runtime> {
     pongs: u64,
     view: View<R>,
     server: Server<R>,
+    streams: Streams,
     items: Vec<Item<R>>,
     /// A goodbye that waits for what was queued before it, until then.
     goodbye: Option<(u32, String, Instant)>,
@@ -102,6 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
             pongs: 0,
             view: View::new(setting.services),
             server: Server::default(),
+            streams: Streams::default(),
             items: Vec::new(),
             goodbye: None,
             asked: false,
@@ -167,7 +171,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
             self.queue(now);
         }
         self.routed = routed;
-        if let Some(control) = control {
+        if let Some(mut control) = control {
+            self.streams.serve(&control.streams, &mut self.link);
+            self.open(std::mem::take(&mut control.opens));
             self.obey(control, now);
         }
         self.part(now);
@@ -177,6 +183,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
         if news.established {
             self.established();
         }
+        again |= !news.streams.is_empty();
+        self.streams.hear(&news.streams, &mut self.link);
         if let Some(reason) = news.draining {
             self.shared.set_why(reason);
             if self.member.is_none() {

@@ -10,10 +10,14 @@ use futures_io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
 use super::Driver;
+use super::streams::StreamNews;
 use crate::drive::{Pumped, Taking, pump};
 use crate::runtime::Runtime;
 use crate::runtime::services::{Entry, Over, Request, View};
-use crate::{Closed, Envelope, Event, Incoming, Instant, Priority, Reason, ReplyToken};
+use crate::runtime::streams::ByteStream;
+use crate::{
+    Closed, Envelope, Event, Incoming, Instant, Link as Core, Priority, Reason, ReplyToken, StreamId,
+};
 
 /// Messages and calls taken in one turn at most, in number and bytes.
 const TAKEN: usize = 256;
@@ -24,6 +28,7 @@ pub(super) enum Item<R> {
     Call { token: ReplyToken, deadline: Instant, incoming: Taken<R> },
     Message(Taken<R>),
     Cancelled(u64),
+    Stream { id: StreamId, name: Box<str>, priority: Priority, service: Option<Arc<Entry<R>>> },
 }
 
 pub(super) struct Taken<R> {
@@ -41,6 +46,7 @@ pub(super) struct News {
     pub(super) closed: Option<Closed>,
     /// Messages that were not sent in time.
     pub(super) expired: Vec<Envelope>,
+    pub(super) streams: Vec<StreamNews>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
@@ -72,6 +78,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
                     items.push(Item::Message(take(incoming, view)));
                 }
                 Event::Cancelled { call } => items.push(Item::Cancelled(call)),
+                Event::StreamOpened { id, name, priority } => {
+                    let service = view.find(&name);
+                    items.push(Item::Stream { id, name, priority, service });
+                }
+                Event::StreamReadable(id) | Event::StreamWritable(id) | Event::StreamReset { id, .. } => {
+                    news.streams.push(StreamNews::Moves(id));
+                }
+                Event::StreamStopped { id, code } => news.streams.push(StreamNews::Stopped(id, code)),
                 Event::Established(_) => news.established = true,
                 Event::Draining { code, detail, .. } => {
                     news.draining = Some(Reason::Goodbye { code, detail: detail.into() });
@@ -82,7 +96,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
                 // `Identified` is answered by the phase that the link is in.
                 _ => {}
             }
-            if items.len() < TAKEN && taken < TAKEN_BYTES { taking } else { Taking::NoRequests }
+            if items.len() + news.streams.len() < TAKEN && taken < TAKEN_BYTES {
+                taking
+            } else {
+                Taking::NoRequests
+            }
         };
         match pump(link, context, || clock.now(), taking, read, write, deliver) {
             Ok(Pumped::Idle { deadline }) => {
@@ -104,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
 
     /// Gives what came in to the handlers.
     pub(super) fn serve(&mut self, context: &mut Context<'_>) {
-        let Self { link, server, shared, peer, items, .. } = self;
+        let Self { link, server, shared, peer, items, streams, .. } = self;
         let Some(peer) = peer else { return items.clear() };
         for item in items.drain(..) {
             let request = |taken: Taken<R>, deadline: Option<Instant>| {
@@ -130,6 +148,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
                     server.message(link, service, request(incoming, None), context);
                 }
                 Item::Cancelled(call) => server.cancel(call),
+                Item::Stream { id, name, priority, service } => {
+                    let open = |service: Arc<Entry<R>>, link: &mut Core| {
+                        let taken = Taken { service: None, body: Bytes::new(), priority, sequence: id.get() };
+                        let pipe = streams.add(id);
+                        // What the machine said of it before is not said again.
+                        pipe.serve(link);
+                        let stream = ByteStream::new(&pipe, shared, peer, name, None);
+                        (request(taken, None)(service), stream)
+                    };
+                    server.stream(link, id, service, open, context);
+                }
             }
         }
     }

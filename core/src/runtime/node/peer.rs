@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::hello::DialAddress;
 use crate::node::{DialError, LinkId, PeerStatus, Permanence, WhyNotQueued};
-use crate::{CallError, Closed, Executed, Instant, Message, NodeId, Payload, Rejected, Why};
+use crate::{CallError, Closed, Executed, Instant, Message, NodeId, Payload, Priority, Rejected, Why};
 use bytes::Bytes;
 
 use super::builder::addresses;
@@ -16,6 +16,7 @@ use super::error::{NoLink, NotSent, WhyNotSent};
 use super::state::{Inner, Slot};
 use crate::runtime::Runtime;
 use crate::runtime::link::{CALL_TIMEOUT, Link};
+use crate::runtime::streams::OpenError;
 use crate::runtime::sync::timeout_at;
 
 /// How long a message for now may take until it is on its way.
@@ -264,6 +265,39 @@ impl<R: Runtime> Peer<R> {
                 Err(back) => message = back,
             }
         }
+    }
+
+    /// Opens a byte stream to the service `name` of the peer, with the default priority; as
+    /// [`open_stream_with`](Self::open_stream_with).
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open_stream(&self, name: &str) -> Result<R::Stream, OpenError> {
+        self.open_stream_with(name, Priority::default()).await
+    }
+
+    /// Opens a byte stream to the service `name` of the peer, over the link that there is or, as
+    /// [`connect`](Self::connect) does, over the next one. A stream ends with its link. Otherwise as
+    /// [`Link::open_stream_with`].
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open_stream_with(&self, name: &str, priority: Priority) -> Result<R::Stream, OpenError> {
+        loop {
+            let link = match self.link() {
+                Some(link) => link,
+                None => self.connect().await.map_err(OpenError::NoLink)?,
+            };
+            match link.open_stream_with(name, priority).await {
+                // It took no more when it was asked: the next one will.
+                Err(OpenError::LinkClosed { .. }) if !self.is_route(&link) => {}
+                opened => return opened,
+            }
+        }
+    }
+
+    fn is_route(&self, link: &Link<R>) -> bool {
+        self.link().is_some_and(|route| route.is_same(link))
     }
 
     async fn within<T>(&self, deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
