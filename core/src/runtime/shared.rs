@@ -216,7 +216,8 @@ impl Lane {
 
     /// Gives room back, and to those who wait for it; they are to be woken.
     fn give_back(&mut self, cost: usize) -> Vec<Waker> {
-        self.free += cost;
+        // A line that was dissolved at the end gives back what it never had.
+        self.free = (self.free + cost).min(QUEUE);
         let mut wakers = Vec::new();
         while self.line.front().is_some_and(|first| first.cost <= self.free) {
             let Some(first) = self.line.pop_front() else { break };

@@ -15,14 +15,15 @@ use super::{Mailbox, lock, remember, wake};
 /// Tasks on a runtime, and what they end with. Dropping this ends them.
 #[derive(Debug)]
 pub(crate) struct Tasks<T> {
-    done: Arc<Mailbox<(u64, Option<T>)>>,
+    /// There from the first task on.
+    done: Option<Arc<Mailbox<(u64, Option<T>)>>>,
     live: BTreeMap<u64, Abort>,
     next: u64,
 }
 
 impl<T> Default for Tasks<T> {
     fn default() -> Self {
-        Self { done: Arc::default(), live: BTreeMap::new(), next: 0 }
+        Self { done: None, live: BTreeMap::new(), next: 0 }
     }
 }
 
@@ -38,7 +39,8 @@ impl<T> Tasks<T> {
     /// The next task that has ended, and its result; `None` for one that was aborted or has panicked. Pending
     /// also while there is no task.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
-        let (id, result) = ready!(self.done.poll_take(context));
+        let Some(done) = &self.done else { return Poll::Pending };
+        let (id, result) = ready!(done.poll_take(context));
         self.live.remove(&id);
         Poll::Ready(result)
     }
@@ -63,7 +65,7 @@ impl<T: Send + 'static> Tasks<T> {
         self.next += 1;
         let abort = Abort::default();
         self.live.insert(id, abort.clone());
-        let (work, done) = (Some(Box::pin(work)), Arc::clone(&self.done));
+        let (work, done) = (Some(Box::pin(work)), Arc::clone(self.done.get_or_insert_default()));
         R::spawn(Task { id, work, result: None, abort: abort.clone(), done });
         abort
     }
