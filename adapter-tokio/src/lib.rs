@@ -127,7 +127,7 @@ pub type WeakNode = handclasp::runtime::WeakNode<Tokio>;
 pub type Peer = handclasp::runtime::Peer<Tokio>;
 
 /// Establishes a link over `stream`, as the side that opened it; as
-/// [`handclasp::runtime::connect_over`](handclasp::runtime::connect_over).
+/// [`handclasp::runtime::connect_over`].
 ///
 /// # Errors
 /// How the handshake ended.
@@ -144,7 +144,7 @@ pub async fn connect_over(
 }
 
 /// Establishes a link over `stream`, as the side that accepted it; as
-/// [`handclasp::runtime::accept_over`](handclasp::runtime::accept_over).
+/// [`handclasp::runtime::accept_over`].
 ///
 /// # Errors
 /// How the handshake ended.

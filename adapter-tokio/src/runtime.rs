@@ -14,7 +14,7 @@ use crate::io::Io;
 
 /// tokio, with its network and time enabled.
 ///
-/// Time is tokio's: with a clock that is [paused](tokio::time::pause) in a test, links and nodes wait for
+/// Time is tokio's: with a clock that is paused in a test (`tokio::time::pause`), links and nodes wait for
 /// nothing.
 #[derive(Debug)]
 pub enum Tokio {}

@@ -169,14 +169,14 @@ impl<R: Runtime> Server<R> {
         &mut self,
         link: &mut Core,
         id: StreamId,
-        entry: Option<Arc<Entry<R>>>,
+        entry: Option<&Arc<Entry<R>>>,
         open: impl FnOnce(Arc<Entry<R>>, &mut Core) -> (Request<R>, ByteStream),
         context: &mut Context<'_>,
     ) {
-        let checked = entry.as_ref().zip(link.peer()).map(|(entry, peer)| {
+        let checked = entry.zip(link.peer()).map(|(entry, peer)| {
             catch_unwind(AssertUnwindSafe(|| entry.check(peer).map(|handler| &handler.0)))
         });
-        let (Some(Ok(Ok(Kind::Stream(handler)))), Some(entry)) = (checked, &entry) else {
+        let (Some(Ok(Ok(Kind::Stream(handler)))), Some(entry)) = (checked, entry) else {
             link.stream_reset(id, STREAM_REFUSED);
             return link.stream_stop(id, STREAM_REFUSED);
         };
@@ -234,10 +234,9 @@ impl<R: Runtime> Server<R> {
                     }
                 }
                 Some(Done::Message) => self.behind = None,
-                Some(Done::Stream) => {}
                 Some(Done::Admission(decision)) => decided(link, decision, now),
-                // Aborted; whoever did that has seen to the rest.
-                None => {}
+                // A stream has its end by itself; who aborted a task has seen to the rest.
+                Some(Done::Stream) | None => {}
             }
             while let Some((entry, request)) =
                 self.behind.is_none().then(|| self.messages.pop_front()).flatten()

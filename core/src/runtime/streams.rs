@@ -209,9 +209,12 @@ impl ByteStream {
     fn change<T>(&self, change: impl FnOnce(&mut Ends) -> T) -> T {
         let mut ends = lock(&self.pipe.ends);
         let result = change(&mut ends);
-        let call = ends.due && !std::mem::replace(&mut ends.called, true);
+        let call = ends.call;
+        if call == Call::Due {
+            ends.call = Call::Made;
+        }
         drop(ends);
-        if call {
+        if call == Call::Due {
             self.shared.tell(|control| control.streams.push(Arc::clone(&self.pipe)));
         }
         result
@@ -224,7 +227,9 @@ impl AsyncRead for ByteStream {
             if !ends.incoming.is_empty() {
                 let count = space.len().min(ends.incoming.len());
                 ends.incoming.split_to(count).copy_to_slice(space.get_mut(..count).unwrap_or_default());
-                ends.due |= ends.starved && ends.incoming.len() <= PIPE / 2;
+                if ends.starved && ends.incoming.len() <= PIPE / 2 {
+                    ends.call_task();
+                }
                 return Poll::Ready(Ok(count));
             }
             match ends.reading {
@@ -250,7 +255,7 @@ impl AsyncWrite for ByteStream {
                     return Poll::Pending;
                 }
                 ends.outgoing.extend_from_slice(taken);
-                ends.due = true;
+                ends.call_task();
                 Poll::Ready(Ok(taken.len()))
             }
             Writing::Closing | Writing::Closed => Poll::Ready(Err(StreamError::Ended.into())),
@@ -274,7 +279,9 @@ impl AsyncWrite for ByteStream {
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.change(|ends| match ends.writing {
             Writing::Open | Writing::Closing => {
-                ends.due |= ends.writing == Writing::Open;
+                if ends.writing == Writing::Open {
+                    ends.call_task();
+                }
                 ends.writing = Writing::Closing;
                 remember(&mut ends.writer, cx);
                 Poll::Pending
@@ -289,7 +296,7 @@ impl Drop for ByteStream {
     fn drop(&mut self) {
         self.change(|ends| {
             ends.dropped = true;
-            ends.due = true;
+            ends.call_task();
             if ends.writing == Writing::Open {
                 ends.give_up(DROPPED);
             }
@@ -337,6 +344,14 @@ enum Writing {
     Broken(StreamError),
 }
 
+/// Whether the task has something to do, and knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    None,
+    Due,
+    Made,
+}
+
 #[derive(Debug)]
 struct Ends {
     reading: Reading,
@@ -350,18 +365,22 @@ struct Ends {
     /// Codes for the peer that the link has not been told.
     reset: Option<u32>,
     stop: Option<u32>,
-    /// There is something for the task to do, and it knows.
-    due: bool,
-    called: bool,
+    call: Call,
     dropped: bool,
 }
 
 impl Ends {
+    fn call_task(&mut self) {
+        if self.call == Call::None {
+            self.call = Call::Due;
+        }
+    }
+
     fn give_up(&mut self, code: u32) {
         self.writing = Writing::Broken(StreamError::Ended);
         self.outgoing = BytesMut::new();
         self.reset = Some(code);
-        self.due = true;
+        self.call_task();
         wake(self.writer.take());
     }
 
@@ -369,7 +388,7 @@ impl Ends {
         self.reading = Reading::Broken(StreamError::Ended);
         self.incoming = BytesMut::new();
         self.stop = Some(code);
-        self.due = true;
+        self.call_task();
         wake(self.reader.take());
     }
 
@@ -438,8 +457,7 @@ impl Pipe {
             writer: None,
             reset: None,
             stop: None,
-            due: false,
-            called: false,
+            call: Call::None,
             dropped: false,
         };
         Arc::new(Self { id, ends: Mutex::new(ends) })
@@ -448,7 +466,7 @@ impl Pipe {
     /// Moves bytes between the handle and the link; false once there is nothing to move any more.
     pub(crate) fn serve(&self, link: &mut Core) -> bool {
         let mut ends = lock(&self.ends);
-        (ends.due, ends.called) = (false, false);
+        ends.call = Call::None;
         if let Some(code) = ends.reset.take() {
             link.stream_reset(self.id, code);
         }

@@ -157,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
                         let stream = ByteStream::new(&pipe, shared, peer, name, None);
                         (request(taken, None)(service), stream)
                     };
-                    server.stream(link, id, service, open, context);
+                    server.stream(link, id, service.as_ref(), open, context);
                 }
             }
         }

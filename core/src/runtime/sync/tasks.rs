@@ -12,11 +12,14 @@ use std::task::{Context, Poll, Waker, ready};
 use super::super::Runtime;
 use super::{Mailbox, lock, remember, wake};
 
+/// Which tasks have ended, and with what.
+type Done<T> = Arc<Mailbox<(u64, Option<T>)>>;
+
 /// Tasks on a runtime, and what they end with. Dropping this ends them.
 #[derive(Debug)]
 pub(crate) struct Tasks<T> {
     /// There from the first task on.
-    done: Option<Arc<Mailbox<(u64, Option<T>)>>>,
+    done: Option<Done<T>>,
     live: BTreeMap<u64, Abort>,
     next: u64,
 }
@@ -104,7 +107,7 @@ struct Task<F: Future> {
     work: Option<Pin<Box<F>>>,
     result: Option<F::Output>,
     abort: Abort,
-    done: Arc<Mailbox<(u64, Option<F::Output>)>>,
+    done: Done<F::Output>,
 }
 
 // The work is in a box.
