@@ -133,6 +133,7 @@ pub mod node;
 mod phase;
 mod refusal;
 pub mod services;
+pub mod signed;
 mod time;
 pub mod wire;
 

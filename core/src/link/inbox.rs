@@ -13,6 +13,7 @@ use super::action::Body;
 use super::bytes::ByteQueue;
 use super::message::{Envelope, SMALL_BODY};
 use crate::error::{By, CallError};
+use crate::signed::Accepted;
 use crate::time::Instant;
 use crate::wire::frame::Lane;
 
@@ -67,6 +68,8 @@ pub(super) enum Notice {
 pub(super) enum Stored {
     Small(usize),
     Large(Bytes),
+    /// A signed message that is verified.
+    Signed(Box<Accepted>),
 }
 
 impl Stored {
@@ -74,13 +77,14 @@ impl Stored {
         match self {
             Self::Small(len) => *len,
             Self::Large(bytes) => bytes.len(),
+            Self::Signed(signed) => signed.message().bytes().len(),
         }
     }
 
     fn small_len(&self) -> usize {
         match self {
             Self::Small(len) => *len,
-            Self::Large(_) => 0,
+            Self::Large(_) | Self::Signed(_) => 0,
         }
     }
 
@@ -89,6 +93,7 @@ impl Stored {
         match self {
             Self::Small(_) => Body::Lent(small),
             Self::Large(bytes) => Body::Owned(bytes),
+            Self::Signed(signed) => Body::Owned(signed.message().body()),
         }
     }
 }
@@ -198,6 +203,7 @@ impl<T: Queued> Inbox<T> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Begun {
     Send,
+    Signed,
     Call { id: u64, deadline: Instant },
     Reply { id: u64 },
 }
