@@ -72,7 +72,7 @@ pub enum Event<'a> {
     /// take. [`SignedMessage::message`] passes it on.
     Relay {
         /// The message.
-        message: SignedMessage,
+        message: Box<SignedMessage>,
         /// The priority that it came with.
         priority: Priority,
     },
@@ -165,7 +165,7 @@ pub struct Incoming<'a> {
     pub sequence: u64,
     /// If it came as a [signed message](crate::signed), the whole of it: verified, for this node, and come for the
     /// first time. What it says is its [origin](SignedMessage::origin)'s word, whoever the peer is.
-    pub signed: Option<SignedMessage>,
+    pub signed: Option<Box<SignedMessage>>,
 }
 
 /// Bytes that came in: small ones lent by the link, large ones owned.

@@ -64,7 +64,6 @@ use crate::error::{By, Closed, Reason};
 use crate::hello::Hello;
 use crate::identity::{ClaimedId, NodeId};
 use crate::phase::Phase;
-use crate::signed::Accepted;
 use crate::time::Instant;
 
 /// Whom an initiator dials.
@@ -423,10 +422,8 @@ impl Session {
         let (service, small) = self.requests.lent(request.service_len);
         let priority = Priority::of_lane(request.lane);
         let (body, signed) = match request.body {
-            Stored::Signed(signed) => match *signed {
-                Accepted::Relay(message) => return Some(E::Relay { message, priority }),
-                Accepted::Deliver(message) => (Body::Owned(message.body()), Some(message)),
-            },
+            Stored::Relayed(message) => return Some(E::Relay { message, priority }),
+            Stored::Signed(message) => (Body::Owned(message.body()), Some(message)),
             body => (body.lend(small), None),
         };
         let incoming = Incoming { service, body, priority, sequence: request.sequence, signed };

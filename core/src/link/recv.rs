@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use super::Link;
 use super::action::Body;
+use super::inbox::Stored;
 use super::session::{Context, Signal};
 use super::timers::Timer;
 use crate::crypto::TAG_LEN;
@@ -257,7 +258,7 @@ impl Link {
 impl Context<'_> {
     /// A signed message, if it goes to the application. Whoever passed a bad one on may be innocent, so none ends
     /// the link.
-    pub(super) fn judge(&mut self, service: &[u8], body: Body<'_>) -> Option<Box<Accepted>> {
+    pub(super) fn judge(&mut self, service: &[u8], body: Body<'_>) -> Option<Stored> {
         let config = self.config;
         let judged = config.signed.as_ref().and_then(|policy| {
             // It came in as `&str`.
@@ -270,7 +271,10 @@ impl Context<'_> {
             Some(Err(_)) | None => &mut self.stats.signed_refused,
         };
         *count += 1;
-        judged?.ok().map(Box::new)
+        Some(match judged?.ok()? {
+            Accepted::Deliver(message) => Stored::Signed(Box::new(message)),
+            Accepted::Relay(message) => Stored::Relayed(Box::new(message)),
+        })
     }
 }
 

@@ -328,7 +328,7 @@ impl Session {
                     return Ok(());
                 };
                 let service_len = self.requests.store_service(service);
-                self.deliver(lane, None, service_len, Stored::Signed(signed));
+                self.deliver(lane, None, service_len, signed);
             }
         }
         Ok(())

@@ -9,6 +9,35 @@
 //!
 //! The link that receives one verifies it before the application sees it, by the [`SignedPolicy`] of its
 //! configuration. Without a policy it takes none.
+//!
+//! ```
+//! use handclasp::crypto::RustCrypto;
+//! use handclasp::signed::{Accepted, Audience, Content, Origins, ReplayWindows, SignedMessage, SignedPolicy, Topics};
+//! use handclasp::{SecretKey, Signer};
+//! use std::sync::{Arc, Mutex};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (anna, ben) = (SecretKey::from_bytes([1; 32]), SecretKey::from_bytes([2; 32]).node_id());
+//! let content = Content {
+//!     audience: Audience::topic("weather"),
+//!     service: "forecast",
+//!     epoch: 1_803_902_400_000, // milliseconds since 1970, when Anna's process started
+//!     sequence: 1,
+//!     body: b"rain by noon",
+//! };
+//! let message = SignedMessage::sign(&content, &anna, &RustCrypto)?;
+//! let sent = message.message(); // for `Link::send`, here and wherever it is passed on
+//! assert_eq!((sent.service, sent.body.is_signed()), ("forecast", true));
+//!
+//! // What Ben's links do with it, once `ConfigBuilder::signed` has given them the policy.
+//! let store = Arc::new(Mutex::new(ReplayWindows::default()));
+//! let policy = SignedPolicy::new(Origins::listed([anna.node_id()]), store).topics(Topics::listed(["weather"]));
+//! let judge = || policy.judge(&ben, sent.service, message.bytes().clone(), &RustCrypto);
+//! assert_eq!(judge()?, Accepted::Deliver(message.clone()));
+//! assert!(judge().is_err(), "it has come before");
+//! # Ok(())
+//! # }
+//! ```
 
 mod audience;
 mod error;
@@ -187,7 +216,7 @@ impl fmt::Debug for SignedMessage {
             .field("epoch", &self.epoch)
             .field("sequence", &self.sequence)
             .field("body", &self.body().len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

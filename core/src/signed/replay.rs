@@ -12,7 +12,8 @@ pub const WINDOW: u64 = 1024;
 const BLOCK: u64 = u64::BITS as u64;
 
 /// One more block than the window fills: the block of the greatest sequence is mostly not full (RFC 6479).
-const BLOCKS: u64 = WINDOW / BLOCK + 1;
+#[allow(clippy::cast_possible_truncation)] // both are small
+const BLOCKS: usize = WINDOW as usize / BLOCK as usize + 1;
 
 /// Why a message is not taken although its signature verifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,17 +74,17 @@ struct Window {
     /// The greatest sequence that has come.
     highest: u64,
     /// A ring: the bit of a sequence is set if it has come. Nothing above `highest` is set.
-    blocks: [u64; BLOCKS as usize],
+    blocks: [u64; BLOCKS],
 }
 
 impl Window {
     /// A window in which nothing has come, at the place where `sequence` is the greatest.
     const fn new(epoch: u64, sequence: u64) -> Self {
-        Self { epoch, highest: sequence, blocks: [0; BLOCKS as usize] }
+        Self { epoch, highest: sequence, blocks: [0; BLOCKS] }
     }
 
     fn block(&mut self, sequence: u64) -> Option<&mut u64> {
-        let at = usize::try_from(sequence / BLOCK % BLOCKS).ok()?;
+        let at = usize::try_from(sequence / BLOCK % BLOCKS as u64).ok()?;
         self.blocks.get_mut(at)
     }
 
@@ -91,7 +92,7 @@ impl Window {
     fn advance(&mut self, sequence: u64) {
         let (from, to) = (self.highest / BLOCK, sequence / BLOCK);
         // No more blocks than there are, however far it goes.
-        let passed = to.saturating_sub(from).min(BLOCKS);
+        let passed = to.saturating_sub(from).min(BLOCKS as u64);
         for block in 0..passed {
             if let Some(block) = self.block((to - block) * BLOCK) {
                 *block = 0;

@@ -5,6 +5,7 @@ mod example;
 mod form;
 mod kinds;
 mod links;
+mod nodes;
 mod policy;
 mod relay;
 mod replay;

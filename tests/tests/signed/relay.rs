@@ -22,7 +22,7 @@ impl Chain {
     }
 
     /// Node 2 sends this to node 3; what comes there.
-    fn from_the_middle(&mut self, message: Message<'_>) -> Vec<Came> {
+    fn sent_by_the_middle(&mut self, message: Message<'_>) -> Vec<Came> {
         self.second.initiator.link.send(message).expect("taken");
         take(&mut self.second, Side::Responder)
     }
@@ -117,15 +117,15 @@ fn m10_a_relay_can_neither_alter_nor_re_aim() {
             aimed.into()
         }),
     ] {
-        assert_eq!(chain.from_the_middle(Message::new(service, Payload::Signed(bytes))), [], "{what}");
+        assert_eq!(chain.sent_by_the_middle(Message::new(service, Payload::Signed(bytes))), [], "{what}");
     }
     assert_eq!(chain.second.responder.link.stats().signed_refused, 14);
     // Without the mark it is the relay's word, and says so.
-    let stripped = chain.from_the_middle(Message::new("s", bytes.clone()));
+    let stripped = chain.sent_by_the_middle(Message::new("s", bytes.clone()));
     assert!(matches!(&stripped[..], [Came::Message { signed: None, .. }]), "{stripped:?}");
     // None of it has made the right one worse; and it is taken once.
-    assert_eq!(chain.from_the_middle(message.message()), [delivered(&message)]);
-    assert_eq!(chain.from_the_middle(message.message()), []);
+    assert_eq!(chain.sent_by_the_middle(message.message()), [delivered(&message)]);
+    assert_eq!(chain.sent_by_the_middle(message.message()), []);
     assert_eq!(chain.second.responder.link.stats().signed_replays, 1);
 }
 

@@ -121,10 +121,10 @@ pub(crate) fn take(pair: &mut Pair, side: Side) -> Vec<Came> {
             Action::Event(Event::Message(message)) => came.push(Came::Message {
                 service: message.service.to_owned(),
                 priority: message.priority,
-                signed: message.signed,
+                signed: message.signed.map(|signed| *signed),
                 body: message.body.into_bytes(),
             }),
-            Action::Event(Event::Relay { message, priority }) => came.push(Came::Relay(message, priority)),
+            Action::Event(Event::Relay { message, priority }) => came.push(Came::Relay(*message, priority)),
             Action::Event(other) => panic!("{other:?} is no message"),
             Action::Send | Action::Timeout(_) => return came,
         }
