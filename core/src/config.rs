@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 use crate::crypto::{CryptoProvider, RustCrypto, Secret, Suite, SuiteSet};
 use crate::hello::{Capability, DialAddress, Hello, Limits, VersionRange};
 use crate::identity::{NodeId, Signer};
+use crate::signed::SignedPolicy;
 
 /// The longest network id in bytes.
 const MAX_NETWORK: usize = 255;
@@ -39,6 +40,7 @@ pub struct Config {
     pub(crate) padding: Padding,
     pub(crate) send_buffer: usize,
     pub(crate) streams: StreamLimits,
+    pub(crate) signed: Option<SignedPolicy>,
     counters: Counters,
 }
 
@@ -83,6 +85,7 @@ impl Config {
             padding: Padding::None,
             send_buffer: 1 << 20,
             streams: StreamLimits::default(),
+            signed: None,
         }
     }
 
@@ -306,6 +309,7 @@ pub struct ConfigBuilder {
     padding: Padding,
     send_buffer: usize,
     streams: StreamLimits,
+    signed: Option<SignedPolicy>,
 }
 
 impl fmt::Debug for ConfigBuilder {
@@ -423,6 +427,13 @@ impl ConfigBuilder {
         self
     }
 
+    /// Which [signed messages](crate::signed) the node takes, and whether it relays those of others. Default: none
+    /// are taken.
+    pub fn signed(mut self, policy: SignedPolicy) -> Self {
+        self.signed = Some(policy);
+        self
+    }
+
     /// Checks and completes the configuration.
     ///
     /// # Errors
@@ -464,6 +475,7 @@ impl ConfigBuilder {
             padding: self.padding,
             send_buffer: self.send_buffer,
             streams: self.streams,
+            signed: self.signed,
             counters: Counters::default(),
         }))
     }

@@ -135,6 +135,7 @@ mod refusal;
 #[cfg(feature = "runtime")]
 pub mod runtime;
 pub mod services;
+pub mod signed;
 mod time;
 pub mod wire;
 
