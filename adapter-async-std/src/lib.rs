@@ -16,7 +16,7 @@ macro_rules! surface {
         pub use handclasp::runtime::{
             AcceptError, CALL_TIMEOUT, Cancelled, ConnectError, Delivery, Direction, Events, LinkSnapshot,
             Missed, NoLink, NodeSnapshot, NotSent, OpenError, PeerInfo, PeerRegistry, PeerSnapshot,
-            RegistryFuture, StartError, StreamError, TrustError, WhyNotSent, connect,
+            RegistryFuture, Relay, StartError, StreamError, TrustError, WhyNotSent, connect,
         };
         pub use handclasp::services::{Allow, LongServiceName};
 

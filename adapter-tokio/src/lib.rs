@@ -64,7 +64,7 @@ pub use crate::runtime::Tokio;
 pub use crate::stream::Stream;
 pub use handclasp::runtime::{
     AcceptError, CALL_TIMEOUT, Cancelled, ConnectError, Delivery, Direction, Events, LinkSnapshot, Missed,
-    NoLink, NodeSnapshot, NotSent, OpenError, PeerInfo, PeerRegistry, PeerSnapshot, RegistryFuture,
+    NoLink, NodeSnapshot, NotSent, OpenError, PeerInfo, PeerRegistry, PeerSnapshot, RegistryFuture, Relay,
     StartError, StreamError, TrustError, WhyNotSent, connect,
 };
 pub use handclasp::services::{Allow, LongServiceName};

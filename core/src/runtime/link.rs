@@ -159,6 +159,9 @@ impl<R: Runtime> Link<R> {
         message: Message<'a>,
         deadline: Instant,
     ) -> Result<Answer, Message<'a>> {
+        if message.body.is_signed() {
+            return Ok(Err(CallError::OneWayOnly));
+        }
         let message = match self.checked(message) {
             Ok(message) => message,
             Err(Rejected { why: Why::TooLarge { limit }, .. }) => {

@@ -56,7 +56,7 @@ pub use node::{
     PeerRegistry, PeerSnapshot, RegistryFuture, StartError, TrustError, WeakNode, WhyNotSent,
 };
 pub use peer::{Direction, PeerInfo};
-pub use services::{Cancelled, Handler, Request, Services};
+pub use services::{Cancelled, Handler, Relay, Request, Services};
 pub use streams::{ByteStream, OpenError, StreamError};
 
 /// What an adapter gives: its runtime's tasks, clock and sockets.

@@ -1,6 +1,7 @@
 //! The handlers of one link: calls side by side, messages one after the other.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::prelude::v1::*;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use tracing::{trace, warn};
 
 use super::Runtime;
-use super::services::{BoxFuture, Caught, Entry, Kind, Request};
+use super::services::{BoxFuture, Caught, Entry, Kind, PassOn, Relay, Request};
 use super::streams::ByteStream;
 use super::sync::{Abort, Tasks, timeout_at};
 use crate::{
@@ -36,6 +37,22 @@ struct Running {
     task: Abort,
 }
 
+/// A message that waits for the one before it.
+#[derive(Debug)]
+enum Waiting<R> {
+    Message(Arc<Entry<R>>, Request<R>),
+    Relay(PassingOn, Relay),
+}
+
+/// Who passes signed messages on.
+struct PassingOn(PassOn);
+
+impl fmt::Debug for PassingOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PassingOn")
+    }
+}
+
 /// Runs handlers. The tasks are its own: they end with it.
 #[derive(Debug)]
 pub(crate) struct Server<R> {
@@ -47,7 +64,7 @@ pub(crate) struct Server<R> {
     /// A message handler is behind.
     behind: Option<Abort>,
     /// Messages that were taken before that showed.
-    messages: VecDeque<(Arc<Entry<R>>, Request<R>)>,
+    messages: VecDeque<Waiting<R>>,
     /// The link has ended and its messages had their time.
     abandoned: bool,
 }
@@ -139,24 +156,46 @@ impl<R: Runtime> Server<R> {
             return;
         };
         let request = request(Arc::clone(&entry));
-        if self.behind.is_some() {
-            self.messages.push_back((entry, request));
-        } else {
-            self.run(&entry, request, context);
+        self.line_up(Waiting::Message(entry, request), context);
+    }
+
+    /// Hands a signed message on, in turn with the others.
+    pub(crate) fn relay(&mut self, pass_on: Option<PassOn>, relay: Relay, context: &mut Context<'_>) {
+        match pass_on.filter(|_| !self.abandoned) {
+            Some(pass_on) => self.line_up(Waiting::Relay(PassingOn(pass_on), relay), context),
+            None => trace!("message for another node dropped: nobody relays"),
         }
     }
 
-    fn run(&mut self, entry: &Entry<R>, request: Request<R>, context: &mut Context<'_>) {
-        // The rule let the request in when it came.
-        let Kind::Message(handler) = &entry.handler().0 else { return };
-        match begin(|| handler(request), context) {
+    fn line_up(&mut self, message: Waiting<R>, context: &mut Context<'_>) {
+        if self.behind.is_some() {
+            self.messages.push_back(message);
+        } else {
+            self.run(message, context);
+        }
+    }
+
+    fn run(&mut self, message: Waiting<R>, context: &mut Context<'_>) {
+        let (entry, begun) = match message {
+            Waiting::Message(entry, request) => {
+                // The rule let the request in when it came.
+                let Kind::Message(handler) = &entry.handler().0 else { return };
+                let begun = begin(|| handler(request), context);
+                (Some(entry), begun)
+            }
+            Waiting::Relay(PassingOn(pass_on), relay) => (None, begin(|| pass_on(relay), context)),
+        };
+        let panicked = move || {
+            let service = entry.as_ref().map(|entry| entry.name());
+            trace!(service, "message handler panicked");
+        };
+        match begun {
             Ok(Some(())) => {}
-            Ok(None) => trace!(service = entry.name(), "message handler panicked"),
+            Ok(None) => panicked(),
             Err(rest) => {
-                let name = entry.name().to_owned();
                 self.behind = Some(self.tasks.spawn::<R>(async move {
                     if rest.await.is_none() {
-                        trace!(service = name, "message handler panicked");
+                        panicked();
                     }
                     Done::Message
                 }));
@@ -238,10 +277,8 @@ impl<R: Runtime> Server<R> {
                 // A stream has its end by itself; who aborted a task has seen to the rest.
                 Some(Done::Stream) | None => {}
             }
-            while let Some((entry, request)) =
-                self.behind.is_none().then(|| self.messages.pop_front()).flatten()
-            {
-                self.run(&entry, request, context);
+            while let Some(message) = self.behind.is_none().then(|| self.messages.pop_front()).flatten() {
+                self.run(message, context);
             }
         }
         progress

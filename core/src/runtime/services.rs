@@ -19,10 +19,12 @@ use super::shared::Shared;
 use super::streams::ByteStream;
 use super::sync::{lock, wake_all};
 use crate::services::{Allow, LongServiceName, Service, ServiceTable};
+use crate::signed::SignedMessage;
 use crate::{Priority, Refusal, ServiceError};
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(crate) type Entry<R> = Service<Handler<R>>;
+pub(crate) type PassOn = Arc<dyn Fn(Relay) -> BoxFuture<()> + Send + Sync>;
 pub(crate) type Admission = Arc<dyn Fn(Arc<PeerInfo>) -> BoxFuture<Result<(), Refusal>> + Send + Sync>;
 
 /// A message or call that came in, or the opening of a byte stream.
@@ -38,6 +40,9 @@ pub struct Request<R> {
     pub sequence: u64,
     /// When the caller stops waiting; `None` for a one-way message or a stream.
     pub deadline: Option<std::time::Instant>,
+    /// If it came as a [signed message](crate::signed), the whole of it: verified, for this node, and come for the
+    /// first time. What it says is its [origin](SignedMessage::origin)'s word, whoever the peer is.
+    pub signed: Option<Box<SignedMessage>>,
     pub(crate) service: Arc<Entry<R>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) over: Over,
@@ -73,6 +78,18 @@ impl<R> fmt::Debug for Request<R> {
             .field("priority", &self.priority)
             .finish_non_exhaustive()
     }
+}
+
+/// A signed message that is for another node, or for a topic; see [`Services::relay`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Relay {
+    /// Who sent it here: the authenticated peer, which need not be its origin.
+    pub peer: Arc<PeerInfo>,
+    /// The message, verified. [`SignedMessage::message`] is what to send on: unchanged, byte for byte.
+    pub message: Box<SignedMessage>,
+    /// The priority that it came with.
+    pub priority: Priority,
 }
 
 #[derive(Debug, Default)]
@@ -190,6 +207,7 @@ impl<R> Default for Services<R> {
             table: Mutex::default(),
             version: AtomicU64::new(0),
             admission: Mutex::default(),
+            relay: Mutex::default(),
         }))
     }
 }
@@ -200,6 +218,7 @@ struct Inner<R> {
     table: Mutex<Arc<ServiceTable<Handler<R>>>>,
     version: AtomicU64,
     admission: Mutex<Option<Admission>>,
+    relay: Mutex<Option<PassOn>>,
 }
 
 impl<R: Runtime> Services<R> {
@@ -276,6 +295,24 @@ impl<R: Runtime> Services<R> {
         self
     }
 
+    /// Takes [signed messages](crate::signed) that are to be passed on, where the configuration's
+    /// [policy](crate::signed::SignedPolicy::relay) has them taken at all: one after the other, in turn with other
+    /// messages of the same link. Without this, they are dropped.
+    #[must_use]
+    pub fn relay<F, Done>(self, handler: F) -> Self
+    where
+        F: Fn(Relay) -> Done + Send + Sync + 'static,
+        Done: Future<Output = ()> + Send + 'static,
+    {
+        let pass_on: PassOn = Arc::new(move |relay| Box::pin(handler(relay)));
+        *lock(&self.0.relay) = Some(pass_on);
+        self
+    }
+
+    pub(crate) fn pass_on(&self) -> Option<PassOn> {
+        lock(&self.0.relay).clone()
+    }
+
     pub(crate) fn admission(&self) -> Option<Admission> {
         lock(&self.0.admission).clone()
     }
@@ -325,6 +362,10 @@ impl<R: Runtime> View<R> {
 
     pub(crate) fn admission(&self) -> Option<Admission> {
         self.services.admission()
+    }
+
+    pub(crate) fn pass_on(&self) -> Option<PassOn> {
+        self.services.pass_on()
     }
 }
 

@@ -54,6 +54,8 @@ struct Entry {
     expires: Option<Instant>,
     /// The body, unless it lies in the small bytes behind the service name.
     large: Option<Bytes>,
+    /// It is a signed message.
+    signed: bool,
 }
 
 impl Entry {
@@ -77,7 +79,7 @@ impl Batch {
 
     fn push(&mut self, message: Message<'_>, job: Job) {
         let (service_len, body_len) = (message.service.len(), message.body.len());
-        let expires = message.expires;
+        let (expires, signed) = (message.expires, message.body.is_signed());
         self.small.extend_from_slice(message.service.as_bytes());
         let large = match message.body {
             Payload::Borrowed(bytes) if bytes.len() <= SMALL => {
@@ -90,7 +92,7 @@ impl Batch {
             }
             body => Some(body.into_bytes()),
         };
-        self.entries.push_back(Entry { job, service_len, body_len, expires, large });
+        self.entries.push_back(Entry { job, service_len, body_len, expires, large, signed });
     }
 
     /// The first message and what to do with it.
@@ -98,7 +100,11 @@ impl Batch {
         let entry = self.entries.front()?;
         let small = self.small.get(self.at..self.at + entry.small_len()).unwrap_or_default();
         let (service, body) = small.split_at_checked(entry.service_len).unwrap_or_default();
-        let body = entry.large.as_ref().map_or(Payload::Borrowed(body), |bytes| bytes.clone().into());
+        let body = match &entry.large {
+            Some(bytes) if entry.signed => Payload::Signed(bytes.clone()),
+            Some(bytes) => Payload::Owned(bytes.clone()),
+            None => Payload::Borrowed(body),
+        };
         // It came in as `&str`.
         let service = std::str::from_utf8(service).unwrap_or_default();
         Some((Message { service, body, priority, expires: entry.expires }, &entry.job))

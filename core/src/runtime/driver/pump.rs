@@ -13,8 +13,9 @@ use super::Driver;
 use super::streams::StreamNews;
 use crate::drive::{Pumped, Taking, pump};
 use crate::runtime::Runtime;
-use crate::runtime::services::{Entry, Over, Request, View};
+use crate::runtime::services::{Entry, Over, Relay, Request, View};
 use crate::runtime::streams::ByteStream;
+use crate::signed::SignedMessage;
 use crate::{
     Closed, Envelope, Event, Incoming, Instant, Link as Core, Priority, Reason, ReplyToken, StreamId,
 };
@@ -27,6 +28,7 @@ const TAKEN_BYTES: usize = 256 << 10;
 pub(super) enum Item<R> {
     Call { token: ReplyToken, deadline: Instant, incoming: Taken<R> },
     Message(Taken<R>),
+    Relay { message: Box<SignedMessage>, priority: Priority },
     Cancelled(u64),
     Stream { id: StreamId, name: Box<str>, priority: Priority, service: Option<Arc<Entry<R>>> },
 }
@@ -36,6 +38,7 @@ pub(super) struct Taken<R> {
     body: Bytes,
     priority: Priority,
     sequence: u64,
+    signed: Option<Box<SignedMessage>>,
 }
 
 /// What one turn of events brought beside items.
@@ -76,6 +79,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
                 Event::Message(incoming) => {
                     taken += incoming.body.len();
                     items.push(Item::Message(take(incoming, view)));
+                }
+                Event::Relay { message, priority } => {
+                    taken += message.body().len();
+                    items.push(Item::Relay { message, priority });
                 }
                 Event::Cancelled { call } => items.push(Item::Cancelled(call)),
                 Event::StreamOpened { id, name, priority } => {
@@ -122,7 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
 
     /// Gives what came in to the handlers.
     pub(super) fn serve(&mut self, context: &mut Context<'_>) {
-        let Self { link, server, shared, peer, items, streams, .. } = self;
+        let Self { link, server, shared, peer, items, streams, view, .. } = self;
         let Some(peer) = peer else { return items.clear() };
         for item in items.drain(..) {
             let request = |taken: Taken<R>, deadline: Option<Instant>| {
@@ -132,6 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
                     body: taken.body,
                     priority: taken.priority,
                     sequence: taken.sequence,
+                    signed: taken.signed,
                     deadline: deadline.map(|at| shared.clock.to_std(at)),
                     service,
                     shared,
@@ -147,10 +155,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
                     let service = incoming.service.take();
                     server.message(link, service, request(incoming, None), context);
                 }
+                Item::Relay { message, priority } => {
+                    let relay = Relay { peer: Arc::clone(peer), message, priority };
+                    server.relay(view.pass_on(), relay, context);
+                }
                 Item::Cancelled(call) => server.cancel(call),
                 Item::Stream { id, name, priority, service } => {
                     let open = |service: Arc<Entry<R>>, link: &mut Core| {
-                        let taken = Taken { service: None, body: Bytes::new(), priority, sequence: id.get() };
+                        let (body, sequence) = (Bytes::new(), id.get());
+                        let taken = Taken { service: None, body, priority, sequence, signed: None };
                         let pipe = streams.add(id);
                         // What the machine said of it before is not said again.
                         pipe.serve(link);
@@ -167,5 +180,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
 fn take<R: Runtime>(incoming: Incoming<'_>, view: &mut View<R>) -> Taken<R> {
     let service = view.find(incoming.service);
     let (priority, sequence) = (incoming.priority, incoming.sequence);
-    Taken { service, body: incoming.body.into_bytes(), priority, sequence }
+    let signed = incoming.signed;
+    Taken { service, body: incoming.body.into_bytes(), priority, sequence, signed }
 }
