@@ -1,0 +1,5 @@
+//! What an attack costs the attacked: memory by the allocator's count, cryptography by the provider's
+//! (docs/threats.md). One file a theme.
+
+mod flood;
+mod host;
