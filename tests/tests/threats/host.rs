@@ -108,17 +108,12 @@ impl Host {
         }
     }
 
-    /// Takes a link out, for a test that drives it itself.
-    pub(crate) fn take(&mut self, id: LinkId) -> Solo {
-        let (link, _) = self.links.remove(&id).expect("the link is here");
-        Solo {
-            link,
-            events: Vec::<Owned>::new(),
-            now: self.now,
-            ready: Ready::ALL,
-            out: Vec::new(),
-            keys: (),
-        }
+    /// A link that a test drives itself.
+    pub(crate) fn by_hand(&self, link: Link) -> Solo {
+        let events = Vec::<Owned>::new();
+        let mut solo = Solo { link, events, now: self.now, ready: Ready::ALL, out: Vec::new(), keys: () };
+        solo.act();
+        solo
     }
 
     /// What the link of a [`Solo`] tells the node.

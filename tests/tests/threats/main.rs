@@ -1,5 +1,6 @@
 //! What an attack costs the attacked: memory by the allocator's count, cryptography by the provider's
 //! (docs/threats.md). One file a theme.
 
+mod dialling;
 mod flood;
 mod host;
