@@ -4,3 +4,4 @@
 mod dialling;
 mod flood;
 mod host;
+mod peer;
