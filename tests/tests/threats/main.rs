@@ -5,3 +5,4 @@ mod dialling;
 mod flood;
 mod host;
 mod peer;
+mod remains;
