@@ -4,12 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
+use handclasp::crypto::Seed;
 use handclasp::crypto::{Cipher, CryptoError, CryptoProvider, RustCrypto, Secret};
-use handclasp::{ClusterSecret, Config, Message, SecretKey, Signer, Trust};
+use handclasp::identity::keyfile;
+use handclasp::{
+    Action, ClusterSecret, Config, Dial, Instant, Link, Message, Phase, Ready, Reason, SecretKey, Signer,
+    Trust,
+};
 use handclasp_sim::watched::{Key, Watch, Watched};
-use handclasp_sim::{Owned, Pair, Side};
 
 /// Secrets are kept under a mask, so that keeping them leaves nothing to be found.
 const MASK: u8 = 0xa7;
@@ -105,7 +109,9 @@ impl Watch for Notes {
         RustCrypto.hkdf_sha256(salt, key_material, info, out)?;
         match (info, out.len()) {
             // The last part is the channel binding, which is no secret.
-            ([b"handclasp/1 traffic keys", ..], 128) => self.note("a traffic key or the exporter", &out[..96]),
+            ([b"handclasp/1 traffic keys", ..], 128) => {
+                self.note("a traffic key or the exporter", &out[..96])
+            }
             ([], 96) => self.note("a key of the handshake's end", out),
             ([], _) => self.note("a chaining key or a key of the handshake", out),
             _ => self.note("what a secret or a seed was stretched to", out),
@@ -120,7 +126,7 @@ impl Watch for Notes {
     }
 }
 
-fn node(own: [u8; 32], other: &SecretKey, notes: &Watched<Notes>, cluster: &[u8]) -> std::sync::Arc<Config> {
+fn node(own: [u8; 32], other: &SecretKey, notes: &Watched<Notes>, cluster: &[u8]) -> Arc<Config> {
     notes.note("an identity's seed", &own);
     Config::builder(SecretKey::from_bytes(own), 1)
         .trust(Trust::listed([other.node_id()]))
@@ -130,34 +136,139 @@ fn node(own: [u8; 32], other: &SecretKey, notes: &Watched<Notes>, cluster: &[u8]
         .expect("a valid configuration")
 }
 
-/// A handshake with a cluster secret, messages, new keys in both directions, a goodbye; then everything is dropped.
+/// Two configurations whose secrets stand nowhere else; `secrets` are the cluster secrets of both sides.
+fn nodes(notes: &Watched<Notes>, run: u64, secrets: [u8; 2]) -> [Arc<Config>; 2] {
+    // Bytes that no other run has, nor another test.
+    let seed =
+        |number: u8| RustCrypto.sha256(&[b"a seed for this test alone", &run.to_be_bytes(), &[number]]);
+    let (a, b) = (SecretKey::from_bytes(seed(1)), SecretKey::from_bytes(seed(2)));
+    for secret in secrets {
+        notes.note("a cluster secret", &seed(secret));
+    }
+    let i = node(seed(1), &b, notes, &seed(secrets[0]));
+    let r = node(seed(2), &a, notes, &seed(secrets[1]));
+    [i, r]
+}
+
+/// The search has to find what is there.
+fn finds(notes: &Notes, what: &str) {
+    let found = notes.found();
+    assert!(found.contains(what), "{what} is in use, and the search finds {found:?}");
+}
+
+/// Overwrites what calls before have left on this thread's stack: a compiler moves values with the gaps in them,
+/// and so carries such remains to the heap.
+#[inline(never)]
+fn scrub() {
+    let mut stack = [0_u8; 256 << 10];
+    std::hint::black_box(&mut stack);
+}
+
+/// Lets `from` act and `to` read what it writes. Events are looked at and not kept.
+fn pass_on(from: &mut Link, to: &mut Link, now: Instant) {
+    loop {
+        match from.poll(now, Ready::ALL) {
+            Action::Event(_) => {}
+            Action::Send => {
+                let bytes = from.transmit(now);
+                let space = to.recv_space();
+                let count = bytes.len().min(space.len());
+                space[..count].copy_from_slice(&bytes[..count]);
+                to.received(count, now);
+                let all = if count == 0 { bytes.len() } else { count };
+                from.transmitted(all, now);
+            }
+            Action::Timeout(_) => return,
+        }
+        scrub();
+    }
+}
+
+/// Two links of these nodes.
+fn links(nodes: &[Arc<Config>; 2], run: u64, now: Instant) -> [Link; 2] {
+    let [i, r] = nodes;
+    scrub();
+    let links = [
+        Link::initiator(i, Dial::to(r.node_id()), &handclasp_sim::seed(2 * run), now),
+        Link::responder(r, 1, &handclasp_sim::seed(2 * run + 1), now),
+    ];
+    scrub();
+    links
+}
+
+fn step(links: &mut [Link; 2], step: u64, now: Instant) {
+    let [one, other] = links;
+    if step % 2 == 0 { pass_on(one, other, now) } else { pass_on(other, one, now) }
+}
+
+/// A handshake with a cluster secret, messages, new keys in both directions, a goodbye; then everything is
+/// dropped.
 #[test]
 fn k6_nothing_secret_is_left_in_the_heap_when_links_and_configurations_are_gone() {
-    let notes = Watched::new(Notes::default());
-    // Bytes that stand nowhere else.
-    let seed = |number: u8| RustCrypto.sha256(&[b"a seed for this test alone", &[number]]);
-    let cluster = seed(3);
-    notes.note("the cluster secret", &cluster);
-    let (a, b) = (SecretKey::from_bytes(seed(1)), SecretKey::from_bytes(seed(2)));
-    let (i, r) = (node(seed(1), &b, &notes, &cluster), node(seed(2), &a, &notes, &cluster));
-    drop(a);
-    let mut pair = Pair::seeded(&i, &r, Some(b.node_id()), 0x00f0_0d1e_55ec);
-    drop(b);
-    pair.establish();
-    for _ in 0..3 {
-        for side in [Side::Initiator, Side::Responder] {
-            let now = pair.now;
-            pair.link(side).rekey(now);
-            pair.link(side).send(Message::new("s", vec![7; 3000])).expect("taken");
-            pair.run();
+    let (notes, now, run) =
+        (Watched::new(Notes::default()), Instant::from_nanos(1_000_000_000), 0x00f0_0d1e_55ec);
+    let nodes = nodes(&notes, run, [3, 3]);
+    let mut links = links(&nodes, run, now);
+    for number in 0..24 {
+        step(&mut links, number, now);
+        if (6..18).contains(&number) {
+            let link = &mut links[usize::from(number % 2 == 0)];
+            assert_eq!(link.phase(), Phase::Established);
+            link.rekey(now);
+            link.send(Message::new("s", &[7; 3000])).expect("taken");
         }
     }
-    let alive = notes.found();
-    assert!(alive.contains("a cipher's key") && alive.contains("an identity's seed"), "the search finds nothing: {alive:?}");
-    let now = pair.now;
-    pair.initiator.link.goodbye(0, "", now);
-    pair.run();
-    assert!(matches!(pair.responder.events.last(), Some(Owned::Closed(_))));
-    drop((pair, i, r));
+    assert!(links.iter().all(|link| link.stats().rekeys_sent > 3));
+    finds(&notes, "a cipher's key");
+    finds(&notes, "an identity's seed");
+    // Of an established link there are the traffic keys, and nothing else of its handshake.
+    let found = notes.found();
+    for what in
+        ["an ephemeral key", "the result of a key exchange", "a chaining key or a key of the handshake"]
+    {
+        assert!(!found.contains(what), "{what} outlives the handshake");
+    }
+    links[0].goodbye(0, "", now);
+    (0..6).for_each(|number| step(&mut links, number, now));
+    assert!(links.iter().all(Link::is_finished));
+    drop((links, nodes));
+    assert_eq!(notes.found(), BTreeSet::new(), "left in the heap");
+}
+
+/// Links that go in the middle of their handshake, at each step of it, and one that another cluster secret ends.
+#[test]
+fn k6_nothing_secret_is_left_in_the_heap_by_a_handshake_that_fails() {
+    let now = Instant::from_nanos(1_000_000_000);
+    for (steps, secrets) in (0..6).map(|steps| (steps, [3, 3])).chain([(4, [3, 4])]) {
+        let notes = Watched::new(Notes::default());
+        let run = 0x00f0_0d1e_56ec + steps + 16 * u64::from(secrets[1]);
+        let nodes = nodes(&notes, run, secrets);
+        let mut links = links(&nodes, run, now);
+        (0..steps).for_each(|number| step(&mut links, number, now));
+        let ended = links[1].closed().map(|closed| &closed.reason);
+        assert_eq!(ended, (secrets[1] == 4).then_some(&Reason::KeyExchangeFailed));
+        finds(&notes, "an identity's seed");
+        drop((links, nodes));
+        assert_eq!(notes.found(), BTreeSet::new(), "left in the heap after {steps} steps with {secrets:?}");
+    }
+}
+
+/// A key file that is written and read: neither the key nor its text is left.
+#[test]
+fn k6_nothing_secret_is_left_in_the_heap_by_a_key_file() {
+    let notes = Notes::default();
+    let path = std::env::temp_dir().join(format!("handclasp-threats-{}", std::process::id()));
+    let seed = RustCrypto.sha256(&[b"the seed of a key file"]);
+    let created = keyfile::create(&path, &Seed::new(seed)).expect("a key file");
+    let loaded = keyfile::load(&path).expect("the same");
+    assert_eq!(created.node_id(), loaded.node_id());
+    {
+        let text = loaded.to_text();
+        // All but its prefix and its checksum, which are no secret.
+        notes.note("the text of a key", &text.expose().as_bytes()[7..7 + 32]);
+        finds(&notes, "the text of a key");
+    }
+    std::fs::remove_file(&path).expect("the file is there");
+    drop((created, loaded));
     assert_eq!(notes.found(), BTreeSet::new(), "left in the heap");
 }
