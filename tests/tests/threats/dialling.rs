@@ -26,12 +26,12 @@ fn dialler() -> Host {
 fn refused(host: &mut Host, refusal: &[u8]) {
     let ticket = host.dials.pop().expect("a dial");
     let (link, machine) = host.node.connected(ticket, host.now).expect("the dial is wanted");
-    let mut solo = host.by_hand(machine);
+    let mut solo = host.by_hand(link, machine);
     let (mut peer, second) = Hostile::answer_to(&mut solo);
     let record = peer.seal(&[&[REFUSE], refusal].concat());
     solo.feed(&[second, record].concat());
     assert_eq!(solo.closed().peer, None, "whoever answered has proved nothing");
-    host.hear(link, &mut solo);
+    host.talk(link, &mut solo);
 }
 
 /// The time to the next dial, which is there.

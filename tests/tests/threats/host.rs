@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use handclasp::node::{DialTicket, LinkId, Node, NodeAction, NodeEvent, NodePolicy, Source};
+use handclasp::node::{DialTicket, LinkId, Node, NodeAction, NodeEvent, NodePolicy, NodeToLink, Source};
 use handclasp::{Action, Config, Instant, Link, Ready};
 use handclasp_sim::{Owned, Solo, seed};
 
@@ -36,6 +36,9 @@ pub(crate) struct Host {
     pub(crate) events: Vec<NodeEvent>,
     /// Dials that the node asks for.
     pub(crate) dials: Vec<DialTicket>,
+    /// What the node says to links that are driven by hand.
+    words: Vec<(LinkId, NodeToLink)>,
+    by_hand: Vec<LinkId>,
 }
 
 impl Host {
@@ -50,6 +53,8 @@ impl Host {
             ended: 0,
             events: Vec::new(),
             dials: Vec::new(),
+            words: Vec::new(),
+            by_hand: Vec::new(),
         }
     }
 
@@ -108,20 +113,41 @@ impl Host {
         }
     }
 
+    /// A connection whose link a test drives itself.
+    pub(crate) fn connect_by_hand(&mut self, source: Source) -> (LinkId, Solo) {
+        let (id, link) = self.node.accept(source, self.now).expect("there is room");
+        (id, self.by_hand(id, link))
+    }
+
     /// A link that a test drives itself.
-    pub(crate) fn by_hand(&self, link: Link) -> Solo {
+    pub(crate) fn by_hand(&mut self, id: LinkId, link: Link) -> Solo {
+        self.by_hand.push(id);
         let events = Vec::<Owned>::new();
         let mut solo = Solo { link, events, now: self.now, ready: Ready::ALL, out: Vec::new(), keys: () };
         solo.act();
         solo
     }
 
-    /// What the link of a [`Solo`] tells the node.
-    pub(crate) fn hear(&mut self, id: LinkId, solo: &mut Solo) {
-        while let Some(word) = solo.link.poll_node() {
-            self.node.handle(id, word, self.now);
+    /// What such a link tells the node, and what the node tells it.
+    pub(crate) fn talk<Keys>(&mut self, id: LinkId, solo: &mut Solo<Keys>) {
+        loop {
+            let mut said = false;
+            while let Some(word) = solo.link.poll_node() {
+                said = true;
+                self.node.handle(id, word, self.now);
+            }
+            self.node_turn();
+            let (theirs, others) = std::mem::take(&mut self.words).into_iter().partition(|(to, _)| *to == id);
+            self.words = others;
+            let theirs: Vec<_> = theirs;
+            if theirs.is_empty() && !said {
+                return;
+            }
+            for (_, word) in theirs {
+                solo.link.on_node(word, self.now);
+            }
+            solo.act();
         }
-        self.node_turn();
     }
 
     /// Lets one link act, and passes its words on.
@@ -165,6 +191,8 @@ impl Host {
                     if let Some((link, _)) = self.links.get_mut(&id) {
                         link.on_node(word, self.now);
                         self.turn(id);
+                    } else if self.by_hand.contains(&id) {
+                        self.words.push((id, word));
                     }
                 }
                 NodeAction::Event(NodeEvent::HandshakeEnded { .. }) => self.ended += 1,
