@@ -7,5 +7,6 @@ mod flood;
 mod host;
 mod logs;
 mod node_peer;
+mod path;
 mod peer;
 mod remains;
