@@ -9,7 +9,9 @@ use handclasp_sim::{Owned, Pair, Side, Solo, config, id};
 
 use crate::host::{Host, source};
 
-const HOUR: Duration = Duration::from_secs(3600);
+fn hours(hours: u32) -> Duration {
+    Duration::from_secs(1) * 3600 * hours
+}
 
 /// As far as a clock may be ahead: nearly the 584 years that it counts.
 const END_OF_TIME: Instant = Instant::from_nanos(u64::MAX - 1_000_000_000_000);
@@ -26,7 +28,7 @@ fn h7_a_clock_that_jumps_ahead_costs_an_established_link_its_late_calls_and_no_m
     }
     pair.run();
     pair.responder.events.clear();
-    pair.now = pair.now + 10 * HOUR;
+    pair.now = pair.now + hours(10);
     pair.run();
     let failed =
         pair.initiator.events.drain(..).filter(|event| {
@@ -77,7 +79,7 @@ fn h7_a_clock_at_the_end_of_time_ends_a_link_in_a_few_steps() {
 #[test]
 fn h7_a_clock_that_jumps_ahead_ends_a_handshake_once() {
     let mut solo = Solo::responder(&config(2, &[1]), 0);
-    solo.now = solo.now + 10 * HOUR;
+    solo.now = solo.now + hours(10);
     solo.act();
     assert_eq!(solo.closed().reason, Reason::HandshakeTimeout);
     assert_eq!(solo.events.iter().filter(|event| matches!(event, Owned::Closed(_))).count(), 1);
@@ -96,7 +98,7 @@ fn h7_a_node_dials_once_after_its_clock_has_jumped_and_stands_still_while_it_is_
         let ticket = host.dials.pop().expect("a dial");
         host.node.dial_failed(ticket, DialFailure::TimedOut, host.now);
         host.node_turn();
-        host.pass(10 * HOUR);
+        host.pass(hours(10));
         assert_eq!(host.dials.len(), 1, "dials after ten hours");
     }
     let ticket = host.dials.pop().expect("a dial");

@@ -77,6 +77,6 @@ fn d2_who_proves_nothing_cannot_make_a_node_dial_without_a_rest() {
         }
         // 50 waits of a back-off that goes up to 30 seconds have a mean of 13 seconds and more.
         let passed = host.now.since(start);
-        assert!(passed > Duration::from_secs(300), "{rounds} dials in {passed:?} because of {word:?}");
+        assert!(passed > 10 * Duration::from_secs(30), "{rounds} dials in {passed:?} because of {word:?}");
     }
 }

@@ -33,9 +33,9 @@ struct Listener {
 }
 
 fn listener(secret: Option<&[u8]>, trust: Trust, policy: NodePolicy) -> Listener {
-    let (counts, signer) = (Counting::default(), CountingSigner::new(key(2)));
-    let signed = signer.signed();
-    let mut builder = Config::builder(signer, 2).provider(counts.clone()).trust(trust);
+    let (counts, own) = (Counting::default(), CountingSigner::new(key(2)));
+    let signed = own.signed();
+    let mut builder = Config::builder(own, 2).provider(counts.clone()).trust(trust);
     if let Some(secret) = secret {
         builder = builder.cluster_secret(ClusterSecret::new(secret).expect("a secret"));
     }

@@ -121,6 +121,7 @@ fn d1_permanence_to_and_fro_leaves_a_node_as_it_was() {
     });
     let told = peer.host.events.iter().filter(|event| matches!(event, NodeEvent::Permanence { .. })).count();
     assert_eq!((told, peer.host.events.len()), (200, 200));
-    let events = (peer.host.events.capacity() * size_of::<NodeEvent>()) as i64;
+    let events =
+        i64::try_from(peer.host.events.capacity() * size_of::<NodeEvent>()).expect("no end of events");
     assert!(memory.bytes_current < events + (8 << 10), "{} bytes more are held", memory.bytes_current);
 }

@@ -41,7 +41,7 @@ fn said() -> Said {
         let body = [b'a' + part; 5];
         pair.initiator.link.send(Message::new("s", &body)).expect("taken");
         pair.act(Side::Initiator);
-        pair.initiator.link.call(Message::new("c", &body), Duration::from_secs(60), now).expect("taken");
+        pair.initiator.link.call(Message::new("c", &body), 2 * Duration::from_secs(30), now).expect("taken");
         pair.act(Side::Initiator);
         assert_eq!(pair.initiator.link.stream_write(stream, &[b'0' + part; 9]), 9);
         pair.act(Side::Initiator);
@@ -61,7 +61,9 @@ impl Said {
 
     /// All of these records, or what has become of them.
     fn come_all(&mut self, records: &[Vec<u8>]) {
-        records.iter().for_each(|record| self.come(record));
+        for record in records {
+            self.come(record);
+        }
     }
 
     /// The stream of the link has ended.
@@ -76,7 +78,7 @@ impl Said {
         for event in self.pair.responder.events.drain(..) {
             match event {
                 Owned::Message { body, .. } | Owned::Call { body, .. } => {
-                    self.heard.bodies.push(body.to_vec())
+                    self.heard.bodies.push(body.to_vec());
                 }
                 Owned::StreamOpened { id, .. } => self.streams.push(id),
                 _ => {}
@@ -131,7 +133,7 @@ fn k3_every_bit_flipped_in_traffic_is_noticed_and_nothing_behind_it_is_heard() {
                 said.come_all(&records);
                 // A length that was raised is waited for: its bytes never come, or do not open.
                 if said.phase() != Phase::Closed {
-                    said.come(&[0; 70_000]);
+                    said.come(&vec![0; 70_000]);
                 }
                 let what = format!("record {number}, byte {place}, bit {bit}");
                 assert_eq!(&said.heard, before, "{what}");
