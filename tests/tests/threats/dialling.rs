@@ -12,12 +12,17 @@ use crate::host::Host;
 /// The longest that an unproved word may keep a node from dialling, with the longest wait of its back-off.
 const MINUTE_AND_BACKOFF: Duration = Duration::from_secs(60 + 30);
 
-/// A node that wants a link to node 2 for good.
-fn dialler() -> Host {
+/// A node that wants a link to node 2, for good or for a day.
+fn dialler(for_good: bool) -> Host {
     let mut host = Host::new(&config(1, &[2]), NodePolicy::default());
     let address = DialAddress { weight: 1, address: "there".into() };
     host.node.set_addresses(id(2), vec![address], host.now);
-    host.node.set_permanence(id(2), Permanence::Permanent, host.now);
+    if for_good {
+        host.node.set_permanence(id(2), Permanence::Permanent, host.now);
+    } else {
+        let day = host.now + Duration::from_secs(1) * 86_400;
+        host.node.want(id(2), day, host.now).expect("wanted");
+    }
     host.node_turn();
     host
 }
@@ -54,13 +59,16 @@ fn d2_who_proves_nothing_keeps_a_node_from_dialling_for_a_minute_at_most() {
         _ => vec![0, code],
     });
     for word in words {
-        let mut host = dialler();
-        for round in 0..20 {
-            refused(&mut host, &word);
-            let state = host.node.status(id(2)).expect("a record").state;
-            assert_ne!(state, PeerState::GivenUp, "{word:?}");
-            let wait = next_dial(&mut host);
-            assert!(wait <= MINUTE_AND_BACKOFF, "{word:?}, round {round}: {wait:?}");
+        // A peer that is wanted for good is never given up; another one is, if it is the peer that says never.
+        for for_good in [true, false] {
+            let mut host = dialler(for_good);
+            for round in 0..20 {
+                refused(&mut host, &word);
+                let state = host.node.status(id(2)).expect("a record").state;
+                assert_ne!(state, PeerState::GivenUp, "{word:?}");
+                let wait = next_dial(&mut host);
+                assert!(wait <= MINUTE_AND_BACKOFF, "{word:?}, round {round}: {wait:?}");
+            }
         }
     }
 }
@@ -69,7 +77,7 @@ fn d2_who_proves_nothing_keeps_a_node_from_dialling_for_a_minute_at_most() {
 #[test]
 fn d2_who_proves_nothing_cannot_make_a_node_dial_without_a_rest() {
     for word in [[0, 25], [0, 24]] {
-        let mut host = dialler();
+        let mut host = dialler(true);
         let (start, rounds) = (host.now, 50);
         for _ in 0..rounds {
             refused(&mut host, &word);
