@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use handclasp::hello::DialAddress;
-use handclasp::node::{DialFailure, NodePolicy, Permanence};
+use handclasp::node::{DialFailure, NodePolicy, Permanence, WhyNotQueued};
 use handclasp::{CallError, Instant, Message, Phase, Ready, Reason};
 use handclasp_sim::{Owned, Pair, Side, Solo, config, id};
 
@@ -114,4 +114,21 @@ fn h7_a_node_dials_once_after_its_clock_has_jumped_and_stands_still_while_it_is_
     host.now = now;
     host.pass(deadline.since(now));
     assert_eq!(host.dials.len(), 1);
+}
+
+/// Trust that has run out does not come back because a clock was set back.
+#[test]
+fn i4_a_clock_that_is_set_back_revives_no_trust() {
+    let mut host = Host::new(&config(1, &[]), NodePolicy::default());
+    let start = host.now;
+    host.node.trust(id(2), Some(start + hours(1)), start);
+    assert!(host.node.is_trusted(id(2)));
+    // Nobody polls: what has not been acted on must hold all the same.
+    let late = start + hours(2);
+    assert!(host.node.accept(source(1), late).is_ok());
+    assert!(!host.node.is_trusted(id(2)));
+    assert!(host.node.accept(source(1), start).is_ok());
+    assert!(!host.node.is_trusted(id(2)), "the clock is back, and so is the trust");
+    let refused = host.node.want(id(2), late, start).expect_err("it is not trusted");
+    assert_eq!(refused, WhyNotQueued::Untrusted);
 }
