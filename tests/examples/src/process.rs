@@ -4,9 +4,9 @@ use std::io;
 use std::process::{Child, ExitStatus};
 
 /// A process that is killed when nobody has it any more.
-pub(crate) struct Process(pub(crate) Child);
+pub(crate) struct Running(pub(crate) Child);
 
-impl Process {
+impl Running {
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
     }
@@ -23,7 +23,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for Running {
     fn drop(&mut self) {
         // It may have ended, which is what is wanted.
         let _ = self.kill();

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use handclasp::NodeId;
 
 use super::ledger;
-use super::sum::{Run, Sum};
+use super::sum::{Process, Sum};
 use super::table::Table;
 use crate::Outcome;
-use crate::process::Process;
+use crate::process::Running;
 
 const NAMES: [&str; 3] = [ANNA, BEN, CLEO];
 const ANNA: &str = "anna";
@@ -110,7 +110,7 @@ fn story(cluster: &mut Cluster, seconds: Duration) -> Outcome<bool> {
 /// One of the three, as its parent sees it.
 struct Node {
     run: u32,
-    process: Process,
+    process: Running,
     orders: ChildStdin,
     id: NodeId,
     address: String,
@@ -171,7 +171,7 @@ impl Cluster {
             .stdout(Stdio::piped())
             .spawn()?;
         let (orders, output) = (process.stdin.take(), process.stdout.take());
-        let process = Process(process);
+        let process = Running(process);
         let orders = orders.ok_or("no way to the process")?;
         let output = output.ok_or("no way from the process")?;
         let (says, said_by) = (self.says.clone(), name.to_owned());
@@ -329,12 +329,12 @@ impl Cluster {
     }
 
     /// What all of them wrote.
-    fn ledgers(&self) -> Outcome<Vec<Run>> {
+    fn ledgers(&self) -> Outcome<Vec<Process>> {
         let mut runs = Vec::new();
         for (name, run, killed) in &self.runs {
             let path = self.directory.join(format!("{name}-{run}.ledger"));
             let entries = ledger::read(&path, *killed)?;
-            runs.push(Run { name: name.clone(), run: *run, killed: *killed, entries });
+            runs.push(Process { name: name.clone(), run: *run, killed: *killed, entries });
         }
         Ok(runs)
     }

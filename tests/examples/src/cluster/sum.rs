@@ -12,7 +12,7 @@ mod tests;
 
 /// One run of a process.
 #[derive(Debug)]
-pub(crate) struct Run {
+pub(crate) struct Process {
     pub(crate) name: String,
     /// 1, and 2 after the restart. The runs of a process stand in this order.
     pub(crate) run: u32,
@@ -90,7 +90,7 @@ struct Handled {
 
 impl Sum {
     /// `revoked` is the process that the others revoke.
-    pub(crate) fn of(runs: &[Run], revoked: &str) -> Self {
+    pub(crate) fn of(runs: &[Process], revoked: &str) -> Self {
         let mut sum = Self::default();
         let mut handled = Handled::default();
         sum.handlers(runs, &mut handled);
@@ -127,7 +127,7 @@ impl Sum {
         *self.messages_unknown.entry(why).or_default() += 1;
     }
 
-    fn handlers(&mut self, runs: &[Run], handled: &mut Handled) {
+    fn handlers(&mut self, runs: &[Process], handled: &mut Handled) {
         // The last number of each sender that a receiver got, over all its runs.
         let mut last: HashMap<(&str, &str, u32), u64> = HashMap::new();
         let mut talked: HashSet<(&str, u32, &str, u32)> = HashSet::new();
@@ -170,7 +170,7 @@ impl Sum {
         }
     }
 
-    fn calls_of(&mut self, run: &Run, handled: &mut Handled) {
+    fn calls_of(&mut self, run: &Process, handled: &mut Handled) {
         let mut outcomes = HashMap::new();
         for entry in &run.entries {
             let (number, outcome) = match entry {
@@ -226,7 +226,7 @@ impl Sum {
         }
     }
 
-    fn messages_of(&mut self, run: &Run, handled: &mut Handled) {
+    fn messages_of(&mut self, run: &Process, handled: &mut Handled) {
         let mut undelivered = HashMap::new();
         for entry in &run.entries {
             if let Entry::Undelivered { number, to, reason } = entry {
@@ -275,7 +275,7 @@ impl Sum {
         }
     }
 
-    fn events_of(&mut self, run: &Run, runs: &[Run], revoked: &str) {
+    fn events_of(&mut self, run: &Process, runs: &[Process], revoked: &str) {
         let was_killed = |peer: &str| runs.iter().any(|run| run.name == peer && run.killed);
         let over = over(run);
         for (at, entry) in run.entries.iter().enumerate() {
@@ -308,7 +308,7 @@ impl Sum {
     }
 
     /// Whether the process has noticed the revocation, on whichever side of it.
-    fn revocation_in(&mut self, run: &Run, runs: &[Run], revoked: &str) {
+    fn revocation_in(&mut self, run: &Process, runs: &[Process], revoked: &str) {
         if run.killed {
             return;
         }
@@ -338,7 +338,7 @@ impl Sum {
 }
 
 /// The peers that the process revoked, or that revoked it, and the line that says so first.
-fn over(run: &Run) -> HashMap<&str, usize> {
+fn over(run: &Process) -> HashMap<&str, usize> {
     let mut over = HashMap::new();
     for (at, entry) in run.entries.iter().enumerate() {
         match entry {

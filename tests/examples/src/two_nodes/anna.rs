@@ -15,7 +15,7 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use super::{CHILD, node};
 use crate::Outcome;
 use crate::lines::lines;
-use crate::process::Process;
+use crate::process::Running;
 use crate::tasks::timeout;
 
 /// The large transfer: at most so much, and about so long.
@@ -164,7 +164,7 @@ async fn refused<R: Runtime>(
 
 /// The other process.
 struct Ben {
-    process: Process,
+    process: Running,
     lines: mpsc::Receiver<IoResult<String>>,
 }
 
@@ -178,7 +178,7 @@ impl Ben {
             .spawn()?;
         let (input, output) = (process.stdin.take(), process.stdout.take());
         let output = output.ok_or("no way from the other process")?;
-        let mut ben = Self { process: Process(process), lines: lines(output) };
+        let mut ben = Self { process: Running(process), lines: lines(output) };
         // Less than a pipe holds, so it never blocks.
         writeln!(input.ok_or("no way to the other process")?, "{SECRET}")?;
         let line = ben.line::<R>().await?;

@@ -19,11 +19,11 @@ const BEN_AGAIN: &str = "\
 call 1 anna|answered 1|call 2 cleo|answered 2|executed anna 1 3|executed cleo 1 3|received anna 1 3|
 revoked cleo|unlinked anna goodbye|end";
 
-fn runs(texts: [&str; 4]) -> Vec<Run> {
+fn runs(texts: [&str; 4]) -> Vec<Process> {
     let who = [("anna", 1, false), ("ben", 1, true), ("cleo", 1, false), ("ben", 2, false)];
     let run = |((name, run, killed), text): ((&str, u32, bool), &str)| {
         let lines = text.split('|').map(|line| line.trim().parse().expect("a line"));
-        Run { name: name.into(), run, killed, entries: lines.collect() }
+        Process { name: name.into(), run, killed, entries: lines.collect() }
     };
     who.into_iter().zip(texts).map(run).collect()
 }
