@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use handclasp::runtime::{Peer, Request, Runtime, Services, WhyNotSent};
+use handclasp::services::Allow;
 use handclasp::{CallError, Executed, Message, NodeId, ServiceError};
-use handclasp_tokio::{Allow, Peer, Request, Services, WhyNotSent};
-use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::ledger::{Entry, Ledger, Origin};
+use super::ledger::{Entry, Ledger, Origin};
+use crate::tasks::sleep;
 
 /// A call takes at least a millisecond at the side that executes it, and at most so many.
 const WORK: u64 = 16;
@@ -64,7 +65,7 @@ impl Traffic {
     }
 
     /// What a body says, of the peer that has proved to have sent it.
-    fn origin(&self, request: &Request) -> Option<Origin> {
+    fn origin<R: Runtime>(&self, request: &Request<R>) -> Option<Origin> {
         let (run, number) = opened(&request.body)?;
         Some(Origin { name: self.name(request.peer.id), run, number })
     }
@@ -89,7 +90,7 @@ fn opened(body: &[u8]) -> Option<(u32, u64)> {
 }
 
 /// What each node offers to those it trusts.
-pub(crate) fn services(traffic: &Arc<Traffic>) -> Services {
+pub(crate) fn services<R: Runtime>(traffic: &Arc<Traffic>) -> Services<R> {
     let (executes, receives) = (Arc::clone(traffic), Arc::clone(traffic));
     Services::new()
         .serve("work", Allow::Anyone, move |request| {
@@ -98,7 +99,7 @@ pub(crate) fn services(traffic: &Arc<Traffic>) -> Services {
                 let origin = traffic.origin(&request).ok_or(ServiceError::HandlerFailed)?;
                 let work = Duration::from_millis(1 + origin.number % WORK);
                 traffic.ledger.write(&Entry::Executed(origin));
-                sleep(work).await;
+                sleep::<R>(work).await;
                 Ok(request.body)
             }
         })
@@ -111,7 +112,7 @@ pub(crate) fn services(traffic: &Arc<Traffic>) -> Services {
 }
 
 /// Calls a peer again and again, whatever becomes of the calls.
-pub(crate) async fn call(traffic: Arc<Traffic>, peer: Peer, to: String) {
+pub(crate) async fn call<R: Runtime>(traffic: Arc<Traffic>, peer: Peer<R>, to: String) {
     while traffic.goes_on() {
         let number = traffic.calls.fetch_add(1, Ordering::Relaxed);
         let body = body(traffic.run, number);
@@ -122,7 +123,7 @@ pub(crate) async fn call(traffic: Arc<Traffic>, peer: Peer, to: String) {
             Err(error) => {
                 let (executed, reason) = failure(&error);
                 traffic.ledger.write(&Entry::Failed { number, executed, reason });
-                sleep(PAUSE).await;
+                sleep::<R>(PAUSE).await;
             }
         }
     }
@@ -143,12 +144,10 @@ fn failure(error: &CallError) -> (Executed, String) {
 }
 
 /// Sends messages to a peer. Without a link they wait for the next one.
-pub(crate) async fn send(traffic: Arc<Traffic>, peer: Peer, to: String) {
-    let mut ticks = interval(EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+pub(crate) async fn send<R: Runtime>(traffic: Arc<Traffic>, peer: Peer<R>, to: String) {
     let mut number = 0;
     while traffic.goes_on() {
-        ticks.tick().await;
+        let next = R::now() + EVERY;
         for _ in 0..BURST {
             number += 1;
             traffic.ledger.write(&Entry::Send { number, to: to.clone() });
@@ -160,8 +159,9 @@ pub(crate) async fn send(traffic: Arc<Traffic>, peer: Peer, to: String) {
                     why => why.to_string(),
                 };
                 traffic.ledger.write(&Entry::Undelivered { number, to: to.clone(), reason });
-                sleep(PAUSE).await;
+                sleep::<R>(PAUSE).await;
             }
         }
+        R::sleep_until(next).await;
     }
 }

@@ -1,10 +1,6 @@
 //! Three processes that call each other all the time. One is killed and comes back, one is revoked. At the
 //! end their ledgers are added up.
 //!
-//! ```sh
-//! cargo run --release -p handclasp-tokio --example cluster
-//! ```
-//!
 //! The process that you start owns no node: it starts this program three more times, as Anna, Ben and Cleo,
 //! tells them of each other, and shows how they fare (`parent`). How a `Node` is used is in `child`, and what
 //! the nodes say to each other in `traffic`. Each process writes down what it is about to do and what became
@@ -17,13 +13,11 @@ mod sum;
 mod table;
 mod traffic;
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, value_parser};
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+use handclasp::runtime::Runtime;
 
 /// Three processes that call each other all the time, while one is killed and comes back, and one is revoked.
 #[derive(Parser)]
@@ -62,20 +56,19 @@ fn seconds(text: &str) -> Result<Duration, String> {
     if range.contains(&duration) { Ok(duration) } else { Err("from 1 to 600".to_owned()) }
 }
 
-#[tokio::main(worker_threads = 2)]
-async fn main() {
+/// The example's main function. Gives the exit code.
+///
+/// The process that you start has no node, and blocks the thread until it ends.
+/// A child reads its orders on a thread of its own, which is of no use any more then: leave with
+/// [`std::process::exit`].
+pub async fn main<R: Runtime>() -> i32 {
     let arguments = Arguments::parse();
     let outcome = match &arguments.role {
-        None => parent::run(arguments.seconds, arguments.calls_in_flight).await,
-        Some(Role::Node(role)) => child::run(role, arguments.calls_in_flight).await,
+        None => parent::run(arguments.seconds, arguments.calls_in_flight),
+        Some(Role::Node(role)) => child::run::<R>(role, arguments.calls_in_flight).await,
     };
-    let code = match outcome {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("cluster: {error}");
-            1
-        }
-    };
-    // A line that is being read keeps the runtime's thread for blocking work; it is of no use any more.
-    std::process::exit(code);
+    outcome.unwrap_or_else(|error| {
+        eprintln!("cluster: {error}");
+        1
+    })
 }

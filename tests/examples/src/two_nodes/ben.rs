@@ -3,24 +3,28 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures::future::FutureExt;
+use futures::{pin_mut, select};
+use handclasp::runtime::{Listener, Runtime, Services, random_seed};
+use handclasp::services::Allow;
 use handclasp::{NodeId, SecretKey, Signer, Trust};
-use handclasp_tokio::{Allow, Listener, Services, random_seed};
 
-use crate::{Outcome, node};
+use super::node;
+use crate::Outcome;
 
 /// Listens for the one node that it trusts, until that node says goodbye.
-pub(crate) async fn run(mut arguments: impl Iterator<Item = String>) -> Outcome<()> {
+pub(super) async fn run<R: Runtime>(mut arguments: impl Iterator<Item = String>) -> Outcome<()> {
     let trusted: NodeId = arguments.next().ok_or("an id is missing")?.parse()?;
     // Not as an argument: those are there for every process to see.
     let mut secret = String::new();
     std::io::stdin().read_line(&mut secret)?;
-    let key = SecretKey::from_seed(&random_seed());
+    let key = SecretKey::from_seed(&random_seed::<R>());
     let id = key.node_id();
-    let config = node(key, "ben", secret.trim(), 3)?.trust(Trust::listed([trusted])).build()?;
+    let config = node::<R>(key, "ben", secret.trim(), 3)?.trust(Trust::listed([trusted])).build()?;
 
     let received = Arc::new(AtomicU64::new(0));
     let sum = Arc::clone(&received);
-    let services = Services::new()
+    let services = Services::<R>::new()
         .serve("greet", Allow::Anyone, |request| async move {
             let caller = request.peer.name().unwrap_or("somebody").to_owned();
             let text = String::from_utf8_lossy(&request.body);
@@ -45,13 +49,15 @@ pub(crate) async fn run(mut arguments: impl Iterator<Item = String>) -> Outcome<
         peer.name().unwrap_or("nobody"),
         peer.id.fingerprint()
     );
+    let closed = link.closed().fuse();
+    pin_mut!(closed);
     loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
+        select! {
+            accepted = listener.accept().fuse() => match accepted {
                 Ok(link) => println!("accepted {}, which was not to be", link.peer().id),
                 Err(error) => println!("{error}"),
             },
-            closed = link.closed() => {
+            closed = closed => {
                 println!("the link ended: {closed}");
                 return Ok(());
             }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use handclasp::Executed;
 
-use crate::ledger::{Entry, Origin};
+use super::ledger::{Entry, Origin};
 
 #[cfg(test)]
 mod tests;

@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use handclasp::NodeId;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
-use tokio::sync::mpsc;
-use tokio::time::timeout_at;
 
+use super::ledger;
+use super::sum::{Process, Sum};
+use super::table::Table;
 use crate::Outcome;
-use crate::ledger;
-use crate::sum::{Process, Sum};
-use crate::table::Table;
+use crate::process::Running;
 
 const NAMES: [&str; 3] = [ANNA, BEN, CLEO];
 const ANNA: &str = "anna";
@@ -31,71 +31,69 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Lines of children that wait to be read: children that are too fast wait.
 const LINES: usize = 256;
 
-pub(crate) async fn run(seconds: Duration, calls_in_flight: u16) -> Outcome<i32> {
+pub(super) fn run(seconds: Duration, calls_in_flight: u16) -> Outcome<i32> {
     let directory = std::env::temp_dir().join(format!("handclasp-cluster-{}", std::process::id()));
     fs::create_dir(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
-    let outcome = tokio::select! {
-        outcome = story(&directory, seconds, calls_in_flight) => outcome,
-        // The children end with their orders.
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted?;
-            fs::remove_dir_all(&directory)?;
-            return Err("interrupted".into());
-        }
-    };
-    if let Ok(true) = outcome {
+    let mut cluster = Cluster::new(directory.clone(), calls_in_flight);
+    let says = cluster.says.clone();
+    // What is under way ends with the next thing that it waits for.
+    ctrlc::set_handler(move || drop(says.send(Said::Interrupt)))?;
+    let outcome = story(&mut cluster, seconds);
+    let interrupted = cluster.interrupted;
+    // The children end here, and write nothing any more.
+    drop(cluster);
+    if interrupted || matches!(outcome, Ok(true)) {
         fs::remove_dir_all(&directory)?;
-        return Ok(0);
+    } else {
+        println!("The ledgers and logs are in {}.", directory.display());
     }
-    println!("The ledgers and logs are in {}.", directory.display());
-    outcome.map(|_| 1)
+    outcome.map(|good| i32::from(!good))
 }
 
 /// The whole run. True if everything adds up.
-async fn story(directory: &Path, seconds: Duration, calls_in_flight: u16) -> Outcome<bool> {
+fn story(cluster: &mut Cluster, seconds: Duration) -> Outcome<bool> {
     let start = Instant::now();
-    let mut cluster = Cluster::new(directory.to_owned(), calls_in_flight);
     for name in NAMES {
-        cluster.start(name, 1).await?;
+        cluster.start(name, 1)?;
     }
     for (name, child) in &cluster.children {
-        let pid = child.process.id().unwrap_or_default();
+        let pid = child.process.id();
         println!("  {name:<5} process {pid:<8} {:<16} {}", child.address, child.id);
     }
     println!("\nIn the table rtt, sent and received are those of the link that there is.");
     for name in NAMES {
-        cluster.introduce(name).await?;
+        cluster.introduce(name)?;
     }
     cluster.title("Each dials the others, all at the same moment");
     for name in NAMES {
-        cluster.dials(name, &NAMES).await?;
+        cluster.dials(name, &NAMES)?;
     }
-    cluster.watch(seconds).await?;
+    cluster.watch(seconds)?;
     cluster.expect_links(&NAMES);
 
     cluster.title("Ben is killed (SIGKILL)");
-    cluster.kill(BEN).await?;
-    cluster.watch(GONE).await?;
-    cluster.start(BEN, 2).await?;
+    cluster.kill(BEN)?;
+    cluster.watch(GONE)?;
+    cluster.start(BEN, 2)?;
     let address = cluster.child(BEN)?.address.clone();
     cluster.title(&format!("Ben is started again, with the same key, and listens on {address}"));
-    cluster.introduce(BEN).await?;
+    cluster.introduce(BEN)?;
     for name in NAMES {
         let peers: &[_] = if name == BEN { &NAMES } else { &[BEN] };
-        cluster.dials(name, peers).await?;
+        cluster.dials(name, peers)?;
     }
-    cluster.watch(seconds).await?;
+    cluster.watch(seconds)?;
     cluster.expect_links(&NAMES);
 
     cluster.title("Anna and Ben revoke Cleo, who goes on calling and dialling");
     for name in [ANNA, BEN] {
-        cluster.order(name, "revoke", CLEO).await?;
+        cluster.order(name, "revoke", CLEO)?;
     }
-    cluster.watch(seconds.mul_f64(0.6)).await?;
+    cluster.watch(seconds.mul_f64(0.6))?;
     cluster.expect_links(&[ANNA, BEN]);
 
     cluster.title("All are told to end, while they talk");
-    cluster.stop().await?;
+    cluster.stop()?;
     cluster.table.finish();
 
     let sum = Sum::of(&cluster.ledgers()?, CLEO);
@@ -112,10 +110,17 @@ async fn story(directory: &Path, seconds: Duration, calls_in_flight: u16) -> Out
 /// One of the three, as its parent sees it.
 struct Node {
     run: u32,
-    process: Child,
+    process: Running,
     orders: ChildStdin,
     id: NodeId,
     address: String,
+}
+
+/// What the parent waits for.
+enum Said {
+    Line(Line),
+    /// Somebody at the terminal wants an end.
+    Interrupt,
 }
 
 /// A line that a child said; without words when it says nothing any more.
@@ -131,8 +136,9 @@ struct Cluster {
     children: BTreeMap<String, Node>,
     /// All that ever ran: name, run, and whether it was killed.
     runs: Vec<(String, u32, bool)>,
-    said: mpsc::Receiver<Line>,
-    says: mpsc::Sender<Line>,
+    said: mpsc::Receiver<Said>,
+    says: mpsc::SyncSender<Said>,
+    interrupted: bool,
     /// Lines that nobody has waited for yet.
     unread: Vec<Line>,
     table: Table,
@@ -141,10 +147,10 @@ struct Cluster {
 
 impl Cluster {
     fn new(directory: PathBuf, calls_in_flight: u16) -> Self {
-        let (says, said) = mpsc::channel(LINES);
+        let (says, said) = mpsc::sync_channel(LINES);
         let (children, runs, table) = (BTreeMap::new(), Vec::new(), Table::new());
-        let (unread, problems) = (Vec::new(), Vec::new());
-        Self { directory, calls_in_flight, children, runs, said, says, unread, table, problems }
+        let (interrupted, unread, problems) = (false, Vec::new(), Vec::new());
+        Self { directory, calls_in_flight, children, runs, said, says, interrupted, unread, table, problems }
     }
 
     fn title(&mut self, text: &str) {
@@ -156,31 +162,32 @@ impl Cluster {
     }
 
     /// Starts a process and waits until it listens.
-    async fn start(&mut self, name: &str, run: u32) -> Outcome<()> {
+    fn start(&mut self, name: &str, run: u32) -> Outcome<()> {
         let mut process = Command::new(std::env::current_exe()?)
             .args(["--calls-in-flight", &self.calls_in_flight.to_string(), "node", name, &run.to_string()])
             .arg(&self.directory)
             // A child ends when this is closed, so none outlives its parent, however that ends.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .kill_on_drop(true)
             .spawn()?;
-        let orders = process.stdin.take().ok_or("no way to the process")?;
-        let output = process.stdout.take().ok_or("no way from the process")?;
+        let (orders, output) = (process.stdin.take(), process.stdout.take());
+        let process = Running(process);
+        let orders = orders.ok_or("no way to the process")?;
+        let output = output.ok_or("no way from the process")?;
         let (says, said_by) = (self.says.clone(), name.to_owned());
-        tokio::spawn(async move {
+        thread::spawn(move || {
             let mut lines = BufReader::new(output).lines();
             loop {
-                let line = lines.next_line().await.ok().flatten().unwrap_or_default();
+                let line = lines.next().and_then(Result::ok).unwrap_or_default();
                 let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
                 let last = words.is_empty();
-                if says.send(Line { name: said_by.clone(), run, words }).await.is_err() || last {
+                if says.send(Said::Line(Line { name: said_by.clone(), run, words })).is_err() || last {
                     return;
                 }
             }
         });
         self.runs.push((name.to_owned(), run, false));
-        let words = self.wait_for(name, run, "listening").await?;
+        let words = self.wait_for(name, run, "listening")?;
         let [id, address] = words.as_slice() else {
             return Err(format!("{name} does not say where it listens").into());
         };
@@ -190,36 +197,36 @@ impl Cluster {
     }
 
     /// Gives an order that concerns another node.
-    async fn order(&mut self, name: &str, verb: &str, other: &str) -> Outcome<()> {
+    fn order(&mut self, name: &str, verb: &str, other: &str) -> Outcome<()> {
         let Node { id, address, .. } = self.child(other)?;
         let line = match verb {
             "dial" => format!("{verb} {other} {id} {address}\n"),
             _ => format!("{verb} {other} {id}\n"),
         };
-        Ok(self.child(name)?.orders.write_all(line.as_bytes()).await?)
+        Ok(self.child(name)?.orders.write_all(line.as_bytes())?)
     }
 
     /// Has a node trust the others.
-    async fn introduce(&mut self, name: &str) -> Outcome<()> {
+    fn introduce(&mut self, name: &str) -> Outcome<()> {
         for other in NAMES.into_iter().filter(|other| *other != name) {
-            self.order(name, "trust", other).await?;
+            self.order(name, "trust", other)?;
             let run = self.child(name)?.run;
-            self.wait_for(name, run, "trusts").await?;
+            self.wait_for(name, run, "trusts")?;
         }
         Ok(())
     }
 
     /// Has a node dial others from now on.
-    async fn dials(&mut self, name: &str, others: &[&str]) -> Outcome<()> {
+    fn dials(&mut self, name: &str, others: &[&str]) -> Outcome<()> {
         for other in others.iter().filter(|other| **other != name) {
-            self.order(name, "dial", other).await?;
+            self.order(name, "dial", other)?;
         }
         Ok(())
     }
 
-    async fn kill(&mut self, name: &str) -> Outcome<()> {
+    fn kill(&mut self, name: &str) -> Outcome<()> {
         let mut child = self.children.remove(name).ok_or("nobody to kill")?;
-        child.process.kill().await?;
+        child.process.kill()?;
         for (_, _, killed) in self.runs.iter_mut().filter(|(of, run, _)| of == name && *run == child.run) {
             *killed = true;
         }
@@ -228,13 +235,13 @@ impl Cluster {
     }
 
     /// Tells all to end, and waits until they have.
-    async fn stop(&mut self) -> Outcome<()> {
+    fn stop(&mut self) -> Outcome<()> {
         for child in self.children.values_mut() {
-            child.orders.write_all(b"stop\n").await?;
+            child.orders.write_all(b"stop\n")?;
         }
         for (name, mut child) in std::mem::take(&mut self.children) {
-            self.wait_for(&name, child.run, "ended").await?;
-            let status = child.process.wait().await?;
+            self.wait_for(&name, child.run, "ended")?;
+            let status = child.process.wait()?;
             if !status.success() {
                 self.problems.push(format!("{name} ended with {status}"));
             }
@@ -243,16 +250,16 @@ impl Cluster {
     }
 
     /// Shows the table for a while.
-    async fn watch(&mut self, time: Duration) -> Outcome<()> {
+    fn watch(&mut self, time: Duration) -> Outcome<()> {
         let end = Instant::now() + time;
         while Instant::now() < end {
-            self.hear(end).await?;
+            self.hear(end)?;
         }
         Ok(())
     }
 
     /// Waits for a line that a child says, and gives the words behind the first one.
-    async fn wait_for(&mut self, name: &str, run: u32, word: &str) -> Outcome<Vec<String>> {
+    fn wait_for(&mut self, name: &str, run: u32, word: &str) -> Outcome<Vec<String>> {
         let end = Instant::now() + PATIENCE;
         loop {
             let is_it = |line: &Line| {
@@ -267,21 +274,28 @@ impl Cluster {
             if Instant::now() >= end {
                 return Err(format!("{name} does not say {word:?}").into());
             }
-            self.hear(end).await?;
+            self.hear(end)?;
         }
     }
 
     /// Takes the next line that a child says, or draws the table when it is time for that.
-    async fn hear(&mut self, until: Instant) -> Outcome<()> {
+    fn hear(&mut self, until: Instant) -> Outcome<()> {
         let until = until.min(self.table.due());
-        let Ok(said) = timeout_at(until.into(), self.said.recv()).await else {
-            if Instant::now() >= self.table.due() {
-                self.table.draw();
+        let wait = until.saturating_duration_since(Instant::now());
+        let Line { name, run, words } = match self.said.recv_timeout(wait) {
+            Ok(Said::Line(line)) => line,
+            Ok(Said::Interrupt) => {
+                self.interrupted = true;
+                return Err("interrupted".into());
             }
-            return Ok(());
+            // Not that there is no sender: this side has one.
+            Err(_) => {
+                if Instant::now() >= self.table.due() {
+                    self.table.draw();
+                }
+                return Ok(());
+            }
         };
-        // There is always a sender: this side has one.
-        let Some(Line { name, run, words }) = said else { return Ok(()) };
         let lives = self.children.get(&name).is_some_and(|child| child.run == run);
         match words.as_slice() {
             [] if lives => return Err(format!("the process of {name} ended before its time").into()),

@@ -1,17 +1,22 @@
 //! The process that dials, and tells the story.
 
-use std::process::Stdio;
+use std::io::{Result as IoResult, Write};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::channel::mpsc;
+use futures::stream::StreamExt;
+use handclasp::runtime::{Link, Runtime, Services, connect, random_seed};
 use handclasp::{Config, Dial, Message, NodeId, Priority, SecretKey, Signer, Trust};
-use handclasp_tokio::{Link, Services, connect, random_seed};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
 
-use crate::{CHILD, Outcome, node};
+use super::{CHILD, node};
+use crate::Outcome;
+use crate::lines::lines;
+use crate::process::Running;
+use crate::tasks::timeout;
 
 /// The large transfer: at most so much, and about so long.
 const TRANSFER: u64 = 1 << 30;
@@ -20,36 +25,42 @@ const PIECE: usize = 256 << 10;
 
 const SECRET: &str = "the cluster secret of Anna and Ben";
 
-pub(crate) async fn run() -> Outcome<()> {
+pub(super) async fn run<R: Runtime>() -> Outcome<()> {
     let start = Instant::now();
-    let seed = random_seed();
+    let seed = random_seed::<R>();
     let key = SecretKey::from_seed(&seed);
     let id = key.node_id();
-    let (mut ben, address, ben_id) = Ben::start(id).await?;
-    let config = node(key, "anna", SECRET, 2)?.trust(Trust::listed([ben_id])).build()?;
+    let (mut ben, address, ben_id) = Ben::start::<R>(id).await?;
+    let config = node::<R>(key, "anna", SECRET, 2)?.trust(Trust::listed([ben_id])).build()?;
 
     println!("Two processes on {address}, which know each other's ids and one cluster secret.\n");
     println!("  anna  dials    process {:<8} {id}", std::process::id());
-    println!("  ben   listens  process {:<8} {ben_id}", ben.process.id().unwrap_or_default());
+    println!("  ben   listens  process {:<8} {ben_id}", ben.process.id());
 
-    let link = handshake(&address, &config, ben_id, &mut ben).await?;
+    let link = handshake::<R>(&address, &config, ben_id, &mut ben).await?;
     calls(&link).await?;
     transfer(&link).await?;
-    refusals(&address, SecretKey::from_seed(&seed), ben_id, &mut ben).await?;
+    refusals::<R>(&address, SecretKey::from_seed(&seed), ben_id, &mut ben).await?;
 
     title("Goodbye");
     let closed = link.goodbye(0, "see you").await;
     say("anna", &format!("the link ended: {closed}"));
-    ben.speaks().await?;
-    let status = ben.process.wait().await?;
+    ben.speaks::<R>().await?;
+    // It has nothing left to do, so waiting for it holds up nobody.
+    let status = ben.process.wait()?;
     println!("\nBen's process ended with {status}; all in {:.1} s.", start.elapsed().as_secs_f64());
     if status.success() { Ok(()) } else { Err("Ben's process failed".into()) }
 }
 
-async fn handshake(address: &str, config: &Arc<Config>, ben_id: NodeId, ben: &mut Ben) -> Outcome<Link> {
+async fn handshake<R: Runtime>(
+    address: &str,
+    config: &Arc<Config>,
+    ben_id: NodeId,
+    ben: &mut Ben,
+) -> Outcome<Link<R>> {
     title("Handshake");
     let start = Instant::now();
-    let link = connect(address, config, Dial::to(ben_id), &Services::new()).await?;
+    let link = connect(address, config, Dial::to(ben_id), &Services::<R>::new()).await?;
     let time = start.elapsed();
     let peer = link.peer();
     say(
@@ -61,7 +72,7 @@ async fn handshake(address: &str, config: &Arc<Config>, ben_id: NodeId, ben: &mu
             peer.id.fingerprint()
         ),
     );
-    ben.speaks().await?;
+    ben.speaks::<R>().await?;
     fact("time", &format!("{time:.1?}, TCP connection included"));
     fact("suite", peer.suite.noise_name());
     fact("version", &format!("{} (anna takes 1..=2, ben 1..=3)", peer.version()));
@@ -73,7 +84,7 @@ async fn handshake(address: &str, config: &Arc<Config>, ben_id: NodeId, ben: &mu
     Ok(link)
 }
 
-async fn calls(link: &Link) -> Outcome<()> {
+async fn calls<R: Runtime>(link: &Link<R>) -> Outcome<()> {
     title("A call");
     say("anna", "calls greet with \"hello\"");
     let start = Instant::now();
@@ -94,7 +105,7 @@ async fn calls(link: &Link) -> Outcome<()> {
     Ok(())
 }
 
-async fn transfer(link: &Link) -> Outcome<()> {
+async fn transfer<R: Runtime>(link: &Link<R>) -> Outcome<()> {
     title("A large transfer");
     let bar = ProgressBar::new(TRANSFER).with_style(
         ProgressStyle::with_template("        {bar:40} {bytes:>11} of {total_bytes}  {bytes_per_sec}")?
@@ -123,61 +134,67 @@ async fn transfer(link: &Link) -> Outcome<()> {
     Ok(())
 }
 
-async fn refusals(address: &str, key: SecretKey, ben_id: NodeId, ben: &mut Ben) -> Outcome<()> {
+async fn refusals<R: Runtime>(address: &str, key: SecretKey, ben_id: NodeId, ben: &mut Ben) -> Outcome<()> {
     title("A stranger, who knows the cluster secret, is refused");
-    let stranger = SecretKey::from_seed(&random_seed());
-    let config = node(stranger, "stranger", SECRET, 1)?.trust(Trust::Anyone).build()?;
-    refused("stranger", address, &config, ben_id, ben).await?;
+    let stranger = SecretKey::from_seed(&random_seed::<R>());
+    let config = node::<R>(stranger, "stranger", SECRET, 1)?.trust(Trust::Anyone).build()?;
+    refused::<R>("stranger", address, &config, ben_id, ben).await?;
 
     title("Anna with another cluster secret is refused");
     let other = "not the cluster secret of Anna and Ben";
-    let config = node(key, "anna", other, 2)?.trust(Trust::listed([ben_id])).build()?;
-    refused("anna", address, &config, ben_id, ben).await
+    let config = node::<R>(key, "anna", other, 2)?.trust(Trust::listed([ben_id])).build()?;
+    refused::<R>("anna", address, &config, ben_id, ben).await
 }
 
-async fn refused(who: &str, address: &str, config: &Arc<Config>, id: NodeId, ben: &mut Ben) -> Outcome<()> {
-    match connect(address, config, Dial::to(id), &Services::new()).await {
+async fn refused<R: Runtime>(
+    who: &str,
+    address: &str,
+    config: &Arc<Config>,
+    id: NodeId,
+    ben: &mut Ben,
+) -> Outcome<()> {
+    match connect(address, config, Dial::to(id), &Services::<R>::new()).await {
         Ok(_) => Err("a link that should have been refused".into()),
         Err(error) => {
             say(who, &error.to_string());
-            ben.speaks().await
+            ben.speaks::<R>().await
         }
     }
 }
 
 /// The other process.
 struct Ben {
-    process: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    process: Running,
+    lines: mpsc::Receiver<IoResult<String>>,
 }
 
 impl Ben {
     /// Starts it, and reads where it listens and who it is.
-    async fn start(trusted: NodeId) -> Outcome<(Self, String, NodeId)> {
+    async fn start<R: Runtime>(trusted: NodeId) -> Outcome<(Self, String, NodeId)> {
         let mut process = Command::new(std::env::current_exe()?)
             .args([CHILD, &trusted.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .kill_on_drop(true)
             .spawn()?;
-        let mut input = process.stdin.take().ok_or("no way to the other process")?;
-        input.write_all(format!("{SECRET}\n").as_bytes()).await?;
-        let output = process.stdout.take().ok_or("no way from the other process")?;
-        let mut ben = Self { process, lines: BufReader::new(output).lines() };
-        let line = ben.line().await?;
+        let (input, output) = (process.stdin.take(), process.stdout.take());
+        let output = output.ok_or("no way from the other process")?;
+        let mut ben = Self { process: Running(process), lines: lines(output) };
+        // Less than a pipe holds, so it never blocks.
+        writeln!(input.ok_or("no way to the other process")?, "{SECRET}")?;
+        let line = ben.line::<R>().await?;
         let (address, id) = line.split_once(' ').ok_or("Ben does not say where he listens")?;
         Ok((ben, address.to_owned(), id.parse()?))
     }
 
-    async fn line(&mut self) -> Outcome<String> {
-        let line = tokio::time::timeout(Duration::from_secs(5), self.lines.next_line()).await;
-        let line = line.map_err(|_| "Ben says nothing for 5 s")??;
-        line.ok_or_else(|| "Ben's process has ended".into())
+    async fn line<R: Runtime>(&mut self) -> Outcome<String> {
+        let line = timeout::<R, _>(Duration::from_secs(5), self.lines.next()).await;
+        let line = line.ok_or("Ben says nothing for 5 s")?;
+        Ok(line.ok_or("Ben's process has ended")??)
     }
 
     /// Shows the next thing that Ben says.
-    async fn speaks(&mut self) -> Outcome<()> {
-        let line = self.line().await?;
+    async fn speaks<R: Runtime>(&mut self) -> Outcome<()> {
+        let line = self.line::<R>().await?;
         say("ben", &line);
         Ok(())
     }

@@ -11,22 +11,26 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Write, stdin};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::channel::oneshot;
+use futures::future::{FutureExt, try_join_all};
+use futures::select;
+use futures::stream::StreamExt;
 use handclasp::identity::keyfile;
 use handclasp::node::{Backoff, NodeEvent, NodePolicy, Permanence, Undelivered};
+use handclasp::runtime::{Events, Node, PeerSnapshot, Runtime, random_seed};
 use handclasp::{NodeId, Trust};
-use handclasp_tokio::{Events, Node, PeerSnapshot, random_seed};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::Level;
 
-use crate::ledger::{Entry, Ledger};
-use crate::traffic::{self, Traffic, call, send, services};
-use crate::{Child, Outcome};
+use super::Child;
+use super::ledger::{Entry, Ledger};
+use super::traffic::{self, Traffic, call, send, services};
+use crate::Outcome;
+use crate::lines::lines;
+use crate::tasks::{spawn, timeout};
 
 /// Between dials that fail.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -41,9 +45,9 @@ const PATIENCE: Duration = Duration::from_secs(7);
 /// Between two reports for the table.
 const REPORT: Duration = Duration::from_millis(250);
 
-pub(crate) async fn run(role: &Child, calls_in_flight: u16) -> Outcome<i32> {
+pub(super) async fn run<R: Runtime>(role: &Child, calls_in_flight: u16) -> Outcome<i32> {
     // A terminal gives Ctrl-C to all its processes. Here the parent decides what comes of it.
-    tokio::spawn(tokio::signal::ctrl_c());
+    ctrlc::set_handler(|| {})?;
     let file = |extension| role.directory.join(format!("{}-{}.{extension}", role.name, role.run));
     let log = File::create(file("log"))?;
     tracing_subscriber::fmt()
@@ -54,9 +58,10 @@ pub(crate) async fn run(role: &Child, calls_in_flight: u16) -> Outcome<i32> {
     let traffic = Traffic::new(Ledger::create(&file("ledger"))?, role.run);
 
     // The key stays the same when the process starts anew, and so does the node's id.
-    let key = keyfile::load_or_create(role.directory.join(format!("{}.key", role.name)), &random_seed())?;
+    let key =
+        keyfile::load_or_create(role.directory.join(format!("{}.key", role.name)), &random_seed::<R>())?;
     let backoff = Backoff { first: FIRST_WAIT, most: LONGEST_WAIT, ..Backoff::default() };
-    let node = Node::builder(key)
+    let node = Node::<R>::builder(key)
         .config(|config| config.name(format!("{}@cluster", role.name)).network("cluster"))
         .trust(Trust::listed([]))
         // The network is this machine, so dialling often harms nobody; otherwise the defaults are better.
@@ -67,7 +72,7 @@ pub(crate) async fn run(role: &Child, calls_in_flight: u16) -> Outcome<i32> {
         .event_buffer(1 << 16)
         .start()
         .await?;
-    let watching = tokio::spawn(watch(Arc::clone(&traffic), node.events()));
+    let watching = spawn::<R, _>(watch(Arc::clone(&traffic), node.events()));
     let address = node.local_addrs().first().copied().ok_or("the node listens nowhere")?;
     say(&format!("listening {} {address}", node.id()));
 
@@ -77,32 +82,38 @@ pub(crate) async fn run(role: &Child, calls_in_flight: u16) -> Outcome<i32> {
     }
     traffic.stop();
     // Whoever still waits for an answer is told by now, or never.
-    if timeout(PATIENCE, talking.join_all()).await.is_err() {
-        say("problem a call or send did not come back after the node's end");
+    match timeout::<R, _>(PATIENCE, try_join_all(talking)).await {
+        Some(ended) => ended.map(drop).map_err(|_| "a task that calls or sends has panicked")?,
+        None => say("problem a call or send did not come back after the node's end"),
     }
-    timeout(PATIENCE, watching).await.map_err(|_| "the node's events did not end")??;
+    let watched = timeout::<R, _>(PATIENCE, watching).await.ok_or("the node's events did not end")?;
+    watched.map_err(|_| "the task that watches the node's events has panicked")?;
     traffic.ledger.write(&Entry::End);
     say("ended");
     Ok(0)
 }
 
 /// Does what the parent says until that is `stop`. Gives the tasks that talk.
-async fn obey(node: &Node, traffic: &Arc<Traffic>, calls_in_flight: u16) -> Outcome<JoinSet<()>> {
-    let mut talking = JoinSet::new();
+async fn obey<R: Runtime>(
+    node: &Node<R>,
+    traffic: &Arc<Traffic>,
+    calls_in_flight: u16,
+) -> Outcome<Vec<oneshot::Receiver<()>>> {
+    let mut talking = Vec::new();
     let mut known = HashSet::new();
-    let mut orders = BufReader::new(tokio::io::stdin()).lines();
-    let mut reports = interval(REPORT);
-    reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut orders = lines(stdin());
+    let mut due = R::now();
     loop {
-        let order = tokio::select! {
-            order = orders.next_line() => order?,
-            _ = reports.tick() => {
+        let order = select! {
+            order = orders.next() => order,
+            () = R::sleep_until(due).fuse() => {
+                due = R::now() + REPORT;
                 report(node, traffic).await;
                 continue;
             }
         };
         // Without a parent there is nothing to do here.
-        let order = order.ok_or("the parent is gone")?;
+        let order = order.ok_or("the parent is gone")??;
         let words: Vec<_> = order.split(' ').collect();
         match *words {
             ["stop"] => return Ok(talking),
@@ -119,9 +130,10 @@ async fn obey(node: &Node, traffic: &Arc<Traffic>, calls_in_flight: u16) -> Outc
                 peer.set_permanence(Permanence::Permanent);
                 if known.insert(peer.id()) {
                     for _ in 0..calls_in_flight {
-                        talking.spawn(call(Arc::clone(traffic), peer.clone(), name.to_owned()));
+                        let task = call(Arc::clone(traffic), peer.clone(), name.to_owned());
+                        talking.push(spawn::<R, _>(task));
                     }
-                    talking.spawn(send(Arc::clone(traffic), peer, name.to_owned()));
+                    talking.push(spawn::<R, _>(send(Arc::clone(traffic), peer, name.to_owned())));
                 }
             }
             ["revoke", _, id] => {
@@ -175,7 +187,7 @@ fn undelivered(traffic: &Traffic, peer: NodeId, body: &[u8], reason: &str) {
 }
 
 /// Says how the other nodes stand.
-async fn report(node: &Node, traffic: &Traffic) {
+async fn report<R: Runtime>(node: &Node<R>, traffic: &Traffic) {
     let peers = node.snapshot().await.peers;
     for (id, name) in traffic.names() {
         // A node forgets whom it revokes.
@@ -187,7 +199,7 @@ async fn report(node: &Node, traffic: &Traffic) {
         say(&format!("peer {name} {row}"));
         // The round trip is measured by pings, which a busy link does not need by itself.
         if let Some(link) = node.peer(id).link() {
-            let _ = timeout(REPORT, link.ping()).await;
+            let _ = timeout::<R, _>(REPORT, link.ping()).await;
         }
     }
 }
