@@ -62,12 +62,19 @@ licence_allowed '' && fail 'the licence check lets an empty licence pass'
 licence_allowed '(MIT OR GPL-3.0-only) AND Unicode-3.0' || fail 'the licence check refuses a choice that it could take'
 
 check handclasp 35 --no-default-features
-check handclasp 35 --all-features
+check handclasp 35
+# What the adapters' common code adds.
+check handclasp 46 --all-features
 check handclasp-tokio 50 --all-features
+check handclasp-async-std 72 --no-default-features --features smol
+# async-std itself.
+check handclasp-async-std 82 --all-features
 
-# Of several versions of one crate in a library's tree only one is wanted.
-for package in handclasp handclasp-tokio; do
-    twice=$(tree -p "$package" -e normal --all-features | sed 's/ v.*//' | uniq -d)
+# Of several versions of one crate in a library's tree only one is wanted. (async-std has old ones of its own.)
+for package in 'handclasp --all-features' 'handclasp-tokio --all-features' \
+    'handclasp-async-std --no-default-features --features smol'; do
+    # shellcheck disable=SC2086 # a package and its features
+    twice=$(tree -p $package -e normal | sed 's/ v.*//' | uniq -d)
     [[ -z $twice ]] || fail "$package has several versions of" $twice
 done
 

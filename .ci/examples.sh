@@ -4,12 +4,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 exec </dev/null
 
-# How the examples are called, in one place.
-readonly EXAMPLES="${CARGO_TARGET_DIR:-target}/release/examples"
-two_nodes() { timeout 60 cargo run --release -p handclasp-tokio --example two_nodes; }
-cluster() { timeout 60 cargo run --release -p handclasp-tokio --example cluster -- --seconds 2; }
-listen() { exec timeout 60 "$EXAMPLES/listen" --addr 127.0.0.1:0 --key "$@"; }              # KEY_FILE [options]
-dial() { timeout 30 "$EXAMPLES/dial" --key "$@"; }                                           # KEY_FILE [options] ADDRESS ID
+# How the examples are called, in one place. What runs on tokio has no prefix, the rest has its runtime's.
+readonly EXAMPLES="${CARGO_TARGET_DIR:-target}/release/examples" PREFIXES=('' async_std_ smol_)
+package() { if [[ -z $1 ]]; then echo '-p handclasp-tokio'; else echo '-p handclasp-async-std --features smol'; fi; }
+two_nodes() { timeout 60 cargo run --release $(package "$1") --example "$1two_nodes"; }      # PREFIX
+cluster() { timeout 60 cargo run --release $(package "$1") --example "$1cluster" -- --seconds 2; } # PREFIX
+listen() { exec timeout 300 "$EXAMPLES/$1listen" --addr 127.0.0.1:0 --key "${@:2}"; }        # PREFIX KEY_FILE [options]
+dial() { timeout 30 "$EXAMPLES/$1dial" --key "${@:2}"; }                                     # PREFIX KEY_FILE [options] ADDRESS ID
 # What `listen` prints, wherever it stands on the line.
 readonly ADDRESS='127\.0\.0\.1:[1-9][0-9]*' ID='hcl1[02-9ac-hj-np-z]{20,}'
 
@@ -32,11 +33,23 @@ fail() {
     exit 1
 }
 
-# start NAME [options]: a listener with a key of its own; sets address and id to what it printed.
+# wait_for TEXT FILE
+wait_for() {
+    local tenths
+    for ((tenths = 0; tenths < 100; tenths++)); do
+        if grep -qF -- "$1" "$2" 2>/dev/null; then
+            return
+        fi
+        sleep 0.1
+    done
+    fail "nobody said within 10 s: $1"
+}
+
+# start PREFIX NAME [options]: a listener with a key of its own; sets address and id to what it printed.
 start() {
-    local name=$1 log="$work/$1.log" tenths
-    shift
-    (listen "$work/$name.key" "$@") >"$log" 2>&1 &
+    local prefix=$1 name=$2 log="$work/$2.log" tenths
+    shift 2
+    (listen "$prefix" "$work/$name.key" "$@") >"$log" 2>&1 &
     local pid=$!
     listeners+=("$pid")
     for ((tenths = 0; tenths < 100; tenths++)); do
@@ -51,39 +64,56 @@ start() {
     fail "listen $name printed no address and id within 10 s"
 }
 
-cargo build --release -p handclasp-tokio --examples
+for prefix in "${PREFIXES[@]}"; do
+    cargo build --release $(package "$prefix") --examples
+done
 
-echo '--- two_nodes'
-before=$SECONDS
-two_nodes >"$work/two_nodes.log" 2>&1 || fail "two_nodes: status $?"
-cat "$work/two_nodes.log"
-[[ -s $work/two_nodes.log ]] || fail 'two_nodes printed nothing'
-grep -qE "$ID" "$work/two_nodes.log" || fail 'two_nodes named nobody'
-# The build before it took its time already; this is the run alone.
-((SECONDS - before <= 25)) || fail "two_nodes took $((SECONDS - before)) s"
+for prefix in "${PREFIXES[@]}"; do
+    echo "--- ${prefix}two_nodes"
+    log="$work/${prefix}two_nodes.log"
+    before=$SECONDS
+    two_nodes "$prefix" >"$log" 2>&1 || fail "${prefix}two_nodes: status $?"
+    cat "$log"
+    [[ -s $log ]] || fail "${prefix}two_nodes printed nothing"
+    grep -qE "$ID" "$log" || fail "${prefix}two_nodes named nobody"
+    # The build before it took its time already; this is the run alone.
+    ((SECONDS - before <= 25)) || fail "${prefix}two_nodes took $((SECONDS - before)) s"
 
-echo '--- cluster'
-cluster >"$work/cluster.log" 2>&1 || fail "cluster: status $?"
-sed -n '/^Calls/,$p' "$work/cluster.log"
-grep -q '^It adds up' "$work/cluster.log" || fail 'cluster did not say that it adds up'
+    echo "--- ${prefix}cluster"
+    log="$work/${prefix}cluster.log"
+    cluster "$prefix" >"$log" 2>&1 || fail "${prefix}cluster: status $?"
+    sed -n '/^Calls/,$p' "$log"
+    grep -q '^It adds up' "$log" || fail "${prefix}cluster did not say that it adds up"
+done
 
-echo '--- listen and dial'
-dialler_id=$(dial "$work/dialler.key" --show-id)
-grep -qE "^$ID$" <<<"$dialler_id" || fail 'dial --show-id printed no id'
-start first --trust "$dialler_id"
-first_address=$address first_id=$id
-dial "$work/dialler.key" "$first_address" "$first_id" >"$work/dial.log" 2>&1 || fail "dial: status $?"
-cat "$work/dial.log"
-grep -qF "$first_id" "$work/dial.log" || fail 'dial did not say whom it reached'
-dial "$work/dialler.key" --message 'a message' "$first_address" "$first_id" >"$work/message.log" 2>&1 ||
-    fail "dial --message: status $?"
-cat "$work/message.log"
-grep -qF 'a message' "$work/message.log" || fail 'the message was not echoed'
-printf 'one line\nand another\n' | dial "$work/dialler.key" "$first_address" "$first_id" >"$work/lines.log" 2>&1 ||
-    fail "dial with lines: status $?"
-grep -qF 'and another' "$work/lines.log" || fail 'the lines were not echoed'
+# Each runtime's dialler with each runtime's listener.
+for prefix in "${PREFIXES[@]}"; do
+    dial "$prefix" "$work/dialler.key" --show-id >"$work/show-id.log" || fail "${prefix}dial --show-id: status $?"
+    dialler_id=$(<"$work/show-id.log")
+    grep -qE "^$ID$" <<<"$dialler_id" || fail "${prefix}dial --show-id printed no id"
+done
+for listening in "${PREFIXES[@]}"; do
+    start "$listening" "${listening}first" --trust "$dialler_id"
+    first_address=$address first_id=$id
+    for dialling in "${PREFIXES[@]}"; do
+        echo "--- ${listening}listen and ${dialling}dial"
+        pair="${dialling}dial to ${listening}listen"
+        dial "$dialling" "$work/dialler.key" "$first_address" "$first_id" >"$work/dial.log" 2>&1 ||
+            fail "$pair: status $?"
+        cat "$work/dial.log"
+        grep -qF "$first_id" "$work/dial.log" || fail "$pair: it did not say whom it reached"
+        dial "$dialling" "$work/dialler.key" --message 'a message' "$first_address" "$first_id" \
+            >"$work/message.log" 2>&1 || fail "$pair, --message: status $?"
+        grep -qF 'a message' "$work/message.log" || fail "$pair: the message was not echoed"
+        printf 'one line\nand another\n' |
+            dial "$dialling" "$work/dialler.key" "$first_address" "$first_id" >"$work/lines.log" 2>&1 ||
+            fail "$pair, with lines: status $?"
+        cat "$work/lines.log"
+        grep -qF 'and another' "$work/lines.log" || fail "$pair: the lines were not echoed"
+    done
+done
 
-# refused WHAT FILE dial-arguments: the dial fails by itself, with a word that helps.
+# refused WORD LOG PREFIX dial-arguments: the dial fails by itself, with a word that helps.
 refused() {
     local word=$1 log=$2 status
     shift 2
@@ -93,33 +123,56 @@ refused() {
         status=$?
     fi
     cat "$log"
-    ((status < 100)) || fail "dial did not end by itself: status $status"
+    ((status == 1)) || fail "dial did not end by itself, or not as a refusal: status $status"
     grep -qF -- "$word" "$log" || fail "dial did not say: $word"
 }
 
-echo '--- a stranger'
-stranger_id=$(dial "$work/stranger.key" --show-id)
-refused "--trust $stranger_id" "$work/stranger.log" "$work/stranger.key" "$first_address" "$first_id"
-grep -qF -- "--trust $stranger_id" "$work/first.log" || fail 'listen did not say whom it refused'
+for prefix in "${PREFIXES[@]}"; do
+    start "$prefix" "${prefix}second" --trust "$dialler_id"
+    second=$work/${prefix}second.log second_address=$address second_id=$id
 
-echo '--- another cluster secret'
-echo 'the secret of this cluster' >"$work/secret"
-echo 'the secret of another one' >"$work/other"
-start secretive --anyone --secret-file "$work/secret"
-dial "$work/dialler.key" --secret-file "$work/secret" "$address" "$id" || fail "dial with the secret: status $?"
-refused '--secret-file' "$work/other.log" "$work/dialler.key" --secret-file "$work/other" "$address" "$id"
-refused '--secret-file' "$work/none.log" "$work/dialler.key" "$address" "$id"
+    echo "--- ${prefix}listen and ${prefix}dial: a stranger"
+    dial "$prefix" "$work/${prefix}stranger.key" --show-id >"$work/show-id.log" || fail "${prefix}dial --show-id: status $?"
+    stranger_id=$(<"$work/show-id.log")
+    refused "--trust $stranger_id" "$work/stranger.log" "$prefix" "$work/${prefix}stranger.key" \
+        "$second_address" "$second_id"
+    grep -qF -- "--trust $stranger_id" "$second" || fail "${prefix}listen did not say whom it refused"
 
-echo '--- dial expecting somebody else'
-start second --anyone
-second_id=$id
-[[ $second_id != "$first_id" ]] || fail 'two key files hold the same key'
-refused "$first_id" "$work/wrong.log" "$work/dialler.key" "$first_address" "$second_id"
+    echo "--- ${prefix}dial expecting somebody else"
+    [[ $second_id != "$first_id" ]] || fail 'two key files hold the same key'
+    refused "$second_id" "$work/wrong.log" "$prefix" "$work/dialler.key" "$second_address" "$first_id"
+
+    echo "--- ${prefix}listen and ${prefix}dial: another cluster secret"
+    echo 'the secret of this cluster' >"$work/secret"
+    echo 'the secret of another one' >"$work/other"
+    start "$prefix" "${prefix}secretive" --anyone --secret-file "$work/secret"
+    dial "$prefix" "$work/dialler.key" --secret-file "$work/secret" "$address" "$id" ||
+        fail "${prefix}dial with the secret: status $?"
+    refused '--secret-file' "$work/other.log" "$prefix" "$work/dialler.key" --secret-file "$work/other" "$address" "$id"
+    refused '--secret-file' "$work/none.log" "$prefix" "$work/dialler.key" "$address" "$id"
+
+    echo "--- ${prefix}listen: Ctrl-C"
+    start "$prefix" "${prefix}interrupted" --anyone
+    log=$work/${prefix}interrupted.log
+    mkfifo "$work/${prefix}typed"
+    dial "$prefix" "$work/dialler.key" "$address" "$id" <"$work/${prefix}typed" >"$work/cut.log" 2>&1 &
+    dialler=$!
+    exec {typed}>"$work/${prefix}typed"
+    wait_for 'each line is a call' "$work/cut.log"
+    # timeout passes the signal on.
+    kill -INT "${listeners[-1]}"
+    wait "${listeners[-1]}" || fail "${prefix}listen ended with status $? at Ctrl-C"
+    ! wait "$dialler" || fail "${prefix}dial did not mind that its link was gone"
+    exec {typed}>&-
+    grep -qF 'saying goodbye' "$log" || fail "${prefix}listen did not say goodbye"
+    grep -qF 'is gone: goodbye' "$log" || fail "${prefix}listen did not say how its link ended"
+    grep -qF 'the listener stops' "$work/cut.log" || fail "${prefix}dial did not say why its link ended"
+done
 
 echo '--- key files'
-for key in first second dialler stranger; do
-    [[ -s $work/$key.key ]] || fail "$key.key was not made"
-    mode=$(stat -c %a "$work/$key.key")
-    [[ $mode == 600 ]] || fail "$key.key has mode $mode"
+for key in "$work"/{,async_std_,smol_}{first,second,stranger}.key "$work/dialler.key"; do
+    [[ -s $key ]] || fail "$key was not made"
+    mode=$(stat -c %a "$key")
+    [[ $mode == 600 ]] || fail "$key has mode $mode"
 done
 echo 'the examples ran'

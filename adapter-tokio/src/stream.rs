@@ -1,47 +1,61 @@
-//! The end of a stream.
+//! Byte streams with tokio's traits.
 
-use std::future::poll_fn;
+use std::io;
+use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
-use std::task::{Poll, ready};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
+use futures_io::{AsyncRead as _, AsyncWrite as _};
+use handclasp::runtime::ByteStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How long the end of a stream may take.
-pub(crate) const LINGER: Duration = Duration::from_secs(1);
+/// A byte stream over a link: a [`ByteStream`] with tokio's [`AsyncRead`] and [`AsyncWrite`]. `shutdown` is what
+/// closes its writer.
+#[derive(Debug)]
+pub struct Stream(ByteStream);
 
-/// Ends a stream so that the last bytes written arrive: writes what is left, closes this direction, and takes
-/// in what the other side still sends until it closes its own. Dropping a TCP socket with unread bytes would
-/// make the system send a reset, which destroys what the peer has not read yet. Takes at most [`LINGER`].
-pub(crate) async fn wind_down<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, last: &[u8]) {
-    let mut left = last;
-    let orderly = async {
-        poll_fn(|context| {
-            while !left.is_empty() {
-                match ready!(Pin::new(&mut *stream).poll_write(context, left))? {
-                    0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
-                    count => left = left.get(count..).unwrap_or_default(),
-                }
-            }
-            ready!(Pin::new(&mut *stream).poll_flush(context))?;
-            Pin::new(&mut *stream).poll_shutdown(context)
-        })
-        .await?;
-        let mut discarded = [0; 512];
-        poll_fn(|context| {
-            // As many as one turn should take; the rest after the others' turn.
-            for _ in 0..32 {
-                let mut buffer = ReadBuf::new(&mut discarded);
-                ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
-                if buffer.filled().is_empty() {
-                    return Poll::Ready(Ok::<_, std::io::Error>(()));
-                }
-            }
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await
-    };
-    // The link is over whatever comes of it.
-    let _ = tokio::time::timeout(LINGER, orderly).await;
+impl From<ByteStream> for Stream {
+    fn from(stream: ByteStream) -> Self {
+        Self(stream)
+    }
+}
+
+impl Deref for Stream {
+    type Target = ByteStream;
+
+    fn deref(&self) -> &ByteStream {
+        &self.0
+    }
+}
+
+impl DerefMut for Stream {
+    fn deref_mut(&mut self) -> &mut ByteStream {
+        &mut self.0
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let count = ready!(Pin::new(&mut self.0).poll_read(cx, buffer.initialize_unfilled()))?;
+        buffer.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(cx)
+    }
 }

@@ -103,7 +103,8 @@ async fn o6_several_listeners_report_their_ports_and_dual_stack_takes_both() {
         }
     });
     for host in ["127.0.0.1", "::1"] {
-        let link = soon(connect((host, port), &config(1), Dial::to(id(2)), &Services::new())).await;
+        let link =
+            soon(connect(format!("{host}:{port}"), &config(1), Dial::to(id(2)), &Services::new())).await;
         assert_eq!(link.expect("a link").peer().id, id(2), "over {host}");
     }
     soon(accepting).await.expect("two links");

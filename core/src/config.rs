@@ -1,8 +1,10 @@
 //! What a node brings to each of its links.
 
+mod counters;
 mod error;
 mod streams;
 
+pub use counters::HandshakeStats;
 pub use error::ConfigError;
 pub use streams::StreamLimits;
 
@@ -12,15 +14,16 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::AtomicUsize;
 use core::sync::atomic::Ordering::Relaxed;
 use core::time::Duration;
 
 use zeroize::Zeroizing;
 
+use self::counters::Counters;
 use crate::crypto::{CryptoProvider, RustCrypto, Secret, Suite, SuiteSet};
 use crate::hello::{Capability, DialAddress, Hello, Limits, VersionRange};
 use crate::identity::{NodeId, Signer};
+use crate::signed::{Judge, SignedPolicy};
 
 /// The longest network id in bytes.
 const MAX_NETWORK: usize = 255;
@@ -39,27 +42,9 @@ pub struct Config {
     pub(crate) padding: Padding,
     pub(crate) send_buffer: usize,
     pub(crate) streams: StreamLimits,
+    pub(crate) signed: Option<Arc<dyn Judge>>,
     /// Shared with the configuration of a link that is recorded.
     counters: Arc<Counters>,
-}
-
-/// How many handshakes the links of a configuration have had.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct HandshakeStats {
-    /// Begun, in either role.
-    pub started: usize,
-    /// Ended established.
-    pub completed: usize,
-    /// Ended otherwise.
-    pub failed: usize,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    started: AtomicUsize,
-    completed: AtomicUsize,
-    failed: AtomicUsize,
 }
 
 impl Config {
@@ -82,6 +67,7 @@ impl Config {
             padding: Padding::None,
             send_buffer: 1 << 20,
             streams: StreamLimits::default(),
+            signed: None,
         }
     }
 
@@ -93,11 +79,13 @@ impl Config {
     /// How many handshakes there were so far. The figures of a moment: handshakes under way are `started`
     /// only.
     pub fn handshakes(&self) -> HandshakeStats {
-        HandshakeStats {
-            started: self.counters.started.load(Relaxed),
-            completed: self.counters.completed.load(Relaxed),
-            failed: self.counters.failed.load(Relaxed),
-        }
+        self.counters.handshakes()
+    }
+
+    /// The next link sequence. Peers compare only numbers of one incarnation, which is this configuration's.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.counters.sequence.fetch_add(1, Relaxed) as u64 + 1
     }
 
     pub(crate) fn note_start(&self) {
@@ -112,12 +100,13 @@ impl Config {
         self.counters.failed.fetch_add(1, Relaxed);
     }
 
-    /// The same with another signer and provider, and the same counts: for a link that is recorded.
+    /// The same with another signer, provider and judge, and the same counts: for a link that is recorded.
     #[cfg(feature = "recording")]
-    pub(crate) fn with_cryptography(
+    pub(crate) fn with_taps(
         &self,
         signer: Arc<dyn Signer>,
         provider: Arc<dyn CryptoProvider>,
+        signed: Option<Arc<dyn Judge>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             signer,
@@ -132,6 +121,7 @@ impl Config {
             padding: self.padding,
             send_buffer: self.send_buffer,
             streams: self.streams,
+            signed,
             counters: Arc::clone(&self.counters),
         })
     }
@@ -323,6 +313,7 @@ pub struct ConfigBuilder {
     padding: Padding,
     send_buffer: usize,
     streams: StreamLimits,
+    signed: Option<SignedPolicy>,
 }
 
 impl fmt::Debug for ConfigBuilder {
@@ -440,6 +431,13 @@ impl ConfigBuilder {
         self
     }
 
+    /// Which [signed messages](crate::signed) the node takes, and whether it relays those of others. Default: none
+    /// are taken.
+    pub fn signed(mut self, policy: SignedPolicy) -> Self {
+        self.signed = Some(policy);
+        self
+    }
+
     /// Checks and completes the configuration.
     ///
     /// # Errors
@@ -481,6 +479,7 @@ impl ConfigBuilder {
             padding: self.padding,
             send_buffer: self.send_buffer,
             streams: self.streams,
+            signed: self.signed.map(|policy| Arc::new(policy) as Arc<dyn Judge>),
             counters: Arc::default(),
         }))
     }

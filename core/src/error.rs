@@ -393,6 +393,8 @@ pub enum CallError {
         /// Why the last dial failed.
         error: Box<DialError>,
     },
+    /// The request is a [signed message](crate::Payload::Signed), which only goes one way. It was not executed.
+    OneWayOnly,
 }
 
 /// Whether a request whose answer is missing may have been executed.
@@ -409,6 +411,7 @@ impl fmt::Display for CallError {
         let (what, executed): (&dyn fmt::Display, _) = match self {
             Self::Service(error) => return error.fmt(f),
             Self::NoLink { error } => (error, &Executed::No),
+            Self::OneWayOnly => (&"a signed message only goes one way", &Executed::No),
             Self::DeadlineExceeded { executed } => (&"the call's time was over", executed),
             Self::LinkClosed { reason, executed } => (reason, executed),
         };

@@ -134,7 +134,10 @@ mod phase;
 #[cfg(feature = "recording")]
 pub mod recording;
 mod refusal;
+#[cfg(feature = "runtime")]
+pub mod runtime;
 pub mod services;
+pub mod signed;
 mod time;
 pub mod wire;
 

@@ -68,6 +68,11 @@ fn corpus_of_refusals() {
 }
 
 #[test]
+fn corpus_of_signed_messages() {
+    replay(fuzz::SIGNED, 5000);
+}
+
+#[test]
 fn corpus_of_trust_lists() {
     replay(fuzz::TRUST_LIST, 2000);
 }

@@ -11,6 +11,7 @@ use super::message::{CallId, Envelope, Priority, ReplyToken};
 use super::peer::Peer;
 use super::streams::StreamId;
 use crate::error::{By, CallError, Closed};
+use crate::signed::SignedMessage;
 use crate::time::Instant;
 
 /// What the owner can take at the moment; see [`Link::poll`](super::Link::poll).
@@ -66,6 +67,15 @@ pub enum Event<'a> {
     Ready,
     /// The peer sent a message one way.
     Message(Incoming<'a>),
+    /// A [signed message](crate::signed) for somebody else has come, verified, at a node that
+    /// [relays](crate::signed::SignedPolicy::relay): its audience is another node, or a topic that this one does not
+    /// take. [`SignedMessage::message`] passes it on.
+    Relay {
+        /// The message.
+        message: Box<SignedMessage>,
+        /// The priority that it came with.
+        priority: Priority,
+    },
     /// The peer calls a service. The token is the one way to answer.
     Call {
         /// To be given to [`reply`](super::Link::reply).
@@ -147,12 +157,15 @@ pub enum Event<'a> {
 pub struct Incoming<'a> {
     /// The service that it is for.
     pub service: &'a str,
-    /// Its body.
+    /// Its body. Of a signed message, what its origin says, without what is around it.
     pub body: Body<'a>,
     /// Its priority.
     pub priority: Priority,
     /// Its place among the messages of its priority on this link, from 0.
     pub sequence: u64,
+    /// If it came as a [signed message](crate::signed), the whole of it: verified, for this node, and come for the
+    /// first time. What it says is its [origin](SignedMessage::origin)'s word, whoever the peer is.
+    pub signed: Option<Box<SignedMessage>>,
 }
 
 /// Bytes that came in: small ones lent by the link, large ones owned.
@@ -221,6 +234,13 @@ pub struct Stats {
     pub expired_calls: u64,
     /// One-way messages whose time was over before they could be sent.
     pub expired_messages: u64,
+    /// Signed messages that came in and verified, for this node or to be passed on.
+    pub signed_accepted: u64,
+    /// Signed messages that came in and were dropped: their form, service, audience, origin or signature was not
+    /// right, or this node takes none.
+    pub signed_refused: u64,
+    /// Signed messages that came in, verified, and were dropped because they may have come before.
+    pub signed_replays: u64,
     /// The last round trip measured by a ping.
     pub rtt: Option<Duration>,
 }

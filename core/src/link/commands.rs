@@ -34,7 +34,7 @@ impl Link {
         }
         if let Some(session) = &mut self.session {
             let body = message.body.queued();
-            let kind = Kind::Send { expires: message.expires };
+            let kind = Kind::Send { expires: message.expires, signed: message.body.is_signed() };
             session.lanes.push(message.priority.lane(), kind, message.service, body);
         }
         Ok(())
@@ -44,7 +44,7 @@ impl Link {
     /// [`Event::Reply`](super::Event::Reply) or [`Event::CallFailed`](super::Event::CallFailed).
     ///
     /// # Errors
-    /// As [`send`](Self::send), and as many calls in flight as the peer serves.
+    /// As [`send`](Self::send), as many calls in flight as the peer serves, and a signed message, which goes one way.
     pub fn call<'a>(
         &mut self,
         message: Message<'a>,
@@ -53,6 +53,9 @@ impl Link {
     ) -> Result<CallId, Rejected<'a>> {
         note!(self, Some(now), Input::Call((&message).into(), timeout));
         self.advance(now);
+        if message.body.is_signed() {
+            return Err(Rejected { why: Why::OneWayOnly, message });
+        }
         if let Err(why) = self.may_queue(&message) {
             return Err(Rejected { why, message });
         }
@@ -130,7 +133,8 @@ impl Link {
     ///
     /// # Errors
     /// [`ReplyRejected`] gives the answer back; with the token if another one can still be given: the body is
-    /// longer than the caller takes, or [`reply_space`](Self::reply_space) is used up. Without the token
+    /// longer than the caller takes or marked as a signed message, or [`reply_space`](Self::reply_space) is used
+    /// up. Without the token
     /// if nobody waits any more, which is no fault.
     pub fn reply<'a>(
         &mut self,
@@ -149,6 +153,7 @@ impl Link {
         };
         let limit = session.limits.max_message;
         let refused = match &answer {
+            Ok(body) if body.is_signed() => Some(Why::OneWayOnly),
             Ok(body) if body.len() > limit as usize => Some(Why::TooLarge { limit }),
             Err(ServiceError::Application { detail, .. }) if detail.len() > MAX_ERROR_DETAIL => {
                 Some(Why::TooLarge { limit: u32::try_from(MAX_ERROR_DETAIL).unwrap_or(u32::MAX) })

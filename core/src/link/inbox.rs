@@ -13,6 +13,7 @@ use super::action::Body;
 use super::bytes::ByteQueue;
 use super::message::{Envelope, SMALL_BODY};
 use crate::error::{By, CallError};
+use crate::signed::SignedMessage;
 use crate::time::Instant;
 use crate::wire::frame::Lane;
 
@@ -67,6 +68,10 @@ pub(super) enum Notice {
 pub(super) enum Stored {
     Small(usize),
     Large(Bytes),
+    /// A signed message, verified and for this node.
+    Signed(Box<SignedMessage>),
+    /// A signed message, verified and for somebody else.
+    Relayed(Box<SignedMessage>),
 }
 
 impl Stored {
@@ -74,13 +79,14 @@ impl Stored {
         match self {
             Self::Small(len) => *len,
             Self::Large(bytes) => bytes.len(),
+            Self::Signed(message) | Self::Relayed(message) => message.bytes().len(),
         }
     }
 
     fn small_len(&self) -> usize {
         match self {
             Self::Small(len) => *len,
-            Self::Large(_) => 0,
+            Self::Large(_) | Self::Signed(_) | Self::Relayed(_) => 0,
         }
     }
 
@@ -89,6 +95,7 @@ impl Stored {
         match self {
             Self::Small(_) => Body::Lent(small),
             Self::Large(bytes) => Body::Owned(bytes),
+            Self::Signed(message) | Self::Relayed(message) => Body::Owned(message.body()),
         }
     }
 }
@@ -198,6 +205,7 @@ impl<T: Queued> Inbox<T> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Begun {
     Send,
+    Signed,
     Call { id: u64, deadline: Instant },
     Reply { id: u64 },
 }

@@ -189,9 +189,9 @@ impl Link {
         } else if envelope.service.len() > MAX_SERVICE {
             Why::LongServiceName
         } else {
-            let Envelope { service, body, priority, expires } = envelope;
+            let Envelope { service, body, signed, priority, expires } = envelope;
             let body = Payload::Owned(body);
-            session.lanes.push(priority.lane(), Kind::Send { expires }, &service, body.queued());
+            session.lanes.push(priority.lane(), Kind::Send { expires, signed }, &service, body.queued());
             return;
         };
         self.tell_node(|| FromLink::Undeliverable(envelope, why));

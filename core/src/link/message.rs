@@ -55,6 +55,9 @@ pub enum Payload<'a> {
     Borrowed(&'a [u8]),
     /// Owned; above 1 KiB it is sent from where it lies.
     Owned(Bytes),
+    /// The bytes of a [`SignedMessage`](crate::signed::SignedMessage), marked as such: the peer's link verifies
+    /// them. For one-way messages only.
+    Signed(Bytes),
 }
 
 impl Payload<'_> {
@@ -62,7 +65,7 @@ impl Payload<'_> {
     pub fn len(&self) -> usize {
         match self {
             Self::Borrowed(bytes) => bytes.len(),
-            Self::Owned(bytes) => bytes.len(),
+            Self::Owned(bytes) | Self::Signed(bytes) => bytes.len(),
         }
     }
 
@@ -71,11 +74,16 @@ impl Payload<'_> {
         self.len() == 0
     }
 
-    /// The bytes, owned.
+    /// Whether it is marked as a signed message.
+    pub const fn is_signed(&self) -> bool {
+        matches!(self, Self::Signed(_))
+    }
+
+    /// The bytes, owned, without the mark of a signed message.
     pub fn into_bytes(self) -> Bytes {
         match self {
             Self::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
-            Self::Owned(bytes) => bytes,
+            Self::Owned(bytes) | Self::Signed(bytes) => bytes,
         }
     }
 
@@ -83,8 +91,10 @@ impl Payload<'_> {
         match self {
             // It has to be copied in any case, and the queue's memory is there already.
             Self::Borrowed(bytes) => Queued::Copied(bytes),
-            Self::Owned(bytes) if bytes.len() > SMALL_BODY => Queued::Kept(bytes.clone()),
-            Self::Owned(bytes) => Queued::Copied(bytes),
+            Self::Owned(bytes) | Self::Signed(bytes) if bytes.len() > SMALL_BODY => {
+                Queued::Kept(bytes.clone())
+            }
+            Self::Owned(bytes) | Self::Signed(bytes) => Queued::Copied(bytes),
         }
     }
 }
@@ -174,6 +184,8 @@ pub struct Envelope {
     pub service: String,
     /// Its body.
     pub body: Bytes,
+    /// Whether the body is marked as a signed message: see [`Payload::Signed`].
+    pub signed: bool,
     /// Its priority.
     pub priority: Priority,
     /// From when on it is not worth sending any more; `None` is never.
@@ -188,9 +200,10 @@ impl Envelope {
 
     /// The same as a message to send.
     pub fn message(&self) -> Message<'_> {
+        let body = self.body.clone();
         Message {
             service: &self.service,
-            body: Payload::Owned(self.body.clone()),
+            body: if self.signed { Payload::Signed(body) } else { Payload::Owned(body) },
             priority: self.priority,
             expires: self.expires,
         }
@@ -201,6 +214,7 @@ impl From<Message<'_>> for Envelope {
     fn from(message: Message<'_>) -> Self {
         Self {
             service: message.service.into(),
+            signed: message.body.is_signed(),
             body: message.body.into_bytes(),
             priority: message.priority,
             expires: message.expires,
@@ -257,6 +271,8 @@ pub enum Why {
     },
     /// The answer is for nobody: the caller gave up, or it is another link's.
     NobodyWaits,
+    /// A call or an answer is marked as a [signed message](Payload::Signed), which only goes one way.
+    OneWayOnly,
 }
 
 impl fmt::Display for Why {
@@ -274,6 +290,7 @@ impl fmt::Display for Why {
             Self::NoStreams => f.write_str("one of the two sides takes no byte streams"),
             Self::TooManyStreams { limit } => write!(f, "{limit} streams are open, as many as may be"),
             Self::NobodyWaits => f.write_str("nobody waits for this answer any more"),
+            Self::OneWayOnly => f.write_str("a signed message goes one way: it is no call and no answer"),
         }
     }
 }

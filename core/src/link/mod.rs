@@ -61,7 +61,7 @@ use self::action::Event as E;
 use self::bytes::{RecvBuffer, SendBuffer};
 use self::credit::Budget;
 use self::handshake::Handshake;
-use self::inbox::Notice;
+use self::inbox::{Notice, Stored};
 use self::managed::Managed;
 use self::session::Session;
 use self::state::{Drain, Ending, Outbound};
@@ -445,12 +445,13 @@ impl Session {
             serving.dispatched = true;
         }
         let (service, small) = self.requests.lent(request.service_len);
-        let incoming = Incoming {
-            service,
-            body: request.body.lend(small),
-            priority: Priority::of_lane(request.lane),
-            sequence: request.sequence,
+        let priority = Priority::of_lane(request.lane);
+        let (body, signed) = match request.body {
+            Stored::Relayed(message) => return Some(E::Relay { message, priority }),
+            Stored::Signed(message) => (Body::Owned(message.body()), Some(message)),
+            body => (body.lend(small), None),
         };
+        let incoming = Incoming { service, body, priority, sequence: request.sequence, signed };
         Some(match request.call {
             None => E::Message(incoming),
             Some(call) => {

@@ -29,7 +29,7 @@ pub(super) const SHORTEST_PIECE: usize = 256;
 /// What is queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    Send { expires: Option<Instant> },
+    Send { expires: Option<Instant>, signed: bool },
     Call { id: u64, deadline: Instant },
     Reply { id: u64 },
     Error { id: u64, code: u16 },
@@ -44,7 +44,7 @@ impl Kind {
     }
 
     fn expires(self) -> bool {
-        matches!(self, Self::Send { expires: Some(_) })
+        matches!(self, Self::Send { expires: Some(_), .. })
     }
 
     /// Whether it is new work, which a goodbye holds back.
@@ -293,6 +293,7 @@ impl Lanes {
                     Begin::Call { id, timeout_ms: u64::try_from(timeout).unwrap_or(u64::MAX), service }
                 }
                 Kind::Reply { id } => Begin::Reply { id },
+                Kind::Send { signed: true, .. } => Begin::Signed { service },
                 Kind::Send { .. } | Kind::Error { .. } => Begin::Send { service },
             };
             let total = (piece < left).then_some(left as u64);

@@ -15,9 +15,10 @@ use crate::error::ServiceError;
 use crate::identity::Signer;
 use crate::node::NodeToLink;
 use crate::recording::{
-    BadRecording, CannotRecord, Cursor, FIGURES, Figures, Input, LONGEST, Log, Named, Origin, Recorder,
-    Recording, Secrets, Shared, Tap, Word, Writer, digest, get_word, put_header,
+    BadRecording, CannotRecord, Cursor, FIGURES, Figures, Input, JudgeTap, LONGEST, Log, Named, Origin,
+    Recorder, Recording, Secrets, Shared, Tap, Word, Writer, digest, get_word, put_header,
 };
+use crate::signed::Judge;
 use crate::time::Instant;
 
 /// Whether a link is recorded.
@@ -83,7 +84,10 @@ impl Link {
         let log = Shared::new(log);
         let signer: Arc<dyn Signer> = Arc::new(Tap::new(&self.config.signer, &log));
         let provider: Arc<dyn CryptoProvider> = Arc::new(Tap::new(&self.config.provider, &log));
-        self.config = self.config.with_cryptography(signer, provider);
+        let signed = self.config.signed.as_ref();
+        let signed =
+            signed.map(|judge| Arc::new(JudgeTap::new(judge, &self.config.provider, &log)) as Arc<dyn Judge>);
+        self.config = self.config.with_taps(signer, provider, signed);
         self.recorded = Recorded::Yes(log);
         Ok(())
     }
@@ -105,6 +109,7 @@ impl Link {
             padding: self.config.padding,
             send_buffer: self.config.send_buffer,
             streams: self.config.streams,
+            judges: self.config.signed.is_some(),
             first_ping: handshake.first_ping,
             secrets,
         }
@@ -233,8 +238,11 @@ impl Link {
             of(|session| session.lanes.unsent()),
             self.closed().map_or(0, |closed| closed.reason.code().into()),
             time(self.next_deadline()),
+            stats.signed_accepted,
+            stats.signed_refused,
+            stats.signed_replays,
         ];
-        const { assert!(FIGURES == 29) }
+        const { assert!(FIGURES == 32) }
         figures
     }
 
@@ -262,12 +270,10 @@ impl Link {
             Input::Transmit => drop(self.transmit(now).len()),
             Input::Transmitted { count, .. } => self.transmitted(*count, now),
             Input::Send(post) => {
-                let body = post.body.to_vec();
-                return Ok(outcome(self.send(post.message(&body)).is_ok()));
+                return Ok(outcome(self.send(post.to_message()).is_ok()));
             }
             Input::Call(post, timeout) => {
-                let body = post.body.to_vec();
-                return Ok(outcome(self.call(post.message(&body), *timeout, now).is_ok()));
+                return Ok(outcome(self.call(post.to_message(), *timeout, now).is_ok()));
             }
             Input::Cancel(named) => self.cancel(call(named, tag), now),
             Input::Reply { call, serial, answer } => {

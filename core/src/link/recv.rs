@@ -1,8 +1,11 @@
 //! Bytes in: from the receive buffer to whole messages, each handed to what the phase expects.
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
 use super::Link;
+use super::action::Body;
+use super::inbox::Stored;
 use super::session::{Context, Signal};
 use super::timers::Timer;
 use crate::crypto::TAG_LEN;
@@ -10,6 +13,7 @@ use crate::error::{By, Reason};
 use crate::node::FromLink;
 use crate::phase::Phase;
 use crate::refusal::Refusal;
+use crate::signed::{Accepted, Refused};
 use crate::time::Instant;
 use crate::wire::Malformed;
 use crate::wire::frame::Frame;
@@ -208,8 +212,13 @@ impl Link {
 
     fn on_frame(&mut self, record: &mut Reader<'_>) -> Result<(), Reason> {
         let Some(session) = &mut self.session else { return Ok(()) };
-        let mut context =
-            Context { now: self.now, phase: self.phase, timers: &mut self.timers, stats: &mut self.stats };
+        let mut context = Context {
+            config: &self.config,
+            now: self.now,
+            phase: self.phase,
+            timers: &mut self.timers,
+            stats: &mut self.stats,
+        };
         let frame = Frame::parse(record).map_err(|what| context.malformed(what))?;
         match (self.phase, frame) {
             (Phase::Status, Frame::Status(status)) => return self.on_status(status),
@@ -251,6 +260,29 @@ impl Link {
     }
 }
 
+impl Context<'_> {
+    /// A signed message, if it goes to the application. Whoever passed a bad one on may be innocent, so none ends
+    /// the link.
+    pub(super) fn judge(&mut self, service: &[u8], body: Body<'_>) -> Option<Stored> {
+        let config = self.config;
+        let judged = config.signed.as_ref().and_then(|judge| {
+            // It came in as `&str`.
+            let service = core::str::from_utf8(service).ok()?;
+            Some(judge.judge(&config.node_id(), service, body.into_bytes(), &*config.provider))
+        });
+        let count = match &judged {
+            Some(Ok(_)) => &mut self.stats.signed_accepted,
+            Some(Err(Refused::NotFresh(_))) => &mut self.stats.signed_replays,
+            Some(Err(_)) | None => &mut self.stats.signed_refused,
+        };
+        *count += 1;
+        Some(match judged?.ok()? {
+            Accepted::Deliver(message) => Stored::Signed(Box::new(message)),
+            Accepted::Relay(message) => Stored::Relayed(Box::new(message)),
+        })
+    }
+}
+
 impl Link {
     /// Acts on every deadline that has come.
     pub(super) fn handle_due(&mut self) {
@@ -286,6 +318,7 @@ impl Link {
     fn expire_calls(&mut self) {
         if let Some(session) = &mut self.session {
             let mut context = Context {
+                config: &self.config,
                 now: self.now,
                 phase: self.phase,
                 timers: &mut self.timers,

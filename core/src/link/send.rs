@@ -103,8 +103,13 @@ impl Link {
 
     fn seal_record(&mut self) -> Result<(), CryptoError> {
         let Some(session) = &mut self.session else { return Ok(()) };
-        let mut context =
-            Context { now: self.now, phase: self.phase, timers: &mut self.timers, stats: &mut self.stats };
+        let mut context = Context {
+            config: &self.config,
+            now: self.now,
+            phase: self.phase,
+            timers: &mut self.timers,
+            stats: &mut self.stats,
+        };
         session.seal_record(self.send.out(), &self.config, &mut context)?;
         self.advance_drain();
         Ok(())

@@ -100,6 +100,7 @@ enum Verdict {
 
 /// What frames are handled with.
 pub(super) struct Context<'a> {
+    pub(super) config: &'a crate::config::Config,
     pub(super) now: Instant,
     pub(super) phase: Phase,
     pub(super) timers: &'a mut Timers,
@@ -251,6 +252,7 @@ impl Session {
         }
         let (begun, service) = match first {
             Begin::Send { service } => (Begun::Send, service),
+            Begin::Signed { service } => (Begun::Signed, service),
             Begin::Call { id, timeout_ms, service } => {
                 let deadline = context.now + Duration::from_millis(timeout_ms);
                 (Begun::Call { id, deadline }, service)
@@ -318,6 +320,15 @@ impl Session {
                     let body = self.requests.store(body);
                     self.deliver(lane, call, service_len, body);
                 }
+            }
+            Begun::Signed => {
+                self.accepts(lane, begun, charged, context)?;
+                let Some(signed) = context.judge(service, body) else {
+                    self.release(Budget::Messages, charged);
+                    return Ok(());
+                };
+                let service_len = self.requests.store_service(service);
+                self.deliver(lane, None, service_len, signed);
             }
         }
         Ok(())
@@ -483,7 +494,7 @@ impl Session {
 
 fn budget_of(begun: Begun) -> Budget {
     match begun {
-        Begun::Send | Begun::Call { .. } => Budget::Messages,
+        Begun::Send | Begun::Signed | Begun::Call { .. } => Budget::Messages,
         Begun::Reply { .. } => Budget::Replies,
     }
 }

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use super::backoff::Draws;
 use crate::error::{By, Closed, Reason};
@@ -11,6 +12,9 @@ use crate::hello::DialAddress;
 use crate::identity::NodeId;
 use crate::refusal::{Refusal, Retry};
 use crate::time::Instant;
+
+/// The longest time that somebody who has proved no id can keep a node from dialling.
+const LONGEST_RUMOUR: Duration = Duration::from_secs(60);
 
 /// The right to make one connection, once: give it back with [`Node::connected`](super::Node::connected) or
 /// [`Node::dial_failed`](super::Node::dial_failed). One that is dropped counts as timed out.
@@ -83,16 +87,20 @@ impl DialError {
         }
     }
 
-    /// Whether dialling again can help, and when. Only a peer that has proved its id can say that it does not.
+    /// Whether dialling again can help, and when. Only a peer that has proved its id can say that it does not,
+    /// that there is another link already, or that it wants to be left alone for more than a minute.
     pub fn retry(&self) -> Retry {
         match self {
             Self::Unreachable { .. } | Self::TimedOut { .. } => Retry::Later(None),
             Self::Untrusted | Self::NoAddress => Retry::Never,
-            // Whoever answers at the address can say anything, and may be another one tomorrow.
-            Self::Closed { closed, .. } if closed.peer.is_none() && closed.reason.retry() == Retry::Never => {
-                Retry::Later(None)
-            }
-            Self::Closed { closed, .. } => closed.reason.retry(),
+            Self::Closed { closed, .. } => match closed.reason.retry() {
+                retry if closed.peer.is_some() => retry,
+                // Whoever answers at the address can say anything, and may be another one tomorrow.
+                Retry::Never => Retry::Later(None),
+                Retry::Now if closed.by == By::Peer => Retry::Later(None),
+                Retry::Later(after) => Retry::Later(after.map(|after| after.min(LONGEST_RUMOUR))),
+                Retry::Now => Retry::Now,
+            },
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::BadRecording;
 use super::bytes::Cursor;
 use super::log::Shared;
+use super::verdict::Verdict;
 use crate::crypto::{Cipher, CipherKey, CryptoError, CryptoProvider, NONCE_LEN, Secret, SuiteSet, TAG_LEN};
 use crate::identity::{NodeId, Signer, SignerError};
 
@@ -26,10 +27,12 @@ pub(crate) enum Operation {
     Sign = 7,
     /// Sealing the block of zeros that becomes the next key: it has no text.
     Rekey = 8,
+    /// Not of cryptography alone: the node's rules and what has come before are in it.
+    Judge = 9,
 }
 
 impl Operation {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::KeyExchange,
         Self::Derive,
         Self::Verify,
@@ -38,6 +41,7 @@ impl Operation {
         Self::Open,
         Self::Sign,
         Self::Rekey,
+        Self::Judge,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -50,6 +54,7 @@ impl Operation {
             Self::Open => "opened",
             Self::Sign => "signature",
             Self::Rekey => "rekey",
+            Self::Judge => "signed message",
         }
     }
 }
@@ -102,6 +107,8 @@ pub(crate) struct Outcome {
     pub(crate) bytes: Vec<u8>,
     /// Of a text of which there is only a digest.
     pub(crate) length: usize,
+    /// On a signed message.
+    pub(crate) verdict: Option<Verdict>,
 }
 
 impl Outcome {
@@ -110,8 +117,12 @@ impl Outcome {
         let (number, failed) = (from.byte()?, from.byte()?);
         let operation = Operation::ALL.into_iter().find(|operation| *operation as u8 == number);
         let operation = operation.ok_or(BadRecording::Malformed("no such cryptographic operation"))?;
-        let mut outcome =
-            Self { operation, failed, place: None, listed: false, bytes: Vec::new(), length: 0 };
+        let (place, listed, bytes, length, verdict) = (None, false, Vec::new(), 0, None);
+        let mut outcome = Self { operation, failed, place, listed, bytes, length, verdict };
+        if operation == Operation::Judge {
+            outcome.verdict = Some(Verdict::get(failed, &mut from)?);
+            return Ok(outcome);
+        }
         if failed != 0 {
             return Ok(outcome);
         }
@@ -302,7 +313,7 @@ impl Script {
     }
 
     /// The next result, if it is of this operation: a replay that asks for something else differs by that alone.
-    fn next(&self, operation: Operation) -> Option<Outcome> {
+    pub(super) fn next(&self, operation: Operation) -> Option<Outcome> {
         let mut outcomes = self.lock();
         let is_next = outcomes.front().is_some_and(|outcome| outcome.operation == operation);
         if is_next { outcomes.pop_front() } else { None }

@@ -65,11 +65,44 @@ pub(crate) struct Named {
     pub(crate) own: bool,
 }
 
+/// A body that is to go, and whether it is marked as a signed message.
+#[derive(Clone, Debug)]
+pub(crate) struct Body<'a> {
+    pub(crate) bytes: Blob<'a>,
+    pub(crate) signed: bool,
+}
+
+impl<'a> From<&'a Payload<'_>> for Body<'a> {
+    fn from(payload: &'a Payload<'_>) -> Self {
+        let bytes = match payload {
+            Payload::Borrowed(bytes) => Blob::of(bytes),
+            Payload::Owned(bytes) | Payload::Signed(bytes) => Blob::of(bytes),
+        };
+        Self { bytes, signed: payload.is_signed() }
+    }
+}
+
+impl<'a> Body<'a> {
+    pub(crate) fn to_payload(&self) -> Payload<'static> {
+        let bytes = self.bytes.to_vec().into();
+        if self.signed { Payload::Signed(bytes) } else { Payload::Owned(bytes) }
+    }
+
+    fn put(&self, exact: bool, out: &mut Writer) {
+        out.flag(self.signed);
+        self.bytes.put(exact, out);
+    }
+
+    fn get(exact: bool, from: &mut Cursor<'a>) -> Result<Self, BadRecording> {
+        Ok(Self { signed: from.flag()?, bytes: Blob::get(exact, from)? })
+    }
+}
+
 /// A message that is to go.
 #[derive(Clone, Debug)]
 pub(crate) struct Post<'a> {
     pub(crate) service: Cow<'a, str>,
-    pub(crate) body: Blob<'a>,
+    pub(crate) body: Body<'a>,
     pub(crate) priority: Priority,
     pub(crate) expires: Option<Instant>,
 }
@@ -78,7 +111,7 @@ impl<'a> From<&'a Message<'_>> for Post<'a> {
     fn from(message: &'a Message<'_>) -> Self {
         Self {
             service: message.service.into(),
-            body: payload(&message.body),
+            body: (&message.body).into(),
             priority: message.priority,
             expires: message.expires,
         }
@@ -89,7 +122,7 @@ impl<'a> From<&'a Envelope> for Post<'a> {
     fn from(envelope: &'a Envelope) -> Self {
         Self {
             service: envelope.service.as_str().into(),
-            body: Blob::of(&envelope.body),
+            body: Body { bytes: Blob::of(&envelope.body), signed: envelope.signed },
             priority: envelope.priority,
             expires: envelope.expires,
         }
@@ -97,16 +130,16 @@ impl<'a> From<&'a Envelope> for Post<'a> {
 }
 
 impl Post<'_> {
-    /// The message, with `body` for its bytes.
-    pub(crate) fn message<'a>(&'a self, body: &'a [u8]) -> Message<'a> {
-        Message { service: &self.service, body: body.into(), priority: self.priority, expires: self.expires }
+    pub(crate) fn to_message(&self) -> Message<'_> {
+        let Self { service, body, priority, expires } = self;
+        Message { service, body: body.to_payload(), priority: *priority, expires: *expires }
     }
 }
 
 /// An answer to a call.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer<'a> {
-    Body(Blob<'a>),
+    Body(Body<'a>),
     /// `value` is the limit or the application's code, where there is one.
     Error {
         code: u16,
@@ -118,7 +151,7 @@ pub(crate) enum Answer<'a> {
 impl<'a> From<&'a Result<Payload<'_>, ServiceError>> for Answer<'a> {
     fn from(answer: &'a Result<Payload<'_>, ServiceError>) -> Self {
         let error = match answer {
-            Ok(body) => return Self::Body(payload(body)),
+            Ok(body) => return Self::Body(body.into()),
             Err(error) => error,
         };
         let (value, detail) = match error {
@@ -134,7 +167,7 @@ impl Answer<'_> {
     /// What [`Link::reply`](crate::Link::reply) is given.
     pub(crate) fn to_answer(&self) -> Result<Payload<'static>, ServiceError> {
         let (code, value, detail) = match self {
-            Self::Body(body) => return Ok(body.to_vec().into()),
+            Self::Body(body) => return Ok(body.to_payload()),
             Self::Error { code, value, detail } => (*code, *value, detail),
         };
         Err(match code {
@@ -148,13 +181,6 @@ impl Answer<'_> {
             8 => ServiceError::Application { code: value, detail: detail.to_vec().into() },
             code => ServiceError::Other { code },
         })
-    }
-}
-
-fn payload<'a>(payload: &'a Payload<'_>) -> Blob<'a> {
-    match payload {
-        Payload::Borrowed(bytes) => Blob::of(bytes),
-        Payload::Owned(bytes) => Blob::of(bytes),
     }
 }
 
@@ -382,7 +408,7 @@ impl<'a> Input<'a> {
                         detail: Blob::get(exact, from)?,
                     }
                 } else {
-                    Answer::Body(Blob::get(exact, from)?)
+                    Answer::Body(Body::get(exact, from)?)
                 },
             },
             11 => Self::Admit,
@@ -435,7 +461,7 @@ pub(crate) fn put_post(post: &Post<'_>, exact: bool, out: &mut Writer) {
 pub(crate) fn get_post<'a>(exact: bool, from: &mut Cursor<'a>) -> Result<Post<'a>, BadRecording> {
     Ok(Post {
         service: from.text()?.into(),
-        body: Blob::get(exact, from)?,
+        body: Body::get(exact, from)?,
         priority: get_priority(from)?,
         expires: from.maybe_instant()?,
     })

@@ -5,6 +5,7 @@
 
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
+use core::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::blank::{self, CannotBlank};
@@ -265,6 +266,12 @@ fn is_listed(listed: &BTreeSet<NodeId>, text: &[u8]) -> bool {
 /// A log that a link and its cryptography both write to.
 #[derive(Clone)]
 pub(crate) struct Shared(Arc<Mutex<Log>>);
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shared")
+    }
+}
 
 impl Shared {
     pub(crate) fn new(log: Log) -> Self {

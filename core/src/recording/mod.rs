@@ -50,6 +50,7 @@ mod outcome;
 mod replay;
 mod skeleton;
 mod step;
+mod verdict;
 mod words;
 
 #[cfg(test)]
@@ -64,6 +65,7 @@ pub(crate) use input::{Blob, Input, Named, Word};
 pub(crate) use log::{Log, Shared, tag};
 pub(crate) use origin::{Origin, Secrets, put_header};
 pub(crate) use outcome::put as put_action;
+pub(crate) use verdict::JudgeTap;
 pub(crate) use words::{get_word, goodbye_text};
 
 use core::fmt;
@@ -71,7 +73,7 @@ use core::fmt;
 use crate::crypto::Seed;
 
 /// How many figures of a link are compared behind each step.
-pub(crate) const FIGURES: usize = 29;
+pub(crate) const FIGURES: usize = 32;
 
 /// How a link stands: see [`FIGURE_NAMES`].
 pub(crate) type Figures = [u64; FIGURES];
@@ -108,6 +110,9 @@ pub(crate) const FIGURE_NAMES: [&str; FIGURES] = [
     "unsent",
     "end",
     "deadline",
+    "signed accepted",
+    "signed refused",
+    "signed replays",
 ];
 
 /// How a link is to be recorded, for [`Link::record`](crate::Link::record).

@@ -9,10 +9,12 @@ use super::BadRecording;
 use super::blank;
 use super::bytes::{Cursor, Writer};
 use super::crypto::{Script, StandIn, StandInSigner};
+use super::verdict::StandInJudge;
 use crate::config::{Config, Padding, RekeyPolicy, StreamLimits, Timing, Trust};
 use crate::crypto::{CryptoProvider, Secret, Seed, SuiteSet};
 use crate::hello::Hello;
 use crate::identity::NodeId;
+use crate::signed::Judge;
 use crate::time::Instant;
 use crate::wire;
 
@@ -68,6 +70,8 @@ pub(crate) struct Origin {
     pub(crate) padding: Padding,
     pub(crate) send_buffer: usize,
     pub(crate) streams: StreamLimits,
+    /// Whether the node takes signed messages.
+    pub(crate) judges: bool,
     /// The number of the first ping: of what the seed gives, all that goes to the peer and is no secret.
     pub(crate) first_ping: u64,
     pub(crate) secrets: Option<Secrets>,
@@ -103,6 +107,7 @@ impl Origin {
         out.number(self.suites.bits().into());
         out.length(self.psks);
         self.put_policies(out);
+        out.flag(self.judges);
         out.number(self.first_ping);
         if let Some(Secrets { seed, psks, network }) = &self.secrets {
             out.raw(seed.secret().expose());
@@ -189,6 +194,7 @@ impl Origin {
             growth: from.small()?,
             send_buffer: from.small()?,
         };
+        let judges = from.flag()?;
         let first_ping = from.number()?;
         let mut secrets = None;
         if exact {
@@ -212,6 +218,7 @@ impl Origin {
             padding,
             send_buffer,
             streams,
+            judges,
             first_ping,
             secrets,
         })
@@ -236,6 +243,8 @@ impl Origin {
         config.send_buffer = self.send_buffer;
         config.streams = self.streams;
         config.suites = self.suites;
+        config.signed =
+            self.judges.then(|| Arc::new(StandInJudge { script: script.clone() }) as Arc<dyn Judge>);
         if let Some(secrets) = &self.secrets {
             config.provider = Arc::clone(provider);
             config.psks.clone_from(&secrets.psks);

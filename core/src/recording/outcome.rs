@@ -5,8 +5,10 @@ use core::fmt::{self, Write as _};
 
 use super::BadRecording;
 use super::bytes::{Cursor, Writer, digest};
+use super::verdict::Facts;
 use crate::error::{By, CallError, Closed, Executed, Reason};
 use crate::link::{Action, Event, Incoming, StreamId};
+use crate::signed::SignedMessage;
 use crate::time::Instant;
 
 /// The names of events, in the order of their numbers: new ones go to the end.
@@ -28,7 +30,7 @@ const EVENTS: [&str; 18] = [
     "stream_stopped",
     "draining",
     "closed",
-    "other",
+    "relay",
 ];
 
 /// Answers that are no event.
@@ -54,6 +56,7 @@ pub(crate) fn put(action: &Action<'_>, exact: bool, out: &mut Writer) {
         out.string(incoming.service.as_bytes());
         out.byte(incoming.priority as u8);
         out.number(incoming.sequence);
+        put_signed(incoming.signed.as_deref(), out);
         body(out, &incoming.body);
     };
     let stream = |out: &mut Writer, kind: u8, id: &StreamId| {
@@ -102,6 +105,7 @@ pub(crate) fn put(action: &Action<'_>, exact: bool, out: &mut Writer) {
             out.string(envelope.service.as_bytes());
             out.byte(envelope.priority as u8);
             out.maybe_instant(envelope.expires);
+            out.flag(envelope.signed);
             body(out, &envelope.body);
         }
         Event::StreamOpened { id, name, priority } => {
@@ -129,6 +133,21 @@ pub(crate) fn put(action: &Action<'_>, exact: bool, out: &mut Writer) {
             out.byte(16);
             put_closed(closed, out);
         }
+        Event::Relay { message, priority } => {
+            out.byte(17);
+            out.string(message.service().as_bytes());
+            out.byte(*priority as u8);
+            put_signed(Some(message), out);
+            body(out, message.bytes());
+        }
+    }
+}
+
+/// Of a signed message, who says it to whom, and its numbers.
+fn put_signed(message: Option<&SignedMessage>, out: &mut Writer) {
+    out.flag(message.is_some());
+    if let Some(message) = message {
+        Facts::of(message).put(out);
     }
 }
 
@@ -170,6 +189,8 @@ fn put_call_error(error: &CallError, out: &mut Writer) {
         }
         // A link never says this: it is a node's word.
         CallError::NoLink { .. } => out.byte(3),
+        // Nor this: it takes no such call.
+        CallError::OneWayOnly => out.byte(4),
     }
 }
 
@@ -245,6 +266,7 @@ impl Words<'_, '_> {
                 if self.from.flag()? {
                     self.time("expires")?;
                 }
+                self.word_if("signed")?;
                 self.body()
             }
             10 => {
@@ -269,6 +291,12 @@ impl Words<'_, '_> {
                 self.say(format_args!(", phase {phase}"));
                 self.field("untaken")?;
                 self.field("unsent")
+            }
+            17 => {
+                self.name()?;
+                self.field("priority")?;
+                self.signed()?;
+                self.body()
             }
             _ => Ok(()),
         }
@@ -313,7 +341,16 @@ impl Words<'_, '_> {
         self.name()?;
         self.field("priority")?;
         self.field("sequence")?;
+        self.signed()?;
         self.body()
+    }
+
+    fn signed(&mut self) -> Result<(), BadRecording> {
+        if self.from.flag()? {
+            let facts = Facts::get(self.from)?;
+            self.say(format_args!(", signed: {facts}"));
+        }
+        Ok(())
     }
 
     fn body(&mut self) -> Result<(), BadRecording> {

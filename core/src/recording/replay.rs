@@ -118,8 +118,8 @@ impl Replay {
         };
         let mut outcomes = raw.outcomes(self.exact)?;
         if self.exact {
-            // The link has its keys: only the signatures are not its own.
-            outcomes.retain(|outcome| outcome.operation == Operation::Sign);
+            // The link has its keys. What it has not is the node's: its signatures, its rules, what its other links took.
+            outcomes.retain(|outcome| matches!(outcome.operation, Operation::Sign | Operation::Judge));
         }
         self.script.load(outcomes);
         let gave = self.link.replay(&raw.input, raw.now, self.exact)?;

@@ -126,6 +126,10 @@ pub(crate) fn describe(exact: bool, kind: u8, value: &[u8]) -> Result<String, Ba
         tag::CRYPTO => {
             let outcome = Outcome::get(exact, value)?;
             let _ = write!(text, "{}", outcome.operation.name());
+            if let Some(verdict) = &outcome.verdict {
+                let _ = write!(text, ": {verdict}");
+                return Ok(text);
+            }
             match (outcome.place, outcome.error()) {
                 (Some(place), _) => {
                     let _ = write!(text, ": {}, {} bytes", place.name(), outcome.length);
@@ -184,7 +188,8 @@ fn arguments(input: &Input<'_>, exact: bool) -> Result<String, BadRecording> {
     let mut text = String::new();
     let post = |text: &mut String, post: &Post<'_>| {
         let Post { service, body, priority, expires } = post;
-        let _ = write!(text, "{service:?}, {} bytes, {priority:?}", body.len());
+        let signed = if body.signed { "signed, " } else { "" };
+        let _ = write!(text, "{service:?}, {signed}{} bytes, {priority:?}", body.bytes.len());
         expires.map(|at| write!(text, ", expires {}", Seconds(at)));
     };
     let _ = match input {
@@ -206,7 +211,7 @@ fn arguments(input: &Input<'_>, exact: bool) -> Result<String, BadRecording> {
         }
         Input::Cancel(named) => write!(text, "call {}", named.id),
         Input::Reply { call, answer: Answer::Body(body), .. } => {
-            write!(text, "call {}, {} bytes", call.id, body.len())
+            write!(text, "call {}, {} bytes", call.id, body.bytes.len())
         }
         Input::Reply { call, answer: Answer::Error { code, .. }, .. } => {
             write!(text, "call {}, error {code}", call.id)

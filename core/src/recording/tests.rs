@@ -230,6 +230,7 @@ fn o5_a_node_s_words_to_its_link_are_recorded_and_replay() {
         let envelope = Envelope {
             service: "kept".into(),
             body: b"until there was a link".to_vec().into(),
+            signed: false,
             priority: Priority::Low,
             expires: None,
         };

@@ -138,7 +138,8 @@ pub(crate) fn get_word(exact: bool, from: &mut Cursor<'_>) -> Result<ToLink, Bad
                 let post = get_post(exact, from)?;
                 envelopes.push(Envelope {
                     service: post.service.to_string(),
-                    body: post.body.to_vec().into(),
+                    body: post.body.bytes.to_vec().into(),
+                    signed: post.body.signed,
                     priority: post.priority,
                     expires: post.expires,
                 });

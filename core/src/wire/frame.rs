@@ -13,6 +13,7 @@ pub(crate) const MAX_ADVERT: usize = 2048;
 
 const MORE: u8 = 0x80;
 const ABANDON: u8 = 0x40;
+const SIGNED: u8 = 0x10;
 const LANE_MASK: u8 = 0x07;
 const SKIPPABLE: u8 = 0x80;
 
@@ -80,9 +81,21 @@ impl Lane {
 /// What a message's first frame says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begin<'a> {
-    Send { service: &'a str },
-    Call { id: u64, timeout_ms: u64, service: &'a str },
-    Reply { id: u64 },
+    Send {
+        service: &'a str,
+    },
+    /// A SEND whose body is a signed message.
+    Signed {
+        service: &'a str,
+    },
+    Call {
+        id: u64,
+        timeout_ms: u64,
+        service: &'a str,
+    },
+    Reply {
+        id: u64,
+    },
 }
 
 /// A frame, its bodies borrowed from the record.
@@ -207,7 +220,8 @@ impl<'a> Frame<'a> {
     }
 
     fn parse_begin(kind: u8, flags: u8, mut body: Reader<'a>) -> Result<Self, Malformed> {
-        if flags & !(LANE_MASK | MORE) != 0 {
+        let signed = if kind == kind::SEND { flags & SIGNED } else { 0 };
+        if flags & !(LANE_MASK | MORE | signed) != 0 {
             return Err(FLAGS);
         }
         let lane = Lane::from_flags(flags)?;
@@ -221,7 +235,11 @@ impl<'a> Frame<'a> {
             Begin::Reply { id }
         } else {
             let service = text(body.prefixed_u8()?)?;
-            if kind == kind::SEND { Begin::Send { service } } else { Begin::Call { id, timeout_ms, service } }
+            match kind {
+                kind::CALL => Begin::Call { id, timeout_ms, service },
+                _ if signed != 0 => Begin::Signed { service },
+                _ => Begin::Send { service },
+            }
         };
         let body = body.rest();
         if total.is_some_and(|total| total <= body.len() as u64) {
@@ -323,12 +341,13 @@ impl<'a> FrameWriter<'a> {
         fill: impl FnOnce(&mut Vec<u8>),
     ) {
         let kind = match begin {
-            Begin::Send { .. } => kind::SEND,
+            Begin::Send { .. } | Begin::Signed { .. } => kind::SEND,
             Begin::Call { .. } => kind::CALL,
             Begin::Reply { .. } => kind::REPLY,
         };
         let more = if total.is_some() { MORE } else { 0 };
-        self.frame(kind, lane.0 | more, |out| {
+        let signed = if matches!(begin, Begin::Signed { .. }) { SIGNED } else { 0 };
+        self.frame(kind, lane.0 | more | signed, |out| {
             if let Begin::Call { id, timeout_ms, .. } = begin {
                 put_varint(out, id);
                 put_varint(out, timeout_ms.min(VARINT_MAX));
@@ -338,7 +357,7 @@ impl<'a> FrameWriter<'a> {
             if let Some(total) = total {
                 put_varint(out, total);
             }
-            if let Begin::Send { service } | Begin::Call { service, .. } = begin {
+            if let Begin::Send { service } | Begin::Signed { service } | Begin::Call { service, .. } = begin {
                 out.push(u8::try_from(service.len()).unwrap_or(u8::MAX));
                 out.extend_from_slice(service.as_bytes());
             }
@@ -430,7 +449,7 @@ pub(crate) const fn begin_len(begin: &Begin<'_>, total: Option<u64>) -> usize {
     HEADER_LEN
         + total
         + match begin {
-            Begin::Send { service } => 1 + service.len(),
+            Begin::Send { service } | Begin::Signed { service } => 1 + service.len(),
             Begin::Call { id, timeout_ms, service } => {
                 let timeout = if *timeout_ms > VARINT_MAX { VARINT_MAX } else { *timeout_ms };
                 varint_len(*id) + varint_len(timeout) + 1 + service.len()

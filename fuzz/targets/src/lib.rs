@@ -22,6 +22,7 @@ mod peer;
 mod refusal;
 mod runner;
 mod seeds;
+mod signed;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -84,6 +85,9 @@ pub const RECORD: Target =
 pub const REFUSAL: Target =
     Target { name: "refusal", run: refusal::run, longest: 5000, seeds: seeds::refusal };
 
+/// Signed messages, read, written and remembered.
+pub const SIGNED: Target = Target { name: "signed", run: signed::run, longest: 4000, seeds: seeds::signed };
+
 /// The text of trust lists, and changes to it.
 pub const TRUST_LIST: Target =
     Target { name: "trust_list", run: trust_list::run, longest: 2048, seeds: seeds::trust_list };
@@ -92,5 +96,5 @@ pub const TRUST_LIST: Target =
 pub const WORLD: Target = Target { name: "world", run: world::run, longest: 600, seeds: seeds::world };
 
 /// All targets.
-pub const ALL: [Target; 11] =
-    [ADVERT, DIFFERENTIAL, FRAME, HELLO, LINK, PAIR, PREAMBLE, RECORD, REFUSAL, TRUST_LIST, WORLD];
+pub const ALL: [Target; 12] =
+    [ADVERT, DIFFERENTIAL, FRAME, HELLO, LINK, PAIR, PREAMBLE, RECORD, REFUSAL, SIGNED, TRUST_LIST, WORLD];

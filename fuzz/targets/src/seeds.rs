@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use handclasp::crypto::{Suite, SuiteSet};
+use handclasp::crypto::{RustCrypto, Suite, SuiteSet};
 use handclasp::hello::{AdvertVersions, DialAddress, Hello, UnknownExtension};
 use handclasp::node::trust::{TrustEntry, UnixTime};
+use handclasp::signed::{Audience, Content, SignedMessage};
 use handclasp::{Capability, Refusal, VersionRange, wire};
-use handclasp_sim::id;
+use handclasp_sim::{id, key};
 
 use crate::input::Input;
 use crate::link::step as link_step;
@@ -15,13 +16,14 @@ use crate::peer::{self, Setup, frame as frame_of};
 
 /// The frames of docs/wire.md §5, one of each, and messages in parts.
 fn frames() -> Vec<Vec<u8>> {
-    let list: [(u8, u8, &[u8]); 26] = [
+    let list: [(u8, u8, &[u8]); 27] = [
         (0x00, 0, &[0; 20]),
         (0x01, 0, &[1]),
         (0x01, 0, &[2, 0, 22]),
         (0x02, 0, &[0]),
         (0x10, 3, b"\x04echohello"),
         (0x10, 0x82, b"\x09\x04echohe"),
+        (0x10, 0x13, b"\x01ssigned"),
         (0x11, 3, b"\x01\x53\x88\x04echoping"),
         (0x11, 0x84, b"\x02\x53\x88\x42\x00\x04echoping"),
         (0x12, 1, b"\x01pong"),
@@ -123,6 +125,27 @@ pub(crate) fn advert() -> Vec<Vec<u8>> {
     let mut forked = advert.clone();
     forked[47] += 1;
     vec![two(&advert, &newer), two(&newer, &advert), two(&advert, &forked), two(&advert, &advert)]
+}
+
+pub(crate) fn signed() -> Vec<Vec<u8>> {
+    let say = |origin, audience: Audience, epoch, sequence| {
+        let content = Content { audience, service: "s", epoch, sequence, body: b"body" };
+        let message = SignedMessage::sign(&content, &key(origin), &RustCrypto).expect("signed");
+        let length = u16::try_from(message.bytes().len()).expect("short");
+        [&length.to_be_bytes(), &message.bytes()[..]].concat()
+    };
+    let (node, topic) = (|| Audience::Node(id(2)), || Audience::topic("t"));
+    let one = say(1, node(), 1, 1);
+    let ahead = say(1, node(), 1, 1 << 10);
+    vec![
+        one.clone(),
+        say(1, topic(), 1, 1),
+        [&one[..], &one].concat(),
+        [&one[..], &ahead, &one, &say(1, node(), 2, 0), &ahead].concat(),
+        [1, 2, 3, 4, 5]
+            .map(|origin| [say(origin, topic(), 1, 1), say(origin, node(), 1, 1)].concat())
+            .concat(),
+    ]
 }
 
 pub(crate) fn trust_list() -> Vec<Vec<u8>> {

@@ -1,10 +1,13 @@
 //! `cargo bench --manifest-path tests/bench/Cargo.toml [-- --quick] [-- WORD …]`
 
 use handclasp_bench::allocations::Counting;
-use handclasp_bench::contest::{Caller, Handshake, IN_FLIGHT, LARGE, Pair, SMALL, transfer, verify};
+use handclasp_bench::contest::{
+    Caller, FLOW, Flow, Handshake, IN_FLIGHT, LARGE, Pair, SMALL, transfer, verify,
+};
+use handclasp_bench::contestants::flows::{OverLink, OverTcp};
 use handclasp_bench::contestants::rustls::{Cipher, Framing, Provider, Tls, TlsPair};
 use handclasp_bench::contestants::snow::{Noise, NoisePair, Packing, Protocol};
-use handclasp_bench::contestants::{aead::BareAead, ours, raw_tcp::RawTcp, tarpc::Tarpc};
+use handclasp_bench::contestants::{aead::BareAead, ours, raw_tcp::RawTcp, runtimes, tarpc::Tarpc};
 use handclasp_bench::harness::{Entry, Unit, Work, run};
 use handclasp_bench::loopback::Placement;
 use handclasp_bench::machine;
@@ -24,13 +27,16 @@ const CIPHERS: [Cipher; 2] = [Cipher::ChaCha, Cipher::Aes256];
 /// A title, and what makes the work with its contestants: made only when asked for.
 type Make = (&'static str, fn() -> Work);
 
-const WORKS: [Make; 7] = [
+const WORKS: [Make; 10] = [
     ("handshake: mutual, both ends on one core, in memory", handshakes),
     ("bulk: 16 KiB sealed and opened, in memory", bulk),
     ("small: 64 B sends one by one, in memory", small_one_by_one),
     ("batch: 64 B sends, 64 per flush, in memory", small_batched),
     ("calls: 64 B, 64 in flight, loopback TCP, one thread", || calls_in_flight(Placement::OneThread)),
     ("calls: 64 B, 64 in flight, loopback TCP, two threads", || calls_in_flight(Placement::TwoThreads)),
+    ("runtimes: 64 B calls, 64 in flight, loopback TCP, two threads of the runtime", runtimes),
+    ("stream: a large file over loopback TCP, one thread", || streams(Placement::OneThread)),
+    ("stream: a large file over loopback TCP, two threads", || streams(Placement::TwoThreads)),
     ("latency: 64 B, single calls, p50, loopback TCP, one thread", calls_one_by_one),
 ];
 
@@ -121,7 +127,15 @@ fn small_batched() -> Work {
 }
 
 fn calls_in_flight(placement: Placement) -> Work {
-    let entries = entries(ours::callers(placement), callers(placement), |mut contestant, ours| Entry {
+    in_flight(ours::callers(placement), callers(placement))
+}
+
+fn runtimes() -> Work {
+    in_flight(runtimes::callers(), Vec::new())
+}
+
+fn in_flight(ours: Vec<Box<dyn Caller>>, peers: Vec<Box<dyn Caller>>) -> Work {
+    let entries = entries(ours, peers, |mut contestant, ours| Entry {
         name: contestant.name(),
         ours,
         turn: Box::new(move |count| {
@@ -131,6 +145,20 @@ fn calls_in_flight(placement: Placement) -> Work {
         }),
     });
     Work { unit: Unit::Rate, step: IN_FLIGHT, entries }
+}
+
+fn streams(placement: Placement) -> Work {
+    let ours: Vec<Box<dyn Flow>> = vec![Box::new(OverLink::new(placement))];
+    let entries = entries(ours, vec![Box::new(OverTcp::new(placement))], |mut contestant, ours| Entry {
+        name: contestant.name(),
+        ours,
+        turn: Box::new(move |count| {
+            let start = Instant::now();
+            contestant.flow(count * FLOW);
+            start.elapsed()
+        }),
+    });
+    Work { unit: Unit::Throughput(1 << 20), step: 1, entries }
 }
 
 fn calls_one_by_one() -> Work {

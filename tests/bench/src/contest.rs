@@ -42,6 +42,18 @@ pub trait Caller {
     fn one_by_one(&mut self, calls: u64, times: &mut Vec<Duration>);
 }
 
+/// Carries bytes one way over TCP on the loopback interface.
+pub trait Flow {
+    /// The contestant's name in the table.
+    fn name(&self) -> String;
+
+    /// Moves so many bytes, a multiple of [`FLOW`], and returns when the receiver has counted them.
+    fn flow(&mut self, bytes: u64);
+}
+
+/// What a [`Flow`] moves at least, in bytes.
+pub const FLOW: u64 = 1 << 20;
+
 /// Calls that are in flight at any time in [`Caller::in_flight`].
 pub const IN_FLIGHT: u64 = 64;
 

@@ -38,7 +38,13 @@ fn m11_a_message_that_waits_expires_at_its_time_and_is_given_back() {
         assert!(expired(&mut raw.events).is_empty());
         raw.pass(millis(1));
         let gone = expired(&mut raw.events);
-        let back = Envelope { service: "late".into(), body: "body".into(), priority, expires: Some(at) };
+        let back = Envelope {
+            service: "late".into(),
+            body: "body".into(),
+            signed: false,
+            priority,
+            expires: Some(at),
+        };
         assert_eq!(gone, [back]);
         assert_eq!(raw.link.queued(), queued - 4 - 4 - 64);
         assert_eq!(raw.link.stats().expired_messages, 1);

@@ -365,7 +365,13 @@ impl HandshakeState {
     ///
     /// # Errors
     /// [`CryptoError::OutOfTurn`] when messages are missing.
-    pub fn split(self, provider: &dyn CryptoProvider) -> Result<Split, CryptoError> {
+    pub fn split(mut self, provider: &dyn CryptoProvider) -> Result<Split, CryptoError> {
+        self.split_in_place(provider)
+    }
+
+    /// The same for a state that stays where it is: moved out of its place it would leave its chaining key
+    /// behind there, where nothing wipes it. Once only; then it is to be dropped.
+    pub(crate) fn split_in_place(&mut self, provider: &dyn CryptoProvider) -> Result<Split, CryptoError> {
         if !self.is_finished() {
             return Err(CryptoError::OutOfTurn);
         }
@@ -374,12 +380,15 @@ impl HandshakeState {
             Role::Initiator => (first, second),
             Role::Responder => (second, first),
         };
-        Ok(Split {
+        let split = Split {
             seal: SealKey::new(provider, self.protocol.cipher, &seal)?,
             open: OpenKey::new(provider, self.protocol.cipher, &open)?,
             hash: *self.symmetric.hash(),
             master,
-        })
+        };
+        // A second one would repeat the nonces of the first.
+        self.done += 1;
+        Ok(split)
     }
 }
 

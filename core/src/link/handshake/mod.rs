@@ -219,8 +219,11 @@ impl Link {
 
     fn finish_key_exchange(&mut self) {
         let Some(handshake) = &mut self.handshake else { return };
-        let Some(noise) = handshake.noise.take() else { return };
-        match noise.split(&*self.config.provider) {
+        let Some(noise) = &mut handshake.noise else { return };
+        let split = noise.split_in_place(&*self.config.provider);
+        // Dropped in its place, it wipes its secrets there.
+        handshake.noise = None;
+        match split {
             Ok(channel) => handshake.channel = Some(channel),
             Err(error) => return self.fail_key_exchange(error),
         }

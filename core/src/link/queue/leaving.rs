@@ -42,7 +42,7 @@ impl Lanes {
         let queues = if self.expiring == 0 || self.held { &[][..] } else { &self.queues };
         let waiting = queues.iter().enumerate().filter(|(_, queue)| queue.begun.is_none());
         waiting.filter_map(|(at, queue)| match queue.entries.front()?.kind {
-            Kind::Send { expires } => Some((at, expires?)),
+            Kind::Send { expires, .. } => Some((at, expires?)),
             _ => None,
         })
     }
@@ -58,12 +58,13 @@ impl Lanes {
             self.bytes[budget] -= entry.charge();
             self.waiting[budget] -= 1;
         }
-        let message = if let Kind::Send { expires } = entry.kind {
+        let message = if let Kind::Send { expires, signed } = entry.kind {
             let small = queue.small.front(entry.small_len());
             let (service, body) = small.split_at_checked(usize::from(entry.service_len)).unwrap_or_default();
             Some(Envelope {
                 service: core::str::from_utf8(service).unwrap_or_default().to_string(),
                 body: entry.large.clone().unwrap_or_else(|| Bytes::copy_from_slice(body)),
+                signed,
                 priority: Priority::of_lane(Lane::ALL[at]),
                 expires,
             })

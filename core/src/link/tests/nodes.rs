@@ -206,5 +206,11 @@ impl Nodes {
 }
 
 pub(super) fn envelope(service: &str, priority: Priority) -> Envelope {
-    Envelope { service: service.into(), body: Bytes::from_static(b"body"), priority, expires: None }
+    Envelope {
+        service: service.into(),
+        body: Bytes::from_static(b"body"),
+        signed: false,
+        priority,
+        expires: None,
+    }
 }

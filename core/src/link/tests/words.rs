@@ -189,7 +189,13 @@ proptest! {
                                 let priority = Priority::ALL[usize::from(at)];
                                 given[usize::from(of)].push((priority, number.to_string()));
                                 let body = vec![0; 30_000 * usize::from(at)].into();
-                                Envelope { service: number.to_string(), body, priority, expires: None }
+                                Envelope {
+                                    service: number.to_string(),
+                                    body,
+                                    signed: false,
+                                    priority,
+                                    expires: None,
+                                }
                             });
                             ToLink::Deliver(batch.collect())
                         }

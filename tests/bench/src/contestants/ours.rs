@@ -46,7 +46,13 @@ impl Provider {
 }
 
 /// The service that messages are for: its name travels with each of them.
-const SERVICE: &str = "work";
+pub const SERVICE: &str = "work";
+
+/// The configurations of two nodes that trust each other: the one that dials, the one that listens.
+pub fn nodes() -> (Arc<Config>, Arc<Config>) {
+    let nodes = Nodes::new(Provider::Default);
+    (nodes.dialler, nodes.listener)
+}
 
 /// The handshakes: one per suite and provider worth showing, the default first.
 pub fn handshakes() -> Vec<Box<dyn Handshake>> {

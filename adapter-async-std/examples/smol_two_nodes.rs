@@ -1,0 +1,15 @@
+//! Two real processes, one authenticated link over TCP: who is who, a call, a large transfer, two refusals, a goodbye.
+//!
+//! ```sh
+//! cargo run --release -p handclasp-async-std --features smol --example smol_two_nodes
+//! ```
+//!
+//! The story is in `tests/examples/src/two_nodes`, for any runtime.
+
+use std::process::ExitCode;
+
+use handclasp_async_std::smol::Smol;
+
+fn main() -> ExitCode {
+    smol::block_on(handclasp_examples::two_nodes::main::<Smol>())
+}

@@ -1,0 +1,120 @@
+//! async-std and smol as runtimes. Both have the same sockets, under names of their own.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Instant, SystemTime};
+
+use async_io::Timer;
+use handclasp::runtime::{ByteStream, Runtime};
+
+/// Waits for a point in time.
+#[derive(Debug)]
+pub struct Sleep(Timer);
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(context).map(drop)
+    }
+}
+
+/// Implements [`Runtime`] with the sockets of the module `$net`.
+macro_rules! runtime {
+    ($name:ident, $($net:ident)::+, $resolve:expr, $spawn:expr, $unblock:expr) => {
+        impl Runtime for $name {
+            type Tcp = $($net)::+::TcpStream;
+            type TcpListener = $($net)::+::TcpListener;
+            type Stream = ByteStream;
+            type Sleep = Sleep;
+
+            fn now() -> Instant {
+                Instant::now()
+            }
+
+            fn today() -> SystemTime {
+                SystemTime::now()
+            }
+
+            fn sleep_until(at: Instant) -> Sleep {
+                Sleep(Timer::at(at))
+            }
+
+            fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+                $spawn(task);
+            }
+
+            fn unblock(work: impl FnOnce() + Send + 'static) {
+                $unblock(work);
+            }
+
+            fn random(bytes: &mut [u8]) {
+                getrandom::fill(bytes).expect("the operating system gives randomness");
+            }
+
+            async fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
+                $resolve(address.to_owned()).await
+            }
+
+            async fn connect(address: SocketAddr) -> io::Result<Self::Tcp> {
+                let stream = Self::Tcp::connect(address).await?;
+                prompt(stream.set_nodelay(true));
+                Ok(stream)
+            }
+
+            async fn bind(address: SocketAddr) -> io::Result<Self::TcpListener> {
+                Self::TcpListener::bind(address).await
+            }
+
+            async fn accept(listener: &Self::TcpListener) -> io::Result<(Self::Tcp, SocketAddr)> {
+                let (stream, remote) = listener.accept().await?;
+                prompt(stream.set_nodelay(true));
+                Ok((stream, remote))
+            }
+
+            fn peer_addr(stream: &Self::Tcp) -> Option<SocketAddr> {
+                stream.peer_addr().ok()
+            }
+
+            fn local_addr(listener: &Self::TcpListener) -> io::Result<SocketAddr> {
+                listener.local_addr()
+            }
+        }
+    };
+}
+
+/// Frames leave whole: there is nothing to wait for. Without it links are slower, no more.
+fn prompt(_: io::Result<()>) {}
+
+/// async-std.
+#[cfg(feature = "async-std")]
+#[derive(Debug)]
+pub enum AsyncStd {}
+
+#[cfg(feature = "async-std")]
+runtime!(
+    AsyncStd,
+    async_std::net,
+    |address: String| async move {
+        Ok(async_std::net::ToSocketAddrs::to_socket_addrs(&*address).await?.collect())
+    },
+    async_std::task::spawn,
+    async_std::task::spawn_blocking
+);
+
+/// smol, with its global executor.
+#[cfg(feature = "smol")]
+#[derive(Debug)]
+pub enum Smol {}
+
+#[cfg(feature = "smol")]
+runtime!(
+    Smol,
+    smol::net,
+    |address: String| smol::net::resolve(address),
+    |task| smol::spawn(task).detach(),
+    |work| smol::unblock(work).detach()
+);

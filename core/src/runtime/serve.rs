@@ -1,0 +1,345 @@
+//! The handlers of one link: calls side by side, messages one after the other.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::prelude::v1::*;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tracing::{trace, warn};
+
+use super::Runtime;
+use super::services::{BoxFuture, Caught, Entry, Kind, PassOn, Relay, Request};
+use super::streams::ByteStream;
+use super::sync::{Abort, Tasks, timeout_at};
+use crate::{
+    Instant, Link as Core, Payload, Refusal, ReplyToken, STREAM_REFUSED, ServiceError, StreamId, Why,
+};
+
+type Answer = Result<Bytes, ServiceError>;
+
+/// What a handler's task ends with.
+#[derive(Debug)]
+enum Done {
+    Call(u64, Option<Answer>),
+    Message,
+    Stream,
+    Admission(Option<Result<(), Refusal>>),
+}
+
+#[derive(Debug)]
+struct Running {
+    token: ReplyToken,
+    task: Abort,
+}
+
+/// A message that waits for the one before it.
+#[derive(Debug)]
+enum Waiting<R> {
+    Message(Arc<Entry<R>>, Request<R>),
+    Relay(PassingOn, Relay),
+}
+
+/// Who passes signed messages on.
+struct PassingOn(PassOn);
+
+impl fmt::Debug for PassingOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PassingOn")
+    }
+}
+
+/// Runs handlers. The tasks are its own: they end with it.
+#[derive(Debug)]
+pub(crate) struct Server<R> {
+    tasks: Tasks<Done>,
+    /// Calls whose handlers have a task, ascending by the peer's number.
+    running: VecDeque<Running>,
+    /// Answers that the link had no room for.
+    waiting: VecDeque<(ReplyToken, Bytes)>,
+    /// A message handler is behind.
+    behind: Option<Abort>,
+    /// Messages that were taken before that showed.
+    messages: VecDeque<Waiting<R>>,
+    /// The link has ended and its messages had their time.
+    abandoned: bool,
+}
+
+impl<R> Default for Server<R> {
+    fn default() -> Self {
+        Self {
+            tasks: Tasks::default(),
+            running: VecDeque::new(),
+            waiting: VecDeque::new(),
+            behind: None,
+            messages: VecDeque::new(),
+            abandoned: false,
+        }
+    }
+}
+
+/// Calls a handler and polls its future once: the future only if there is more to do.
+fn begin<T>(call: impl FnOnce() -> BoxFuture<T>, context: &mut Context<'_>) -> Result<Option<T>, Caught<T>> {
+    let Ok(future) = catch_unwind(AssertUnwindSafe(call)) else { return Ok(None) };
+    let mut future = Caught(future);
+    match Pin::new(&mut future).poll(context) {
+        Poll::Ready(result) => Ok(result),
+        Poll::Pending => Err(future),
+    }
+}
+
+impl<R: Runtime> Server<R> {
+    /// Whether answers wait for room in the link.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Whether messages and calls may come.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.behind.is_none()
+    }
+
+    /// Begins a call, and answers it if that is possible at once.
+    pub(crate) fn call(
+        &mut self,
+        link: &mut Core,
+        token: ReplyToken,
+        entry: Option<Arc<Entry<R>>>,
+        request: impl FnOnce(Arc<Entry<R>>) -> Request<R>,
+        context: &mut Context<'_>,
+    ) {
+        let denied = |link: &mut Core, token, error| {
+            // Who is not waiting any more needs no refusal.
+            let _ = link.reply(token, Err(error));
+        };
+        let (Some(entry), Some(peer)) = (entry, link.peer()) else {
+            return denied(link, token, ServiceError::NoSuchService);
+        };
+        match catch_unwind(AssertUnwindSafe(|| entry.check(peer).map(|handler| &handler.0))) {
+            Ok(Ok(Kind::Call(handler))) => {
+                let request = request(Arc::clone(&entry));
+                match begin(|| handler(request), context) {
+                    Ok(answer) => self.answer(link, token, answer),
+                    Err(rest) => {
+                        let id = token.call();
+                        let task = self.tasks.spawn::<R>(async move { Done::Call(id, rest.await) });
+                        let at = self.running.partition_point(|running| running.token.call() < id);
+                        self.running.insert(at, Running { token, task });
+                    }
+                }
+            }
+            Ok(Ok(_)) => denied(link, token, ServiceError::NoSuchService),
+            Ok(Err(error)) => denied(link, token, error.into()),
+            Err(_) => denied(link, token, ServiceError::HandlerFailed),
+        }
+    }
+
+    /// Hands a message to its handler, or lines it up.
+    pub(crate) fn message(
+        &mut self,
+        link: &Core,
+        entry: Option<Arc<Entry<R>>>,
+        request: impl FnOnce(Arc<Entry<R>>) -> Request<R>,
+        context: &mut Context<'_>,
+    ) {
+        let (Some(entry), Some(peer), false) = (entry, link.peer(), self.abandoned) else {
+            trace!("message for no service dropped");
+            return;
+        };
+        let checked = catch_unwind(AssertUnwindSafe(|| entry.check(peer).map(|handler| &handler.0)));
+        let Ok(Ok(Kind::Message(_))) = checked else {
+            trace!(service = entry.name(), "message dropped: the service is not for it");
+            return;
+        };
+        let request = request(Arc::clone(&entry));
+        self.line_up(Waiting::Message(entry, request), context);
+    }
+
+    /// Hands a signed message on, in turn with the others.
+    pub(crate) fn relay(&mut self, pass_on: Option<PassOn>, relay: Relay, context: &mut Context<'_>) {
+        match pass_on.filter(|_| !self.abandoned) {
+            Some(pass_on) => self.line_up(Waiting::Relay(PassingOn(pass_on), relay), context),
+            None => trace!("message for another node dropped: nobody relays"),
+        }
+    }
+
+    fn line_up(&mut self, message: Waiting<R>, context: &mut Context<'_>) {
+        if self.behind.is_some() {
+            self.messages.push_back(message);
+        } else {
+            self.run(message, context);
+        }
+    }
+
+    fn run(&mut self, message: Waiting<R>, context: &mut Context<'_>) {
+        let (entry, begun) = match message {
+            Waiting::Message(entry, request) => {
+                // The rule let the request in when it came.
+                let Kind::Message(handler) = &entry.handler().0 else { return };
+                let begun = begin(|| handler(request), context);
+                (Some(entry), begun)
+            }
+            Waiting::Relay(PassingOn(pass_on), relay) => (None, begin(|| pass_on(relay), context)),
+        };
+        let panicked = move || {
+            let service = entry.as_ref().map(|entry| entry.name());
+            trace!(service, "message handler panicked");
+        };
+        match begun {
+            Ok(Some(())) => {}
+            Ok(None) => panicked(),
+            Err(rest) => {
+                self.behind = Some(self.tasks.spawn::<R>(async move {
+                    if rest.await.is_none() {
+                        panicked();
+                    }
+                    Done::Message
+                }));
+            }
+        }
+    }
+
+    /// Hands a stream to its handler, or refuses it.
+    pub(crate) fn stream(
+        &mut self,
+        link: &mut Core,
+        id: StreamId,
+        entry: Option<&Arc<Entry<R>>>,
+        open: impl FnOnce(Arc<Entry<R>>, &mut Core) -> (Request<R>, ByteStream),
+        context: &mut Context<'_>,
+    ) {
+        let checked = entry.zip(link.peer()).map(|(entry, peer)| {
+            catch_unwind(AssertUnwindSafe(|| entry.check(peer).map(|handler| &handler.0)))
+        });
+        let (Some(Ok(Ok(Kind::Stream(handler)))), Some(entry)) = (checked, entry) else {
+            link.stream_reset(id, STREAM_REFUSED);
+            return link.stream_stop(id, STREAM_REFUSED);
+        };
+        let (request, stream) = open(Arc::clone(entry), link);
+        match begin(|| handler(request, stream), context) {
+            Ok(Some(())) => {}
+            Ok(None) => trace!(service = entry.name(), "stream handler panicked"),
+            Err(rest) => {
+                let name = entry.name().to_owned();
+                self.tasks.spawn::<R>(async move {
+                    if rest.await.is_none() {
+                        trace!(service = name, "stream handler panicked");
+                    }
+                    Done::Stream
+                });
+            }
+        }
+    }
+
+    /// Decides about a peer.
+    pub(crate) fn decide(
+        &mut self,
+        link: &mut Core,
+        call: impl FnOnce() -> BoxFuture<Result<(), Refusal>>,
+        now: Instant,
+        context: &mut Context<'_>,
+    ) {
+        match begin(call, context) {
+            Ok(decision) => decided(link, decision, now),
+            Err(rest) => {
+                self.tasks.spawn::<R>(async move { Done::Admission(rest.await) });
+            }
+        }
+    }
+
+    /// Answers what is done, and lets the next message have its turn. True if anything happened.
+    pub(crate) fn poll(&mut self, link: &mut Core, now: Instant, context: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        while let Some((token, body)) = self.waiting.pop_front() {
+            let before = self.waiting.len();
+            self.answer(link, token, Some(Ok(body)));
+            if self.waiting.len() > before {
+                self.waiting.rotate_right(1);
+                break;
+            }
+            progress = true;
+        }
+        while !self.tasks.is_empty() {
+            let Poll::Ready(done) = self.tasks.poll_next(context) else { break };
+            progress = true;
+            match done {
+                Some(Done::Call(id, answer)) => {
+                    if let Some(running) = self.take(id) {
+                        self.answer(link, running.token, answer);
+                    }
+                }
+                Some(Done::Message) => self.behind = None,
+                Some(Done::Admission(decision)) => decided(link, decision, now),
+                // A stream has its end by itself; who aborted a task has seen to the rest.
+                Some(Done::Stream) | None => {}
+            }
+            while let Some(message) = self.behind.is_none().then(|| self.messages.pop_front()).flatten() {
+                self.run(message, context);
+            }
+        }
+        progress
+    }
+
+    fn take(&mut self, id: u64) -> Option<Running> {
+        let at = self.running.binary_search_by_key(&id, |running| running.token.call()).ok()?;
+        self.running.remove(at)
+    }
+
+    fn answer(&mut self, link: &mut Core, token: ReplyToken, answer: Option<Answer>) {
+        let answer = answer.unwrap_or(Err(ServiceError::HandlerFailed)).map(Payload::Owned);
+        let Err(rejected) = link.reply(token, answer) else { return };
+        // Without a token nobody waits any more.
+        let Some(token) = rejected.token else { return };
+        let instead = match (rejected.why, rejected.answer) {
+            (Why::Full, Ok(body)) => return self.waiting.push_back((token, body.into_bytes())),
+            (Why::TooLarge { limit }, Ok(_)) => ServiceError::TooLarge { limit },
+            (why, _) => {
+                trace!(%why, "answer of a handler not taken");
+                ServiceError::HandlerFailed
+            }
+        };
+        let _ = link.reply(token, Err(instead));
+    }
+
+    /// The caller gave up, or its time is over: drops the handler's future.
+    pub(crate) fn cancel(&mut self, id: u64) {
+        if let Some(running) = self.take(id) {
+            running.task.abort();
+        }
+        self.waiting.retain(|(token, _)| token.call() != id);
+    }
+
+    /// The link has ended and nothing more is waited for.
+    pub(crate) fn abandon(&mut self) {
+        self.abandoned = true;
+        self.messages.clear();
+        if let Some(task) = self.behind.take() {
+            task.abort();
+        }
+    }
+
+    /// Ends every handler and waits until they are gone. One that blocks its thread is left behind after
+    /// `patience`.
+    pub(crate) async fn shut_down(&mut self, patience: Duration) {
+        self.abandon();
+        self.running.clear();
+        if self.tasks.is_empty() {
+            return;
+        }
+        if timeout_at::<R, _>(R::now() + patience, self.tasks.shut_down()).await.is_none() {
+            warn!("a handler blocks its thread");
+        }
+    }
+}
+
+fn decided(link: &mut Core, decision: Option<Result<(), Refusal>>, now: Instant) {
+    match decision {
+        Some(Ok(())) => link.admit(now),
+        Some(Err(refusal)) => link.refuse(refusal, now),
+        None => link.refuse(Refusal::Denied, now),
+    }
+}

@@ -1,0 +1,48 @@
+//! The end of a stream.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use futures_io::{AsyncRead, AsyncWrite};
+
+use super::Runtime;
+use super::sync::timeout_at;
+
+/// How long the end of a stream may take.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
+
+/// Ends a stream so that the last bytes written arrive: writes what is left, closes this direction, and takes
+/// in what the other side still sends until it closes its own. Dropping a TCP socket with unread bytes would
+/// make the system send a reset, which destroys what the peer has not read yet. Takes at most [`LINGER`].
+pub(crate) async fn wind_down<R: Runtime>(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), last: &[u8]) {
+    let mut left = last;
+    let orderly = async {
+        poll_fn(|context| {
+            while !left.is_empty() {
+                match ready!(Pin::new(&mut *stream).poll_write(context, left))? {
+                    0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
+                    count => left = left.get(count..).unwrap_or_default(),
+                }
+            }
+            ready!(Pin::new(&mut *stream).poll_flush(context))?;
+            Pin::new(&mut *stream).poll_close(context)
+        })
+        .await?;
+        let mut discarded = [0; 512];
+        poll_fn(|context| {
+            // As many as one turn should take; the rest after the others' turn.
+            for _ in 0..32 {
+                if ready!(Pin::new(&mut *stream).poll_read(context, &mut discarded))? == 0 {
+                    return Poll::Ready(Ok::<_, std::io::Error>(()));
+                }
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await
+    };
+    // The link is over whatever comes of it.
+    let _ = timeout_at::<R, _>(R::now() + LINGER, orderly).await;
+}

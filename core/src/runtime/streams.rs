@@ -1,0 +1,505 @@
+//! Byte streams: their handles, and what a handle shares with the link's task.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::prelude::v1::*;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, BytesMut};
+use futures_io::{AsyncRead, AsyncWrite};
+
+use super::link::Hold;
+use super::node::NoLink;
+use super::peer::PeerInfo;
+use super::shared::Shared;
+use super::sync::{lock, remember, wake};
+use crate::{Link as Core, Reason, STREAM_LINK_ENDED, STREAM_REFUSED, StreamId, StreamRead};
+
+/// The bytes that wait between a handle and the link's task, in each direction, beside what the link holds.
+const PIPE: usize = 32 << 10;
+
+/// The code that a stream is given up with that is dropped before its end.
+const DROPPED: u32 = 0;
+
+/// Why a stream goes no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// The peer has given up what it was writing: there is no more to read, and this is not its end. 0 where the
+    /// peer just dropped its handle.
+    Reset {
+        /// The peer's code.
+        code: u32,
+    },
+    /// The peer reads no more. 0 where it just dropped its handle.
+    Stopped {
+        /// The peer's code.
+        code: u32,
+    },
+    /// The peer has not taken the stream: it has no such service, does not offer it to this node, or has as many
+    /// streams as it takes.
+    Refused,
+    /// The link has ended; [`Link::is_closed`](super::Link::is_closed) says how.
+    LinkEnded,
+    /// This side has ended the direction itself.
+    Ended,
+}
+
+impl StreamError {
+    fn reset(code: u32) -> Self {
+        Self::told(code).unwrap_or(Self::Reset { code })
+    }
+
+    fn stopped(code: u32) -> Self {
+        Self::told(code).unwrap_or(Self::Stopped { code })
+    }
+
+    fn told(code: u32) -> Option<Self> {
+        match code {
+            STREAM_REFUSED => Some(Self::Refused),
+            STREAM_LINK_ENDED => Some(Self::LinkEnded),
+            _ => None,
+        }
+    }
+
+    fn kind(self) -> io::ErrorKind {
+        match self {
+            Self::Reset { .. } => io::ErrorKind::ConnectionReset,
+            Self::Stopped { .. } | Self::Ended => io::ErrorKind::BrokenPipe,
+            Self::Refused => io::ErrorKind::ConnectionRefused,
+            Self::LinkEnded => io::ErrorKind::ConnectionAborted,
+        }
+    }
+}
+
+impl fmt::Display for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reset { code } => write!(f, "the peer gave the stream up (code {code}), before its end"),
+            Self::Stopped { code } => write!(f, "the peer reads no more of the stream (code {code})"),
+            Self::Refused => f.write_str("the peer does not take the stream"),
+            Self::LinkEnded => f.write_str("the link has ended, and the stream with it"),
+            Self::Ended => f.write_str("this side has ended the stream"),
+        }
+    }
+}
+
+impl Error for StreamError {}
+
+impl From<StreamError> for io::Error {
+    fn from(error: StreamError) -> Self {
+        Self::new(error.kind(), error)
+    }
+}
+
+/// Why a stream was not opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The name has more than 255 bytes.
+    LongName,
+    /// One of the two sides takes no byte streams.
+    NoStreams,
+    /// As many streams of this side's are open as may be: open it again when one has ended.
+    TooMany {
+        /// How many may be.
+        limit: u32,
+    },
+    /// The link takes no new work any more.
+    LinkClosed {
+        /// Why.
+        reason: Reason,
+    },
+    /// There is no link to the peer.
+    NoLink(NoLink),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LongName => f.write_str("the stream's name has more than 255 bytes"),
+            Self::NoStreams => f.write_str("one of the two sides takes no byte streams"),
+            Self::TooMany { limit } => write!(f, "{limit} streams are open, as many as may be"),
+            Self::LinkClosed { reason } => write!(f, "the link takes no new streams: {reason}"),
+            Self::NoLink(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for OpenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::NoLink(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// A byte stream over a link: two directions, each with its own end and its own backpressure.
+///
+/// An adapter gives it its runtime's reading and writing traits; here it has those of `futures-io`. A write
+/// waits while the peer does not read. Closing the writer tells the peer that this is the end, and leaves the
+/// reader open; it waits until the link has everything, which says nothing about its arrival.
+///
+/// **Dropping a stream that has not been closed gives it up:** the peer reads
+/// [`StreamError::Reset`] in place of the end, so that nobody takes a part for the whole. Dropping it before
+/// the peer's end was read tells the peer to write no more.
+///
+/// A stream that this side has opened keeps its link as a handle does. All futures over it are cancel-safe:
+/// bytes are taken when the read or write is ready, never before.
+pub struct ByteStream {
+    pipe: Arc<Pipe>,
+    shared: Arc<Shared>,
+    peer: Arc<PeerInfo>,
+    name: Box<str>,
+    _hold: Option<Hold>,
+}
+
+impl ByteStream {
+    pub(crate) fn new(
+        pipe: &Arc<Pipe>,
+        shared: &Arc<Shared>,
+        peer: &Arc<PeerInfo>,
+        name: Box<str>,
+        hold: Option<Hold>,
+    ) -> Self {
+        let (pipe, shared, peer) = (Arc::clone(pipe), Arc::clone(shared), Arc::clone(peer));
+        Self { pipe, shared, peer, name, _hold: hold }
+    }
+
+    /// The stream's id, the same on both sides, unique within the link.
+    pub fn id(&self) -> u64 {
+        self.pipe.id.get()
+    }
+
+    /// What it was opened for.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The authenticated peer.
+    pub fn peer(&self) -> &PeerInfo {
+        &self.peer
+    }
+
+    /// Gives up what this side was writing: the peer reads [`StreamError::Reset`] with `code`. Does nothing
+    /// after the end.
+    pub fn reset(&mut self, code: u32) {
+        self.change(|ends| {
+            if matches!(ends.writing, Writing::Open | Writing::Closing) {
+                ends.give_up(code);
+            }
+        });
+    }
+
+    /// Tells the peer to write no more: it gets [`StreamError::Stopped`] with `code`. What came and was not
+    /// read is dropped. Does nothing after the end.
+    pub fn stop(&mut self, code: u32) {
+        self.change(|ends| {
+            if matches!(ends.reading, Reading::Open) {
+                ends.stop(code);
+            }
+        });
+    }
+
+    /// Changes the ends, and lets the link's task see to it.
+    fn change<T>(&self, change: impl FnOnce(&mut Ends) -> T) -> T {
+        let mut ends = lock(&self.pipe.ends);
+        let result = change(&mut ends);
+        let call = ends.call;
+        if call == Call::Due {
+            ends.call = Call::Made;
+        }
+        drop(ends);
+        if call == Call::Due {
+            self.shared.tell(|control| control.streams.push(Arc::clone(&self.pipe)));
+        }
+        result
+    }
+}
+
+impl AsyncRead for ByteStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, space: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.change(|ends| {
+            if !ends.incoming.is_empty() {
+                let count = space.len().min(ends.incoming.len());
+                ends.incoming.split_to(count).copy_to_slice(space.get_mut(..count).unwrap_or_default());
+                if ends.starved && ends.incoming.len() <= PIPE / 2 {
+                    ends.call_task();
+                }
+                return Poll::Ready(Ok(count));
+            }
+            match ends.reading {
+                Reading::Open if !space.is_empty() => {
+                    remember(&mut ends.reader, cx);
+                    Poll::Pending
+                }
+                Reading::Open | Reading::End => Poll::Ready(Ok(0)),
+                Reading::Broken(error) => Poll::Ready(Err(error.into())),
+            }
+        })
+    }
+}
+
+impl AsyncWrite for ByteStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.change(|ends| match ends.writing {
+            Writing::Open => {
+                let room = PIPE.saturating_sub(ends.outgoing.len());
+                let taken = bytes.get(..room).unwrap_or(bytes);
+                if taken.is_empty() && !bytes.is_empty() {
+                    remember(&mut ends.writer, cx);
+                    return Poll::Pending;
+                }
+                ends.outgoing.extend_from_slice(taken);
+                ends.call_task();
+                Poll::Ready(Ok(taken.len()))
+            }
+            Writing::Closing | Writing::Closed => Poll::Ready(Err(StreamError::Ended.into())),
+            Writing::Broken(error) => Poll::Ready(Err(error.into())),
+        })
+    }
+
+    /// Waits until the link has taken what was written.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.change(|ends| match ends.writing {
+            Writing::Open | Writing::Closing if !ends.outgoing.is_empty() => {
+                remember(&mut ends.writer, cx);
+                Poll::Pending
+            }
+            Writing::Broken(error) => Poll::Ready(Err(error.into())),
+            _ => Poll::Ready(Ok(())),
+        })
+    }
+
+    /// Ends this side's direction.
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.change(|ends| match ends.writing {
+            Writing::Open | Writing::Closing => {
+                if ends.writing == Writing::Open {
+                    ends.call_task();
+                }
+                ends.writing = Writing::Closing;
+                remember(&mut ends.writer, cx);
+                Poll::Pending
+            }
+            Writing::Closed => Poll::Ready(Ok(())),
+            Writing::Broken(error) => Poll::Ready(Err(error.into())),
+        })
+    }
+}
+
+impl Drop for ByteStream {
+    fn drop(&mut self) {
+        self.change(|ends| {
+            ends.dropped = true;
+            ends.call_task();
+            if ends.writing == Writing::Open {
+                ends.give_up(DROPPED);
+            }
+            if ends.reading == Reading::Open {
+                ends.stop(DROPPED);
+            }
+        });
+    }
+}
+
+impl fmt::Debug for ByteStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ends = lock(&self.pipe.ends);
+        f.debug_struct("ByteStream")
+            .field("id", &self.id())
+            .field("name", &self.name)
+            .field("peer", &self.peer.id)
+            .field("reading", &ends.reading)
+            .field("writing", &ends.writing)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What lies between a stream's handle and the link's task.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    pub(crate) id: StreamId,
+    ends: Mutex<Ends>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    Open,
+    /// The end is behind what is here.
+    End,
+    Broken(StreamError),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writing {
+    Open,
+    /// The end goes behind what is here.
+    Closing,
+    Closed,
+    Broken(StreamError),
+}
+
+/// Whether the task has something to do, and knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    None,
+    Due,
+    Made,
+}
+
+#[derive(Debug)]
+struct Ends {
+    reading: Reading,
+    incoming: BytesMut,
+    /// The link has more than there was room for.
+    starved: bool,
+    reader: Option<Waker>,
+    writing: Writing,
+    outgoing: BytesMut,
+    writer: Option<Waker>,
+    /// Codes for the peer that the link has not been told.
+    reset: Option<u32>,
+    stop: Option<u32>,
+    call: Call,
+    dropped: bool,
+}
+
+impl Ends {
+    fn call_task(&mut self) {
+        if self.call == Call::None {
+            self.call = Call::Due;
+        }
+    }
+
+    fn give_up(&mut self, code: u32) {
+        self.writing = Writing::Broken(StreamError::Ended);
+        self.outgoing = BytesMut::new();
+        self.reset = Some(code);
+        self.call_task();
+        wake(self.writer.take());
+    }
+
+    fn stop(&mut self, code: u32) {
+        self.reading = Reading::Broken(StreamError::Ended);
+        self.incoming = BytesMut::new();
+        self.stop = Some(code);
+        self.call_task();
+        wake(self.reader.take());
+    }
+
+    /// Takes what the link has, as far as there is room.
+    fn read(&mut self, link: &mut Core, id: StreamId, most: usize) {
+        let before = self.incoming.len();
+        self.starved = false;
+        while self.reading == Reading::Open {
+            let filled = self.incoming.len();
+            if filled >= most {
+                self.starved = true;
+                break;
+            }
+            self.incoming.resize(most.min(filled + PIPE), 0);
+            let space = self.incoming.get_mut(filled..).unwrap_or_default();
+            let read = link.stream_read(id, space);
+            self.incoming.truncate(if let StreamRead::Data(count) = read { filled + count } else { filled });
+            match read {
+                StreamRead::Data(_) => {}
+                StreamRead::End => self.reading = Reading::End,
+                StreamRead::Reset(code) => self.reading = Reading::Broken(StreamError::reset(code)),
+                StreamRead::Pending | StreamRead::Over => break,
+            }
+        }
+        if self.incoming.is_empty() {
+            // An idle stream holds nothing.
+            self.incoming = BytesMut::new();
+        }
+        if self.incoming.len() > before || self.reading != Reading::Open {
+            wake(self.reader.take());
+        }
+    }
+
+    /// Gives the link what is here, as far as it has room.
+    fn write(&mut self, link: &mut Core, id: StreamId) {
+        let before = self.outgoing.len();
+        while !self.outgoing.is_empty() {
+            match link.stream_write(id, &self.outgoing) {
+                0 => break,
+                count => self.outgoing.advance(count),
+            }
+        }
+        if self.outgoing.is_empty() {
+            self.outgoing = BytesMut::new();
+            if self.writing == Writing::Closing {
+                link.stream_finish(id);
+                self.writing = Writing::Closed;
+                wake(self.writer.take());
+            }
+        }
+        if self.outgoing.len() < before {
+            wake(self.writer.take());
+        }
+    }
+}
+
+impl Pipe {
+    pub(crate) fn new(id: StreamId) -> Arc<Self> {
+        let ends = Ends {
+            reading: Reading::Open,
+            incoming: BytesMut::new(),
+            starved: false,
+            reader: None,
+            writing: Writing::Open,
+            outgoing: BytesMut::new(),
+            writer: None,
+            reset: None,
+            stop: None,
+            call: Call::None,
+            dropped: false,
+        };
+        Arc::new(Self { id, ends: Mutex::new(ends) })
+    }
+
+    /// Moves bytes between the handle and the link; false once there is nothing to move any more.
+    pub(crate) fn serve(&self, link: &mut Core) -> bool {
+        let mut ends = lock(&self.ends);
+        ends.call = Call::None;
+        if let Some(code) = ends.reset.take() {
+            link.stream_reset(self.id, code);
+        }
+        if let Some(code) = ends.stop.take() {
+            link.stream_stop(self.id, code);
+        }
+        ends.write(link, self.id);
+        ends.read(link, self.id, PIPE);
+        !ends.dropped || matches!(ends.writing, Writing::Open | Writing::Closing)
+    }
+
+    /// The peer reads no more.
+    pub(crate) fn stopped(&self, code: u32) {
+        let mut ends = lock(&self.ends);
+        if matches!(ends.writing, Writing::Open | Writing::Closing) {
+            ends.writing = Writing::Broken(StreamError::stopped(code));
+            ends.outgoing = BytesMut::new();
+        }
+        wake(ends.writer.take());
+    }
+
+    /// The link has ended: what has all come can still be read.
+    pub(crate) fn end(&self, link: &mut Core) {
+        let mut ends = lock(&self.ends);
+        ends.read(link, self.id, usize::MAX);
+        if ends.reading == Reading::Open {
+            ends.reading = Reading::Broken(StreamError::LinkEnded);
+        }
+        if matches!(ends.writing, Writing::Open | Writing::Closing) {
+            ends.writing = Writing::Broken(StreamError::LinkEnded);
+            ends.outgoing = BytesMut::new();
+        }
+        wake(ends.reader.take());
+        wake(ends.writer.take());
+    }
+}
