@@ -55,7 +55,13 @@ fn kinds() -> impl Strategy<Value = u8> {
 }
 
 fn frames() -> impl Strategy<Value = Vec<u8>> {
-    let flags = prop_oneof![4 => 0_u8..6, 2 => 0x80_u8..0x86, 1 => any::<u8>()];
+    let flags = prop_oneof![
+        4 => 0_u8..6,
+        2 => 0x80_u8..0x86,
+        1 => 0x11_u8..0x16,
+        1 => 0x91_u8..0x96,
+        1 => any::<u8>(),
+    ];
     let body = prop_oneof![
         proptest::collection::vec(any::<u8>(), 0..40),
         proptest::collection::vec(0_u8..8, 0..40),
@@ -126,6 +132,7 @@ fn o5_what_applications_say_is_blanked_in_every_frame_that_carries_it() {
     let mut writer = FrameWriter::new(&mut text);
     let fill = |out: &mut Vec<u8>| out.extend_from_slice(said);
     writer.begin(Lane::of_priority(1), Begin::Send { service: "service" }, None, fill);
+    writer.begin(Lane::of_priority(2), Begin::Signed { service: "service" }, None, fill);
     writer.begin(
         Lane::of_priority(1),
         Begin::Call { id: 1, timeout_ms: 9, service: "service" },
@@ -150,7 +157,7 @@ fn o5_what_applications_say_is_blanked_in_every_frame_that_carries_it() {
     writer.raw(&[&[0xf0, 0, 0, 18][..], said].concat());
     let frames = shape(&text).len();
     let blank = record(&text).unwrap();
-    assert_eq!((frames, shape(&blank)), (13, shape(&text)));
+    assert_eq!((frames, shape(&blank)), (14, shape(&text)));
     assert!(!blank.windows(4).any(|window| said.windows(4).any(|part| part == window)));
     assert!(blank.windows(7).any(|window| window == b"service") && text.len() == blank.len());
     // The application's code is kept.
@@ -234,9 +241,11 @@ fn o5_a_node_s_words_to_its_link_are_recorded_and_replay() {
             priority: Priority::Low,
             expires: None,
         };
-        say(&mut a, ToLink::Deliver(vec![envelope.clone(), envelope]));
+        // The third one is marked as signed, which this node does not take.
+        let signed = Envelope { signed: true, ..envelope.clone() };
+        say(&mut a, ToLink::Deliver(vec![envelope.clone(), envelope, signed]));
         both(&mut a, &mut b);
-        assert_eq!(b.stats().messages_received, 2);
+        assert_eq!((b.stats().messages_received, b.stats().signed_refused), (3, 1));
         say(&mut b, ToLink::Goodbye { code: 1, detail: "moving on".into() });
         say(&mut a, ToLink::Close(Reason::Superseded));
         both(&mut a, &mut b);

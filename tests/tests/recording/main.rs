@@ -7,5 +7,6 @@ mod committed;
 mod faults;
 mod keys;
 mod secrets;
+mod signed;
 mod storm;
 mod support;

@@ -1,13 +1,15 @@
 //! Links in storms, recorded: whatever happens to one, its recording replays.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use handclasp::{
-    ConfigBuilder, Limits, Message, Payload, Priority, Ready, RekeyPolicy, ServiceError, StreamId, Trust,
+    ConfigBuilder, Limits, Message, Payload, Priority, Ready, RekeyPolicy, ServiceError, Stats, StreamId,
+    Trust,
 };
 use handclasp_sim::{Owned, Pair, Side, builder, id};
 
-use crate::support::{SIDES, recorder, recordings, replay};
+use crate::support::{SIDES, policy, recorder, recordings, replay, sign};
 
 /// A generator of numbers, the same ones for each seed (xorshift64*).
 struct Dice(u64);
@@ -39,6 +41,7 @@ fn node(number: u8, peer: u8, dice: &mut Dice) -> ConfigBuilder {
         _ => Trust::listed([id(peer)]),
     };
     let builder = builder(number, &[]).trust(trust).limits(limits).rekey(rekey).send_buffer(50_000);
+    let builder = if dice.one_in(4) { builder } else { builder.signed(policy(&Arc::default())) };
     if dice.one_in(4) { builder.hold_ready() } else { builder }
 }
 
@@ -72,6 +75,13 @@ fn command(pair: &mut Pair, side: Side, streams: &mut Vec<StreamId>, dice: &mut 
         16 if dice.one_in(20) => link.revoke(now),
         17 if dice.one_in(20) => link.recv_closed(now),
         18 if dice.one_in(20) => link.transport_failed(now),
+        19 => {
+            // Node 3's words come again and again, node 4's never pass.
+            let audience = if side == Side::Initiator { id(2) } else { id(1) };
+            let number = if dice.one_in(5) { 4 } else { 3 };
+            let message = sign(number, audience, dice.next() % 4, &body);
+            drop(link.send(message.message().priority(priority)));
+        }
         _ => {}
     }
     for stream in streams.iter().copied() {
@@ -94,6 +104,9 @@ fn command(pair: &mut Pair, side: Side, streams: &mut Vec<StreamId>, dice: &mut 
                     ServiceError::Application { code: 1, detail: vec![b'.'; dice.below(1000)].into() };
                 drop(link.reply(token, Err(error)));
             }
+            Owned::Call { token, .. } if dice.one_in(20) => {
+                drop(link.reply(token, Ok(Payload::Signed(vec![b';'; 200].into()))));
+            }
             Owned::Call { token, .. } => {
                 drop(link.reply(token, Ok(Payload::from(vec![b','; dice.below(30_000)]))));
             }
@@ -103,8 +116,8 @@ fn command(pair: &mut Pair, side: Side, streams: &mut Vec<StreamId>, dice: &mut 
     }
 }
 
-/// One storm: how many steps its recordings have, and which ends its links came to.
-fn storm(exact: bool, run: u64) -> (usize, Vec<&'static str>) {
+/// One storm: how many steps its recordings have, which ends its links came to, and their counts of signed messages.
+fn storm(exact: bool, run: u64) -> (usize, Vec<&'static str>, [u64; 3]) {
     let mut dice = Dice(run * 2 + 1);
     let (one, two) = (node(1, 2, &mut dice), node(2, 1, &mut dice));
     let build = |builder: ConfigBuilder| builder.build().expect("a valid configuration");
@@ -153,20 +166,25 @@ fn storm(exact: bool, run: u64) -> (usize, Vec<&'static str>) {
     }
     let steps = recordings(&mut pair).iter().map(|recording| replay(recording).steps).sum();
     let ends = SIDES.map(|side| pair.link(side).closed().map_or("alive", |closed| closed.reason.name()));
-    (steps, ends.to_vec())
+    let counts = SIDES.map(|side| pair.link(side).stats());
+    let sum = |count: fn(&Stats) -> u64| counts.iter().map(count).sum();
+    let signed = [sum(|s| s.signed_accepted), sum(|s| s.signed_refused), sum(|s| s.signed_replays)];
+    (steps, ends.to_vec(), signed)
 }
 
 #[test]
 fn o5_recordings_of_storms_replay_bit_for_bit() {
-    let (mut steps, mut ends) = (0, std::collections::BTreeMap::new());
+    let (mut steps, mut ends, mut signed) = (0, std::collections::BTreeMap::new(), [0; 3]);
     for run in 0..100 {
-        let (count, names) = storm(run % 4 == 0, run);
+        let (count, names, counts) = storm(run % 4 == 0, run);
         steps += count;
+        signed.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         for name in names {
             *ends.entry(name).or_insert(0) += 1;
         }
     }
     assert!(steps > 30_000, "{steps}");
+    assert!(signed.iter().all(|count| *count > 10), "{signed:?}");
     // Storms of all kinds.
     for name in
         ["alive", "decrypt_failed", "denied", "dropped", "goodbye", "revoked", "truncated", "wrong_peer"]

@@ -1,14 +1,17 @@
 //! A run of two links that does a little of everything, recorded on both sides.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use handclasp::crypto::RustCrypto;
 use handclasp::recording::{End, Recorder, Recording, Replay, Run};
+use handclasp::signed::{Audience, Content, Origins, ReplayWindows, SignedMessage, SignedPolicy, Topics};
 use handclasp::{
-    Capability, ClusterSecret, Config, ConfigBuilder, Message, Payload, Priority, ServiceError, StreamRead,
+    Action, Capability, ClusterSecret, Config, ConfigBuilder, Event, Message, Payload, Priority, Ready,
+    ServiceError, StreamRead,
 };
-use handclasp_sim::{Owned, Pair, Side, builder, id, seed};
+use handclasp_sim::{Owned, Pair, Side, builder, id, key, seed};
 
 pub const SIDES: [Side; 2] = [Side::Initiator, Side::Responder];
 
@@ -16,7 +19,7 @@ pub const SIDES: [Side; 2] = [Side::Initiator, Side::Responder];
 pub const ROOM: usize = 64 << 20;
 
 /// What no redacted recording may hold, nor any part of 8 bytes of it.
-pub const SECRETS: [&[u8]; 9] = [
+pub const SECRETS: [&[u8]; 10] = [
     b"a secret that all nodes share",
     b"the body of a one-way message, which is nobody's business",
     b"the body of a call, which is nobody's business either",
@@ -26,6 +29,7 @@ pub const SECRETS: [&[u8]; 9] = [
     b"the reason why somebody says goodbye",
     b"a value in the hello that only the peer should see",
     b"metadata of a capability, opaque to the link",
+    b"what somebody has signed goes to whom it is for",
 ];
 
 fn text(index: usize) -> &'static str {
@@ -42,6 +46,58 @@ pub fn rich(number: u8, peer: u8) -> ConfigBuilder {
         .info("key", SECRETS[7])
         .capability(chat)
         .cluster_secret(ClusterSecret::new(SECRETS[0]).expect("long enough"))
+        .signed(policy(&Arc::default()))
+}
+
+/// Takes what nodes 1 to 3 sign, for its node and the topic `weather`, and passes on what is for others.
+pub fn policy(store: &Arc<Mutex<ReplayWindows>>) -> SignedPolicy {
+    let store = Arc::<Mutex<ReplayWindows>>::clone(store);
+    SignedPolicy::new(Origins::listed([1, 2, 3].map(id)), store).topics(Topics::listed(["weather"])).relay()
+}
+
+/// What node `number` says to `audience`, at the service `post`.
+pub fn sign(number: u8, audience: impl Into<Audience>, sequence: u64, body: &[u8]) -> SignedMessage {
+    let content = Content { audience: audience.into(), service: "post", epoch: 7, sequence, body };
+    SignedMessage::sign(&content, &key(number), &RustCrypto).expect("a key in memory signs")
+}
+
+/// Signed messages from node 1's side to node 2: two that are taken, short and in many frames, one that has come
+/// before, two that are refused, and one that is for somebody else. Those that come to the application, and whether it
+/// is to pass them on; what the link counted: accepted, refused, replays.
+pub fn signed_ones(pair: &mut Pair) -> (Vec<(bool, SignedMessage)>, [u64; 3]) {
+    let (a, b) = (Side::Initiator, Side::Responder);
+    let short = sign(3, id(2), 1, SECRETS[9]);
+    let long = sign(1, Audience::topic("weather"), 1, &SECRETS[9].repeat(900));
+    let elsewhere = sign(3, id(4), 1, SECRETS[9]);
+    let stranger = sign(5, id(2), 1, SECRETS[9]);
+    let mut flipped = sign(3, id(2), 2, SECRETS[9]).bytes().to_vec();
+    *flipped.last_mut().expect("a signature") ^= 1;
+    for message in [&short, &long, &short, &elsewhere, &stranger] {
+        pair.link(a).send(message.message()).expect("it is taken");
+    }
+    pair.link(a).send(Message::new("post", Payload::Signed(flipped.into()))).expect("it is taken");
+    // A signed message goes one way.
+    let now = pair.now;
+    assert!(pair.link(a).call(short.message(), Duration::from_secs(1), now).is_err());
+    pair.end(b).ready.requests = false;
+    pair.run();
+    let mut came = Vec::new();
+    let requests = Ready { events: false, requests: true, write: false };
+    while let Action::Event(event) = pair.link(b).poll(now, requests) {
+        match event {
+            Event::Message(message) => {
+                let signed = message.signed.expect("nothing else was sent");
+                assert_eq!((&message.body[..], message.service), (&signed.body()[..], "post"));
+                came.push((false, *signed));
+            }
+            Event::Relay { message, .. } => came.push((true, *message)),
+            other => panic!("{other:?} is no message"),
+        }
+    }
+    pair.end(b).ready.requests = true;
+    pair.run();
+    let stats = pair.link(b).stats();
+    (came, [stats.signed_accepted, stats.signed_refused, stats.signed_replays])
 }
 
 pub fn config(number: u8, peer: u8) -> Arc<Config> {
@@ -105,6 +161,7 @@ pub fn everything(pair: &mut Pair) {
     let detail = Bytes::from_static(SECRETS[4]);
     let answer = pair.call_answered(SECRETS[2], Err(ServiceError::Application { code: 7, detail }));
     assert!(matches!(answer, Owned::CallFailed { .. }));
+    assert_eq!(signed_ones(pair).1, [3, 2, 1]);
     let call =
         pair.link(b).call(Message::new("slow", SECRETS[2]), Duration::from_secs(9), now).expect("taken");
     pair.run();
