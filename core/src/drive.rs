@@ -50,7 +50,7 @@ pub enum Pumped {
 /// - `clock` tells the time; it is read once a step, and after each read that brought bytes.
 /// - `read` and `write` are the stream's poll functions; `Ok(0)` from `read` is its end. They register the
 ///   task's waker when they are pending, and are not called again in the same step. The slices they are given
-///   are not kept across a wait.
+///   are not empty, and are not kept across a wait.
 /// - `deliver` takes an event and says which kinds it can take next; `taking` says the same of the first.
 ///   Whatever it cannot take, bytes still go both ways: pings are answered, and credit bounds what piles up.
 ///
@@ -76,21 +76,29 @@ pub fn pump<E>(
         let deadline = loop {
             match link.poll(now, taking.ready(writable && budget > 0)) {
                 Action::Event(event) => taking = deliver(event),
-                Action::Send => match write(context, link.transmit(now)) {
-                    Poll::Pending => writable = false,
-                    // A stream that takes nothing of something never will.
-                    Poll::Ready(Ok(0)) => link.transport_failed(now),
-                    Poll::Ready(Ok(count)) => {
-                        link.transmitted(count, now);
+                Action::Send => {
+                    let bytes = link.transmit(now);
+                    if bytes.is_empty() {
+                        // Sealing has failed: the link has ended, and the next poll says why.
                         budget = budget.saturating_sub(1);
+                        continue;
                     }
-                    Poll::Ready(Err(error)) => {
-                        // The peer may have closed with a last word, which is here already: that is the
-                        // reason to give.
-                        broken = Some(error);
-                        writable = false;
+                    match write(context, bytes) {
+                        Poll::Pending => writable = false,
+                        // A stream that takes nothing of something never will.
+                        Poll::Ready(Ok(0)) => link.transport_failed(now),
+                        Poll::Ready(Ok(count)) => {
+                            link.transmitted(count, now);
+                            budget = budget.saturating_sub(1);
+                        }
+                        Poll::Ready(Err(error)) => {
+                            // The peer may have closed with a last word, which is here already: that is the
+                            // reason to give.
+                            broken = Some(error);
+                            writable = false;
+                        }
                     }
-                },
+                }
                 Action::Timeout(deadline) => break deadline,
             }
         };

@@ -1,12 +1,16 @@
 //! H6, L4, L5, O3: `drive::pump` over a stream in memory, made of two closures.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use handclasp::crypto::CryptoError;
 use handclasp::drive::{Pumped, Taking, pump};
 use handclasp::{By, Dial, Event, Instant, Link, Message, Payload, Reason};
 use handclasp_sim::raw::{self, RAW, Raw, frame};
+use handclasp_sim::watched::{At, Key, Tag, Watch, Watched};
 use handclasp_sim::{Owned, builder, config, id, seed};
 
 /// A stream's end: what can be read, what was written, and what becomes of either.
@@ -201,6 +205,31 @@ fn l5_a_stream_that_takes_nothing_of_something_has_failed() {
     raw.link.send(Message::new("s", b"own")).expect("taken");
     assert_eq!(end(&mut raw, &mut stream), (vec![], Reason::Transport, By::Transport));
     assert_eq!(stream.writes, 1);
+}
+
+/// A provider that seals nothing any more once it is told so.
+#[derive(Debug)]
+struct Sealing {
+    fails: Arc<AtomicBool>,
+}
+
+impl Watch for Sealing {
+    fn seal(&self, key: &Key, at: At, text: &mut [u8]) -> Result<Tag, CryptoError> {
+        if self.fails.load(Ordering::Relaxed) { Err(CryptoError::BadLength) } else { key.seal(at, text) }
+    }
+}
+
+#[test]
+fn l5_a_provider_that_cannot_seal_is_the_reason_and_nothing_is_written() {
+    let fails = Arc::new(AtomicBool::new(false));
+    let provider = Watched::new(Sealing { fails: Arc::clone(&fails) });
+    let config = builder(2, &[RAW]).provider(provider.clone()).build().expect("a valid configuration");
+    let mut raw = Raw::dialling(&config);
+    raw.link.send(Message::new("s", b"own")).expect("taken");
+    fails.store(true, Ordering::Relaxed);
+    let mut stream = Stream::of(Vec::new());
+    assert_eq!(end(&mut raw, &mut stream), (vec![], Reason::ProviderFailed, By::Local));
+    assert_eq!(stream.writes, 0);
 }
 
 #[test]

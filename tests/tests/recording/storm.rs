@@ -175,7 +175,7 @@ fn storm(exact: bool, run: u64) -> (usize, Vec<&'static str>, [u64; 3]) {
 #[test]
 fn o5_recordings_of_storms_replay_bit_for_bit() {
     let (mut steps, mut ends, mut signed) = (0, std::collections::BTreeMap::new(), [0; 3]);
-    for run in 0..100 {
+    for run in 0..140 {
         let (count, names, counts) = storm(run % 4 == 0, run);
         steps += count;
         signed.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
