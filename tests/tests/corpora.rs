@@ -68,6 +68,11 @@ fn corpus_of_refusals() {
 }
 
 #[test]
+fn corpus_of_replays() {
+    replay(fuzz::REPLAY, 1000);
+}
+
+#[test]
 fn corpus_of_signed_messages() {
     replay(fuzz::SIGNED, 5000);
 }

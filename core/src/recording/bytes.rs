@@ -18,8 +18,9 @@ pub(crate) const LONGEST: usize = 1 << 28;
 /// Shorter runs of zeros than this are written out.
 const SHORTEST_RUN: usize = 4;
 
-/// The most bytes that one sparse string makes of what is read: what a link takes at a time is far below.
-const LONGEST_SPARSE: usize = 1 << 24;
+/// The most bytes that one sparse string makes of what is read: a link holds less that it has not opened, and opens no
+/// longer record.
+pub(crate) const LONGEST_SPARSE: usize = 1 << 17;
 
 /// Bytes that are wiped when they are dropped, and wherever they grow out of their place.
 #[derive(Default)]
@@ -78,6 +79,11 @@ impl Writer {
     pub(crate) fn length(&mut self, length: usize) {
         self.too_long |= length > LONGEST;
         self.number(length as u64);
+    }
+
+    /// What is written speaks of so many bytes in all.
+    pub(crate) fn sum(&mut self, length: usize) {
+        self.too_long |= length > LONGEST;
     }
 
     pub(crate) fn string(&mut self, bytes: &[u8]) {
@@ -244,7 +250,7 @@ impl<'a> Cursor<'a> {
     pub(crate) fn sparse(&mut self) -> Read<Vec<u8>> {
         let length = self.length()?;
         if length > LONGEST_SPARSE {
-            return Err(BadRecording::Malformed("a read or a record over 16 MiB"));
+            return Err(BadRecording::Malformed("a read or a record over 128 KiB"));
         }
         let mut bytes = Vec::new();
         while bytes.len() < length {

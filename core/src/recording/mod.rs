@@ -2,7 +2,8 @@
 //! looked at step by step. docs/recording.md of the repository has the format, and what a recording gives away.
 //!
 //! A link is a function of what it was made from and of what goes into it, so that is what is recorded: each call of
-//! the owner's with its `now` ([`Link::record`](crate::Link::record) begins it, on a link that has heard nothing yet).
+//! the owner's with its `now` ([`Link::record`](crate::Link::record) begins it, on a link that has heard nothing yet),
+//! and the verdict of the node's rules and store on each [signed message](crate::signed) that came.
 //! Beside it stands what came of it: the answers of `poll`, what was sealed, and how the link stood. A
 //! [`Replay`] makes the link again, gives it the same, and compares: the replay records itself, and the two recordings
 //! must be the same bytes.

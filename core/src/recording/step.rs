@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 
-use super::bytes::Cursor;
+use super::bytes::{Cursor, LONGEST_SPARSE};
 use super::crypto::{Operation, Outcome};
 use super::input::{Answer, Input, Post, Word};
 use super::outcome::{self, Seconds};
@@ -96,7 +96,16 @@ impl<'a> Raw<'a> {
     /// What cryptography said in it.
     pub(crate) fn outcomes(&self, exact: bool) -> Result<VecDeque<Outcome>, BadRecording> {
         let crypto = self.entries.iter().filter(|(kind, _)| *kind == tag::CRYPTO);
-        crypto.map(|(_, value)| Outcome::get(exact, value)).collect()
+        let (mut outcomes, mut opened) = (VecDeque::new(), 0);
+        for (_, value) in crypto {
+            let outcome = Outcome::get(exact, value)?;
+            opened += outcome.bytes.len();
+            if opened > LONGEST_SPARSE {
+                return Err(BadRecording::Malformed("more opened in a step than a link holds"));
+            }
+            outcomes.push_back(outcome);
+        }
+        Ok(outcomes)
     }
 
     /// The step in words.

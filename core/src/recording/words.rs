@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::BadRecording;
-use super::bytes::{Cursor, Writer};
+use super::bytes::{Cursor, LONGEST, Writer};
 use super::input::{Blob, get_post, put_post};
 use crate::error::Reason;
 use crate::hello::VersionRange;
@@ -102,6 +102,7 @@ pub(crate) fn put_word(word: &ToLink, exact: bool, out: &mut Writer) {
         ToLink::Deliver(envelopes) => {
             out.byte(10);
             out.length(envelopes.len());
+            out.sum(envelopes.iter().map(|envelope| envelope.body.len()).sum());
             for envelope in envelopes {
                 put_post(&envelope.into(), exact, out);
             }
@@ -133,9 +134,13 @@ pub(crate) fn get_word(exact: bool, from: &mut Cursor<'_>) -> Result<ToLink, Bad
         8 => ToLink::Advert(Bytes::from(Blob::get(exact, from)?.to_vec())),
         9 => ToLink::AckAdvert { version: from.number()? },
         10 => {
-            let mut envelopes = Vec::new();
+            let (mut envelopes, mut sum) = (Vec::new(), 0);
             for _ in 0..from.length()? {
                 let post = get_post(exact, from)?;
+                sum += post.body.bytes.len();
+                if sum > LONGEST {
+                    return Err(BadRecording::Malformed("messages of more than 256 MiB in all"));
+                }
                 envelopes.push(Envelope {
                     service: post.service.to_string(),
                     body: post.body.bytes.to_vec().into(),

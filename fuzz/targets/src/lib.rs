@@ -20,6 +20,7 @@ mod owner;
 mod pair;
 mod peer;
 mod refusal;
+mod replay;
 mod runner;
 mod seeds;
 mod signed;
@@ -85,6 +86,9 @@ pub const RECORD: Target =
 pub const REFUSAL: Target =
     Target { name: "refusal", run: refusal::run, longest: 5000, seeds: seeds::refusal };
 
+/// Recordings of links, read and replayed.
+pub const REPLAY: Target = Target { name: "replay", run: replay::run, longest: 8192, seeds: seeds::replay };
+
 /// Signed messages, read, written and remembered.
 pub const SIGNED: Target = Target { name: "signed", run: signed::run, longest: 4000, seeds: seeds::signed };
 
@@ -96,5 +100,18 @@ pub const TRUST_LIST: Target =
 pub const WORLD: Target = Target { name: "world", run: world::run, longest: 600, seeds: seeds::world };
 
 /// All targets.
-pub const ALL: [Target; 12] =
-    [ADVERT, DIFFERENTIAL, FRAME, HELLO, LINK, PAIR, PREAMBLE, RECORD, REFUSAL, SIGNED, TRUST_LIST, WORLD];
+pub const ALL: [Target; 13] = [
+    ADVERT,
+    DIFFERENTIAL,
+    FRAME,
+    HELLO,
+    LINK,
+    PAIR,
+    PREAMBLE,
+    RECORD,
+    REFUSAL,
+    REPLAY,
+    SIGNED,
+    TRUST_LIST,
+    WORLD,
+];

@@ -1,13 +1,15 @@
 //! Inputs to begin with, made by the code that they test and by scripts of what honest sides do.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use handclasp::crypto::{RustCrypto, Suite, SuiteSet};
 use handclasp::hello::{AdvertVersions, DialAddress, Hello, UnknownExtension};
 use handclasp::node::trust::{TrustEntry, UnixTime};
-use handclasp::signed::{Audience, Content, SignedMessage};
-use handclasp::{Capability, Refusal, VersionRange, wire};
-use handclasp_sim::{id, key};
+use handclasp::recording::Recorder;
+use handclasp::signed::{Audience, Content, Origins, ReplayWindows, SignedMessage, SignedPolicy};
+use handclasp::{Capability, Message, Refusal, VersionRange, wire};
+use handclasp_sim::{Pair, Side, builder, id, key, seed};
 
 use crate::input::Input;
 use crate::link::step as link_step;
@@ -146,6 +148,46 @@ pub(crate) fn signed() -> Vec<Vec<u8>> {
             .map(|origin| [say(origin, topic(), 1, 1), say(origin, node(), 1, 1)].concat())
             .concat(),
     ]
+}
+
+/// Both kinds of recordings of both sides of a link: up to its handshake, and with a message, a signed message, a call
+/// and a goodbye.
+pub(crate) fn replay() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for (exact, talk) in [(false, false), (false, true), (true, false), (true, true)] {
+        let node = |number: u8, peer| {
+            let store = Arc::new(Mutex::<ReplayWindows>::default());
+            builder(number, &[peer]).signed(SignedPolicy::new(Origins::listed([id(peer)]), store)).build()
+        };
+        let (one, two) = (node(1, 2).expect("valid"), node(2, 1).expect("valid"));
+        let mut pair = Pair::seeded(&one, &two, Some(id(2)), 0);
+        let sides = [Side::Initiator, Side::Responder];
+        for (number, side) in (0..).zip(sides) {
+            let recorder = if exact {
+                Recorder::exact_with_secrets(seed(number), 1 << 20)
+            } else {
+                Recorder::redacted(1 << 20)
+            };
+            pair.link(side).record(recorder).expect("a fresh link");
+        }
+        pair.establish();
+        if talk {
+            let link = pair.link(Side::Initiator);
+            link.send(Message::new("s", b"a body")).expect("taken");
+            let content =
+                Content { audience: id(2).into(), service: "s", epoch: 1, sequence: 1, body: b"signed" };
+            let signed = SignedMessage::sign(&content, &key(1), &RustCrypto).expect("signed");
+            for _ in 0..2 {
+                link.send(signed.message()).expect("taken");
+            }
+            pair.call(Side::Responder, "c", b"question", b"answer");
+            let now = pair.now;
+            pair.link(Side::Initiator).goodbye(1, "over", now);
+            pair.run();
+        }
+        seeds.extend(sides.map(|side| pair.link(side).recording().expect("recorded").as_bytes().to_vec()));
+    }
+    seeds
 }
 
 pub(crate) fn trust_list() -> Vec<Vec<u8>> {
