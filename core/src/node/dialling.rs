@@ -164,7 +164,8 @@ impl Node {
                 // Those who are all told the same time do not all come at that time.
                 after.map_or(wait, |after| after.min(LONGEST_HINT) + wait)
             }
-            Retry::Now => backoff.wait(0, &mut self.draws),
+            // A peer whose every word is "now" is believed a few times.
+            Retry::Now => backoff.wait(record.failures.saturating_sub(PATIENCE), &mut self.draws),
         };
         record.dial = Dialling::Waiting;
         self.schedule.set(Due::Redial(peer), self.now + wait);

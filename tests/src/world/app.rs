@@ -242,7 +242,7 @@ impl World {
                             Fate::Failed(executed)
                         }
                         // A link says no such thing, since there is one.
-                        CallError::NoLink { .. } => Fate::Failed(Executed::No),
+                        CallError::NoLink { .. } | CallError::OneWayOnly => Fate::Failed(Executed::No),
                     };
                     let result = self.ledger.resolve(asked, fate);
                     self.accounted(result);

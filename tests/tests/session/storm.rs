@@ -233,7 +233,9 @@ impl Storm {
                         executed
                     }
                     CallError::Service(_) => Executed::Unknown,
-                    CallError::NoLink { .. } => panic!("there is a link"),
+                    CallError::NoLink { .. } | CallError::OneWayOnly => {
+                        panic!("there is a link, and nothing is signed")
+                    }
                 };
                 if executed == Executed::No {
                     model.not_executed.insert(model.calls[&call]);

@@ -2,7 +2,7 @@
 use super::*;
 
 #[test]
-fn d2_who_proves_nothing_cannot_end_the_dialling_for_good() {
+fn d2_no_end_of_a_link_ends_the_dialling_of_a_permanent_peer() {
     for (reason, by) in [
         (Reason::Refused(Refusal::Denied), By::Peer),
         (Reason::WrongPeer { expected: key(1).node_id(), got: None }, By::Local),
@@ -15,6 +15,25 @@ fn d2_who_proves_nothing_cannot_end_the_dialling_for_good() {
         drop(bench.actions());
         assert_ne!(bench.node.status(peer).map(|status| status.state), Some(PeerState::GivenUp));
     }
+}
+
+/// A peer may have reason to say "now" again and again, but not without end.
+#[test]
+fn d2_a_peer_that_always_says_now_is_dialled_ever_more_slowly() {
+    let (mut bench, peer) = permanent(&[there()]);
+    let (start, rounds) = (bench.now, 50);
+    for _ in 0..rounds {
+        let own = bench.connect();
+        let reason = Reason::Refused(Refusal::Simultaneous);
+        let closed = Box::new(Closed::new(reason, By::Peer, Phase::Authentication, Some(peer)));
+        bench.say(own, FromLink::Ended { closed, unsent: Vec::new() });
+        drop(bench.actions());
+        let next = bench.deadline().expect("it is dialled again");
+        bench.pass(next.since(bench.now));
+    }
+    // 50 waits of a back-off that goes up to 30 seconds have a mean of 13 seconds and more.
+    let passed = bench.now.since(start);
+    assert!(passed > 10 * Duration::from_secs(30), "{rounds} dials in {passed:?}");
 }
 
 #[test]

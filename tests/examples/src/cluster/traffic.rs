@@ -135,6 +135,7 @@ fn failure(error: &CallError) -> (Executed, String) {
         CallError::LinkClosed { reason, executed } => (*executed, reason.name().to_owned()),
         CallError::DeadlineExceeded { executed } => (*executed, "deadline_exceeded".to_owned()),
         CallError::NoLink { error } => (Executed::No, error.name().to_owned()),
+        CallError::OneWayOnly => (Executed::No, "one_way_only".to_owned()),
         // These three are said before a handler is asked.
         CallError::Service(
             error @ (ServiceError::NoSuchService | ServiceError::Forbidden | ServiceError::Overloaded),
