@@ -106,7 +106,7 @@ impl Config {
         &self,
         signer: Arc<dyn Signer>,
         provider: Arc<dyn CryptoProvider>,
-        signed: Option<Arc<dyn Judge>>,
+        judge: Option<Arc<dyn Judge>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             signer,
@@ -121,7 +121,7 @@ impl Config {
             padding: self.padding,
             send_buffer: self.send_buffer,
             streams: self.streams,
-            signed,
+            signed: judge,
             counters: Arc::clone(&self.counters),
         })
     }

@@ -84,10 +84,12 @@ impl Link {
         let log = Shared::new(log);
         let signer: Arc<dyn Signer> = Arc::new(Tap::new(&self.config.signer, &log));
         let provider: Arc<dyn CryptoProvider> = Arc::new(Tap::new(&self.config.provider, &log));
-        let signed = self.config.signed.as_ref();
-        let signed =
-            signed.map(|judge| Arc::new(JudgeTap::new(judge, &self.config.provider, &log)) as Arc<dyn Judge>);
-        self.config = self.config.with_taps(signer, provider, signed);
+        let judge = self
+            .config
+            .signed
+            .as_ref()
+            .map(|judge| Arc::new(JudgeTap::new(judge, &self.config.provider, &log)) as Arc<dyn Judge>);
+        self.config = self.config.with_taps(signer, provider, judge);
         self.recorded = Recorded::Yes(log);
         Ok(())
     }
