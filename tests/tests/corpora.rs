@@ -69,7 +69,7 @@ fn corpus_of_refusals() {
 
 #[test]
 fn corpus_of_replays() {
-    replay(fuzz::REPLAY, 1000);
+    replay(fuzz::REPLAY, 5000);
 }
 
 #[test]
