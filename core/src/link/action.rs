@@ -42,8 +42,9 @@ impl Ready {
 pub enum Action<'a> {
     /// Something happened.
     Event(Event<'a>),
-    /// There are bytes to write: take them from `transmit`, tell with `transmitted`. If `transmit` has none after all,
-    /// what there was has expired, or the link has ended since its provider could not seal: poll again.
+    /// There are bytes to write: take them from `transmit`, tell with `transmitted`. If `transmit` has none
+    /// after all, what there was has expired, or the link has ended since its provider could not seal: poll
+    /// again.
     Send,
     /// Nothing else is queued of what the owner can take. Poll again at this time, if there is one, or when
     /// something comes before: bytes, or a command.

@@ -1,7 +1,7 @@
 //! The one line in each call of the owner's that recordings need.
 
-/// Notes a call of the owner's, with its time if it has one, on a link that is recorded. Without the feature it is
-/// nothing at all.
+/// Notes a call of the owner's, with its time if it has one, on a link that is recorded. Without the feature
+/// it is nothing at all.
 #[cfg(feature = "recording")]
 macro_rules! note {
     ($link:ident, $now:expr, $input:expr) => {

@@ -33,10 +33,10 @@ impl Link {
     ///
     /// This is where queued messages are sealed. Nothing is sealed earlier, so a message that was never taken
     /// here can still be cancelled, expire, or be given back when the link ends. If time has passed since
-    /// [`poll`](Self::poll) said `Send`, all that there was may have expired. And if the provider cannot seal, the
-    /// link ends here, by [`Reason::ProviderFailed`](crate::Reason::ProviderFailed). In both cases there may be nothing
-    /// to write although `Send` was said: do not write it, since a stream that takes nothing may be taken for one that
-    /// has failed, and poll again.
+    /// [`poll`](Self::poll) said `Send`, all that there was may have expired. And if the provider cannot
+    /// seal, the link ends here, by [`Reason::ProviderFailed`](crate::Reason::ProviderFailed). In both cases
+    /// there may be nothing to write although `Send` was said: do not write it, since a stream that takes
+    /// nothing may be taken for one that has failed, and poll again.
     pub fn transmit(&mut self, now: Instant) -> &[u8] {
         note!(self, Some(now), Input::Transmit);
         self.advance(now);

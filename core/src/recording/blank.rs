@@ -1,7 +1,7 @@
 //! What a redacted recording keeps of a plaintext: its form, and nothing of what an application said.
 //!
-//! A blanked text has the length of the text, and the link does with it what it did with the text. Blanking it again
-//! changes nothing.
+//! A blanked text has the length of the text, and the link does with it what it did with the text. Blanking
+//! it again changes nothing.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -35,7 +35,8 @@ pub(crate) fn hello(hello: &mut Hello) {
     hello.unknown.iter_mut().for_each(|extension| zeros(&mut extension.value));
 }
 
-/// Blanks AUTH or REFUSE. A hello that is malformed is kept as it came: what is wrong with it can be anywhere in it.
+/// Blanks AUTH or REFUSE. A hello that is malformed is kept as it came: what is wrong with it can be anywhere
+/// in it.
 pub(crate) fn authentication(text: &[u8]) -> Result<Vec<u8>, CannotBlank> {
     let mut blank = text.to_vec();
     match text.split_first() {

@@ -1,5 +1,5 @@
-//! The primitive forms of a recording: numbers in groups of seven bits, the lowest group first (LEB128), and strings
-//! of bytes behind their length.
+//! The primitive forms of a recording: numbers in groups of seven bits, the lowest group first (LEB128), and
+//! strings of bytes behind their length.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -18,8 +18,8 @@ pub(crate) const LONGEST: usize = 1 << 28;
 /// Shorter runs of zeros than this are written out.
 const SHORTEST_RUN: usize = 4;
 
-/// The most bytes that one sparse string makes of what is read: a link holds less that it has not opened, and opens no
-/// longer record.
+/// The most bytes that one sparse string makes of what is read: a link holds less that it has not opened, and
+/// opens no longer record.
 pub(crate) const LONGEST_SPARSE: usize = 1 << 17;
 
 /// Bytes that are wiped when they are dropped, and wherever they grow out of their place.

@@ -312,7 +312,8 @@ impl Script {
         *self.lock() = outcomes;
     }
 
-    /// The next result, if it is of this operation: a replay that asks for something else differs by that alone.
+    /// The next result, if it is of this operation: a replay that asks for something else differs by that
+    /// alone.
     pub(super) fn next(&self, operation: Operation) -> Option<Outcome> {
         let mut outcomes = self.lock();
         let is_next = outcomes.front().is_some_and(|outcome| outcome.operation == operation);
@@ -349,8 +350,8 @@ impl Signer for StandInSigner {
     }
 }
 
-/// Cryptography without keys: every operation ends as it ended in the recorded run, what is opened is what was opened,
-/// blanked, and what is sealed stays in the clear.
+/// Cryptography without keys: every operation ends as it ended in the recorded run, what is opened is what
+/// was opened, blanked, and what is sealed stays in the clear.
 #[derive(Clone, Debug)]
 pub(crate) struct StandIn {
     pub(crate) script: Script,

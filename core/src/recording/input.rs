@@ -57,8 +57,8 @@ impl<'a> Blob<'a> {
     }
 }
 
-/// A call, a served call or a stream, by its number on this link. One of another link has none: nothing comes of
-/// naming it.
+/// A call, a served call or a stream, by its number on this link. One of another link has none: nothing comes
+/// of naming it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Named {
     pub(crate) id: u64,

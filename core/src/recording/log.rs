@@ -1,7 +1,7 @@
 //! A recording under way: entries, gathered into steps.
 //!
-//! A step is an input, what cryptography said meanwhile, what came out, and how the link stood behind it. It is kept
-//! whole or not at all, so that a recording that is full ends between two steps.
+//! A step is an input, what cryptography said meanwhile, what came out, and how the link stood behind it. It
+//! is kept whole or not at all, so that a recording that is full ends between two steps.
 
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
@@ -203,8 +203,8 @@ impl Log {
         });
     }
 
-    /// Notes a text that was sealed or opened: of an exact recording its digest, since it follows from the rest. Of a
-    /// redacted one it is blanked; what was opened is kept, and of what was sealed the digest.
+    /// Notes a text that was sealed or opened: of an exact recording its digest, since it follows from the
+    /// rest. Of a redacted one it is blanked; what was opened is kept, and of what was sealed the digest.
     pub(crate) fn text(&mut self, operation: Operation, associated: &[u8], text: &[u8]) {
         if !self.open {
             return;
@@ -242,8 +242,8 @@ impl Log {
         blanked.ok()
     }
 
-    /// The first record in each direction proves an id, those behind it hold frames. Only the key exchange has
-    /// associated data.
+    /// The first record in each direction proves an id, those behind it hold frames. Only the key exchange
+    /// has associated data.
     fn place(&mut self, operation: Operation, associated: &[u8]) -> Place {
         let [sealed, opened] = &mut self.proofs;
         let proved = if operation == Operation::Seal { sealed } else { opened };

@@ -1,20 +1,21 @@
-//! Recordings of links: what went into one, in order and with its times, kept so that the run can be replayed and
-//! looked at step by step. docs/recording.md of the repository has the format, and what a recording gives away.
+//! Recordings of links: what went into one, in order and with its times, kept so that the run can be replayed
+//! and looked at step by step. docs/recording.md of the repository has the format, and what a recording gives
+//! away.
 //!
-//! A link is a function of what it was made from and of what goes into it, so that is what is recorded: each call of
-//! the owner's with its `now` ([`Link::record`](crate::Link::record) begins it, on a link that has heard nothing yet),
-//! and the verdict of the node's rules and store on each [signed message](crate::signed) that came.
-//! Beside it stands what came of it: the answers of `poll`, what was sealed, and how the link stood. A
-//! [`Replay`] makes the link again, gives it the same, and compares: the replay records itself, and the two recordings
-//! must be the same bytes.
+//! A link is a function of what it was made from and of what goes into it, so that is what is recorded: each
+//! call of the owner's with its `now` ([`Link::record`](crate::Link::record) begins it, on a link that has
+//! heard nothing yet), and the verdict of the node's rules and store on each [signed message](crate::signed)
+//! that came. Beside it stands what came of it: the answers of `poll`, what was sealed, and how the link
+//! stood. A [`Replay`] makes the link again, gives it the same, and compares: the replay records itself, and
+//! the two recordings must be the same bytes.
 //!
 //! There are two kinds.
-//! - [`Recorder::redacted`] keeps no seed, no key, no byte of a message, of a stream or of a free text, nor what a hello
-//!   says that the link does not act upon. Of what came in it keeps the plaintext's form, with bodies as zeros; in the
-//!   replay every cryptographic operation ends as it did in the recorded run. What is compared is the frames that are
-//!   sealed, bodies as zeros, besides the events and the figures.
-//! - [`Recorder::exact_with_secrets`] keeps the link's seed and every byte, and replays down to the bytes on the wire.
-//!   Who has it can read the link, and the exchange of keys of its run.
+//! - [`Recorder::redacted`] keeps no seed, no key, no byte of a message, of a stream or of a free text, nor
+//!   what a hello says that the link does not act upon. Of what came in it keeps the plaintext's form, with
+//!   bodies as zeros; in the replay every cryptographic operation ends as it did in the recorded run. What is
+//!   compared is the frames that are sealed, bodies as zeros, besides the events and the figures.
+//! - [`Recorder::exact_with_secrets`] keeps the link's seed and every byte, and replays down to the bytes on
+//!   the wire. Who has it can read the link, and the exchange of keys of its run.
 //!
 //! ```
 //! # use handclasp::{Action, Config, Dial, Instant, Link, Ready, SecretKey, Seed, Signer, Trust};
@@ -38,8 +39,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Recording needs the feature `recording`, which needs the standard library for a lock: a link and the cryptography
-//! that it asks write to the same log. A link that is not recorded has nothing between it and its cryptography.
+//! Recording needs the feature `recording`, which needs the standard library for a lock: a link and the
+//! cryptography that it asks write to the same log. A link that is not recorded has nothing between it and
+//! its cryptography.
 
 mod blank;
 mod bytes;
@@ -79,8 +81,8 @@ pub(crate) const FIGURES: usize = 32;
 /// How a link stands: see [`FIGURE_NAMES`].
 pub(crate) type Figures = [u64; FIGURES];
 
-/// What the figures are, in the order of their numbers: new ones go to the end. A time is its nanoseconds plus 1, and 0
-/// where there is none.
+/// What the figures are, in the order of their numbers: new ones go to the end. A time is its nanoseconds
+/// plus 1, and 0 where there is none.
 pub(crate) const FIGURE_NAMES: [&str; FIGURES] = [
     "phase",
     "bytes received",
@@ -124,15 +126,15 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Records without secrets and payloads, in at most `limit` bytes of memory and of recording. When it is full the
-    /// recording ends between two steps and says so; the link goes on.
+    /// Records without secrets and payloads, in at most `limit` bytes of memory and of recording. When it is
+    /// full the recording ends between two steps and says so; the link goes on.
     pub const fn redacted(limit: usize) -> Self {
         Self { limit, seed: None }
     }
 
-    /// Records everything: `seed`, with which the link was made, the cluster secrets' derived keys, and every byte
-    /// in and out. **Who has the recording can decrypt the link** and play this side of it. The node's own secret
-    /// key is not in it: its signatures are. The memory that it takes is wiped.
+    /// Records everything: `seed`, with which the link was made, the cluster secrets' derived keys, and every
+    /// byte in and out. **Who has the recording can decrypt the link** and play this side of it. The node's
+    /// own secret key is not in it: its signatures are. The memory that it takes is wiped.
     ///
     /// `limit` is as in [`redacted`](Self::redacted).
     pub const fn exact_with_secrets(seed: Seed, limit: usize) -> Self {

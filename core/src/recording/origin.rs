@@ -91,7 +91,8 @@ impl Origin {
             blank::hello(&mut hello);
         }
         let mut bytes = Vec::new();
-        // A link has checked it when it was made; one that is too large was never sent, and stands here as none.
+        // A link has checked it when it was made; one that is too large was never sent, and stands here as
+        // none.
         let _ = wire::hello::emit(&hello, &mut bytes);
         out.string(&bytes);
         match (&self.trust, &self.secrets) {
@@ -224,8 +225,8 @@ impl Origin {
         })
     }
 
-    /// The configuration of the link that replays. `listed` are the peers that a redacted recording met and that were
-    /// on its list.
+    /// The configuration of the link that replays. `listed` are the peers that a redacted recording met and
+    /// that were on its list.
     pub(crate) fn config(
         &self,
         provider: &Arc<dyn CryptoProvider>,

@@ -37,8 +37,8 @@ const EVENTS: [&str; 18] = [
 const SEND: u8 = 0x80;
 const TIMEOUT: u8 = 0x81;
 
-/// Writes an answer of `poll`: its number, then fields in words and numbers. Of bodies the length, and in an exact
-/// recording the digest.
+/// Writes an answer of `poll`: its number, then fields in words and numbers. Of bodies the length, and in an
+/// exact recording the digest.
 pub(crate) fn put(action: &Action<'_>, exact: bool, out: &mut Writer) {
     let event = match action {
         Action::Send => return out.byte(SEND),

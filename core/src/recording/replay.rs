@@ -50,8 +50,8 @@ impl Replay {
         Self::with_provider(bytes, &provider)
     }
 
-    /// Opens a recording that was made with another provider: an exact one asks it for everything, a redacted one for
-    /// hashes only.
+    /// Opens a recording that was made with another provider: an exact one asks it for everything, a redacted
+    /// one for hashes only.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -79,7 +79,8 @@ impl Replay {
         self.exact
     }
 
-    /// The version of this crate that recorded. Another version's link may take other steps, and no fault be in either.
+    /// The version of this crate that recorded. Another version's link may take other steps, and no fault be
+    /// in either.
     pub fn recorded_by(&self) -> &str {
         &self.origin.version
     }
@@ -102,8 +103,9 @@ impl Replay {
     /// Does the next step, and compares; `None` at the end.
     ///
     /// # Errors
-    /// [`ReplayError::Differs`] if something else came of it than in the recorded run. What follows is of little
-    /// meaning then. [`ReplayError::Bad`] never, unless a later version has recorded what this one does not know.
+    /// [`ReplayError::Differs`] if something else came of it than in the recorded run. What follows is of
+    /// little meaning then. [`ReplayError::Bad`] never, unless a later version has recorded what this one
+    /// does not know.
     pub fn step(&mut self) -> Result<Option<Step>, ReplayError> {
         let mut from = Cursor::new(self.bytes.get(self.next..).unwrap_or_default());
         if self.end.is_some() {
@@ -118,7 +120,8 @@ impl Replay {
         };
         let mut outcomes = raw.outcomes(self.exact)?;
         if self.exact {
-            // The link has its keys. What it has not is the node's: its signatures, its rules, what its other links took.
+            // The link has its keys. What it has not is the node's: its signatures, its rules, what its other
+            // links took.
             outcomes.retain(|outcome| matches!(outcome.operation, Operation::Sign | Operation::Judge));
         }
         self.script.load(outcomes);
@@ -195,7 +198,8 @@ pub struct Difference {
     pub now: Instant,
     /// The method that was called.
     pub method: &'static str,
-    /// The first thing that came of it in the recorded run and not in the replay, in words; empty if there is none.
+    /// The first thing that came of it in the recorded run and not in the replay, in words; empty if there is
+    /// none.
     pub recorded: String,
     /// What came in its place.
     pub replayed: String,

@@ -1,5 +1,5 @@
-//! What a link's stream looks like without the bytes that mean anything: the preamble, the lengths, the refusals in
-//! the clear. The rest is zeros, as many as there were bytes.
+//! What a link's stream looks like without the bytes that mean anything: the preamble, the lengths, the
+//! refusals in the clear. The rest is zeros, as many as there were bytes.
 
 use alloc::vec::Vec;
 

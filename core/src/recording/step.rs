@@ -15,8 +15,8 @@ use crate::link::Ready;
 use crate::phase::Phase;
 use crate::time::Instant;
 
-/// One step of a recording: what went into the link and what came of it. `Display` is a few lines for people, the
-/// first for what went in.
+/// One step of a recording: what went into the link and what came of it. `Display` is a few lines for people,
+/// the first for what went in.
 #[derive(Clone, Debug)]
 pub struct Step {
     /// Its place among the steps, from 0.
@@ -29,7 +29,8 @@ pub struct Step {
     pub arguments: String,
     /// What it gave in the replay, where that is more than its effect: taken or not, for instance.
     pub gave: Option<&'static str>,
-    /// What came of it, in words and in order: what cryptography said, what `poll` answered, the figures that changed.
+    /// What came of it, in words and in order: what cryptography said, what `poll` answered, the figures that
+    /// changed.
     pub came: Vec<String>,
 }
 

@@ -1,4 +1,5 @@
-//! What can be seen from inside only: what blanking keeps, links of nodes, and what a link that is not recorded has of it.
+//! What can be seen from inside only: what blanking keeps, links of nodes, and what a link that is not
+//! recorded has of it.
 
 use alloc::sync::Arc;
 use alloc::vec;

@@ -1,5 +1,5 @@
-//! What a link was told of a signed message. The rules of its node and the store that all its links share are outside
-//! of it, so their verdict goes into a recording as an input, and the replay has it from there.
+//! What a link was told of a signed message. The rules of its node and the store that all its links share are
+//! outside of it, so their verdict goes into a recording as an input, and the replay has it from there.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -56,8 +56,8 @@ impl Facts {
         Ok(Self { origin, audience, epoch: from.number()?, sequence: from.number()? })
     }
 
-    /// The message of these facts for `service`: its body and signature are those at the end of `bytes`, whatever
-    /// they are. `None` if there is no such message of that length.
+    /// The message of these facts for `service`: its body and signature are those at the end of `bytes`,
+    /// whatever they are. `None` if there is no such message of that length.
     fn message(self, service: &str, bytes: &[u8]) -> Option<SignedMessage> {
         let Self { origin, audience, epoch, sequence } = self;
         SignedMessage::replayed(&Content { audience, service, epoch, sequence, body: &[] }, origin, bytes)
@@ -75,8 +75,8 @@ fn id(from: &mut Cursor<'_>) -> Result<NodeId, BadRecording> {
     NodeId::from_bytes(from.array()?).map_err(|_| BadRecording::Malformed("an id that is none"))
 }
 
-/// Reasons to refuse a message, by their numbers in a recording, from 1. Of what is malformed, and of an id that is
-/// none, it does not say in what way.
+/// Reasons to refuse a message, by their numbers in a recording, from 1. Of what is malformed, and of an id
+/// that is none, it does not say in what way.
 const REFUSALS: [Refused; 11] = [
     Refused::Invalid(InvalidSigned::Malformed(Malformed::new("of another form"))),
     Refused::Invalid(InvalidSigned::NotAnId(InvalidNodeId::NotAPoint)),
@@ -193,8 +193,8 @@ impl Judge for StandInJudge {
         bytes: Bytes,
         _provider: &dyn CryptoProvider,
     ) -> Result<Accepted, Refused> {
-        // Without a verdict, or with one that cannot be of this message, the recording was altered. The replay differs
-        // then, by what is recorded of this refusal.
+        // Without a verdict, or with one that cannot be of this message, the recording was altered. The
+        // replay differs then, by what is recorded of this refusal.
         let other =
             Refused::Invalid(InvalidSigned::Malformed(Malformed::new("not the message of its verdict")));
         let outcome = self.script.next(Operation::Judge).and_then(|outcome| outcome.verdict);

@@ -141,9 +141,9 @@ impl SignedMessage {
         Ok(Self { origin, audience, epoch, sequence, place, bytes: bytes.into() })
     }
 
-    /// What a link that is replayed takes for a message: what is before the body is that of `content`, body and
-    /// signature are at the end of `bytes`, and nothing is verified. `None` if `bytes` are too short for it, or a part
-    /// of `content` too long.
+    /// What a link that is replayed takes for a message: what is before the body is that of `content`, body
+    /// and signature are at the end of `bytes`, and nothing is verified. `None` if `bytes` are too short for
+    /// it, or a part of `content` too long.
     #[cfg(feature = "recording")]
     pub(crate) fn replayed(content: &Content<'_>, origin: NodeId, bytes: &[u8]) -> Option<Self> {
         let (mut head, place) = head(content, origin).ok()?;

@@ -135,8 +135,8 @@ impl Accepted {
     }
 }
 
-/// Whom a link asks about a signed message: its node's policy, or what listens to it or stands in for it where links
-/// are recorded.
+/// Whom a link asks about a signed message: its node's policy, or what listens to it or stands in for it
+/// where links are recorded.
 pub(crate) trait Judge: fmt::Debug + Send + Sync {
     /// As [`SignedPolicy::judge`].
     fn judge(

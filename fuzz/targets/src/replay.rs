@@ -2,7 +2,8 @@
 
 use handclasp::recording::{Replay, ReplayError, Run};
 
-/// Opens a recording and replays it, twice. What can be opened can be read to its end, and comes to the same both times.
+/// Opens a recording and replays it, twice. What can be opened can be read to its end, and comes to the same
+/// both times.
 pub(crate) fn run(data: &[u8]) {
     let outcome = once(data);
     assert_eq!(outcome, once(data));

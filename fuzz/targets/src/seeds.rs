@@ -150,8 +150,8 @@ pub(crate) fn signed() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Both kinds of recordings of both sides of a link: up to its handshake, and with a message, a signed message, a call
-/// and a goodbye.
+/// Both kinds of recordings of both sides of a link: up to its handshake, and with a message, a signed
+/// message, a call and a goodbye.
 pub(crate) fn replay() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for (exact, talk) in [(false, false), (false, true), (true, false), (true, true)] {

@@ -56,8 +56,8 @@ fn o5_no_change_of_a_byte_panics_and_nearly_each_is_noticed() {
             tried += 1;
             noticed += usize::from(run(&altered).is_err());
         }
-        // Some of what a link is made from makes no difference to this run: deadlines that never come, limits that
-        // are never reached, names in the hello.
+        // Some of what a link is made from makes no difference to this run: deadlines that never come, limits
+        // that are never reached, names in the hello.
         assert!(noticed * 10 > tried * 6, "{noticed} of {tried}");
     }
 }

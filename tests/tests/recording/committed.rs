@@ -1,7 +1,7 @@
 //! Two recordings that lie in the repository: what is recorded today replays tomorrow.
 //!
-//! `HANDCLASP_BLESS=1 cargo test -p handclasp-sim --test recording committed` writes them anew, when the link takes
-//! other steps on purpose.
+//! `HANDCLASP_BLESS=1 cargo test -p handclasp-sim --test recording committed` writes them anew, when the link
+//! takes other steps on purpose.
 
 use std::path::{Path, PathBuf};
 

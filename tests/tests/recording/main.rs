@@ -1,4 +1,5 @@
-//! Recordings of links, and their replay (row O5), and what a link gives away for debugging and for binding (row K7).
+//! Recordings of links, and their replay (row O5), and what a link gives away for debugging and for binding
+//! (row K7).
 
 #![allow(unreachable_pub, reason = "a test exports nothing")]
 

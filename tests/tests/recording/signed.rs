@@ -1,5 +1,5 @@
-//! Recorded links that take signed messages: the verdict on each is in the recording, and the replay asks no policy, no
-//! store and no key for it.
+//! Recorded links that take signed messages: the verdict on each is in the recording, and the replay asks no
+//! policy, no store and no key for it.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};

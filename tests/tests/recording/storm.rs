@@ -116,7 +116,8 @@ fn command(pair: &mut Pair, side: Side, streams: &mut Vec<StreamId>, dice: &mut 
     }
 }
 
-/// One storm: how many steps its recordings have, which ends its links came to, and their counts of signed messages.
+/// One storm: how many steps its recordings have, which ends its links came to, and their counts of signed
+/// messages.
 fn storm(exact: bool, run: u64) -> (usize, Vec<&'static str>, [u64; 3]) {
     let mut dice = Dice(run * 2 + 1);
     let (one, two) = (node(1, 2, &mut dice), node(2, 1, &mut dice));

@@ -61,9 +61,9 @@ pub fn sign(number: u8, audience: impl Into<Audience>, sequence: u64, body: &[u8
     SignedMessage::sign(&content, &key(number), &RustCrypto).expect("a key in memory signs")
 }
 
-/// Signed messages from node 1's side to node 2: two that are taken, short and in many frames, one that has come
-/// before, two that are refused, and one that is for somebody else. Those that come to the application, and whether it
-/// is to pass them on; what the link counted: accepted, refused, replays.
+/// Signed messages from node 1's side to node 2: two that are taken, short and in many frames, one that has
+/// come before, two that are refused, and one that is for somebody else. Those that come to the application,
+/// and whether it is to pass them on; what the link counted: accepted, refused, replays.
 pub fn signed_ones(pair: &mut Pair) -> (Vec<(bool, SignedMessage)>, [u64; 3]) {
     let (a, b) = (Side::Initiator, Side::Responder);
     let short = sign(3, id(2), 1, SECRETS[9]);
@@ -145,7 +145,8 @@ pub fn replay_bytes(bytes: &[u8]) -> Run {
     replay.run().unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A bit of everything: messages of all sizes, an answer, an error, a cancel, streams, rekeys, pings, time, a goodbye.
+/// A bit of everything: messages of all sizes, an answer, an error, a cancel, streams, rekeys, pings, time, a
+/// goodbye.
 pub fn everything(pair: &mut Pair) {
     pair.establish();
     let (a, b) = (Side::Initiator, Side::Responder);
