@@ -10,6 +10,8 @@
 //! - [`links`] and [`nodes`] have the nodes that the cases are about, [`pipe()`] the streams between them.
 //! - [`Cuts`] drops a future at each of its await points; [`Scoped`] counts the tasks that are left then.
 #![forbid(unsafe_code)]
+// What is not as a test needs it fails the test.
+#![allow(clippy::missing_panics_doc)]
 
 mod cut;
 mod host;
@@ -31,7 +33,7 @@ pub use wait::{sleep, soon, timeout, until};
 /// Makes a test of each case for each host.
 ///
 /// ```ignore
-/// async fn m1_an_answer_comes<H: Host>() { … }
+/// async fn m1_an_answer_comes<H: Host>() {}
 ///
 /// handclasp_adapters::on_every_host!(m1_an_answer_comes);
 /// ```

@@ -6,7 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// No case takes this long, also where the machine has other work: one that does hangs.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(100);
 
 /// Runs `case` on a thread of its own and fails when it fails, or when its time is over. So a case that blocks
 /// its thread fails as well, and the others go on.

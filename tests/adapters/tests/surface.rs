@@ -18,7 +18,7 @@ fn source(package: &str) -> String {
 
 /// The text without comments and attributes of lines of their own, its words apart by one space.
 fn words(source: &str) -> String {
-    let code = source.lines().map(str::trim).filter(|line| !line.starts_with("//") && !line.starts_with("#"));
+    let code = source.lines().map(str::trim).filter(|line| !line.starts_with("//") && !line.starts_with('#'));
     let text = code.collect::<Vec<_>>().join(" ");
     assert!(!text.contains("/*") && !text.contains(" //"), "a comment that this parser does not know");
     text.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -81,7 +81,7 @@ fn surface(text: &str, runtime: &str) -> Items {
         if let Some(path) = public.strip_prefix("use ") {
             let (path, names) = match path.split_once('{') {
                 Some((path, names)) => (path, names.strip_suffix('}').expect("one level of braces")),
-                None => path.rsplit_once("::").map(|(path, name)| (&path[..], name)).expect("a path"),
+                None => path.rsplit_once("::").expect("a path"),
             };
             let path = path.trim_end_matches("::");
             for used in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {

@@ -13,9 +13,12 @@ use handclasp_adapters::links::{config, echo, hanging, pair_of, tcp_pair, unix_p
 use handclasp_adapters::nodes::{address, event, id, node, port, start, stop};
 use handclasp_adapters::{Host, TaskSet, sleep, soon, spawn, until};
 
+/// What tells links apart.
+type Binding = [u8; 32];
+
 /// Numbers that came, by the link that brought them.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<([u8; 32], u32)>>>);
+struct Log(Arc<Mutex<Vec<(Binding, u32)>>>);
 
 impl Log {
     fn services<R: Runtime>(&self) -> Services<R> {
@@ -135,12 +138,10 @@ async fn o3_o4_nodes_on_two_runtimes_keep_one_link<A: Host, B: Host>() {
             number += 1;
         }
         sleep(Duration::from_millis(2)).await;
-        let link_here = to_ben.link();
-        let link_there = to_anna.link();
         if kill % 2 == 0 {
-            link_here.inspect(Link::close);
+            drop(to_ben.link().inspect(Link::close));
         } else {
-            link_there.inspect(Link::close);
+            drop(to_anna.link().inspect(Link::close));
         }
     }
     // An answer shows that this link lives.

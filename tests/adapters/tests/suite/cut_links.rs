@@ -43,7 +43,7 @@ async fn calls<H: Host>(fill: usize) {
     while cuts.more() {
         number += 1;
         // So many messages that some calls have to wait for room, too.
-        let body = [0; 30 << 10];
+        let body = vec![0; 30 << 10];
         for _ in 0..fill {
             if link.try_send(Message::new("sink", &body[..])).is_err() {
                 break;

@@ -16,6 +16,9 @@ use handclasp_adapters::links::{Guard, builder, echo, tapped};
 use handclasp_adapters::nodes::{event, id, node, port, start, stop};
 use handclasp_adapters::{Host, Scope, Scoped, Tap, Task, soon, spawn, unblock, until};
 
+/// A call on a task of its own.
+type Call = Task<Result<bytes::Bytes, CallError>>;
+
 /// What the second side saw.
 struct Seen {
     sizes: Arc<Mutex<Vec<usize>>>,
@@ -29,8 +32,7 @@ fn brisk<R: Runtime>(number: u8) -> Arc<Config> {
 }
 
 /// A link over a stream that can be disturbed, with a call under way from each side.
-async fn under_way<R: Runtime>() -> (Link<R>, Link<R>, Tap, Seen, [Task<Result<bytes::Bytes, CallError>>; 2])
-{
+async fn under_way<R: Runtime>() -> (Link<R>, Link<R>, Tap, Seen, [Call; 2]) {
     let seen = Seen { sizes: Arc::default(), alive: Arc::default() };
     let serve = || {
         let (sizes, alive) = (Arc::clone(&seen.sizes), Arc::clone(&seen.alive));
@@ -61,7 +63,7 @@ async fn under_way<R: Runtime>() -> (Link<R>, Link<R>, Tap, Seen, [Task<Result<b
 
 /// Every call has an end that says what may have happened, every handler is gone, and nothing came of the
 /// record that was not whole.
-async fn is_over<R: Runtime>(seen: &Seen, calls: [Task<Result<bytes::Bytes, CallError>>; 2]) {
+async fn is_over(seen: &Seen, calls: [Call; 2]) {
     for call in calls {
         let error = soon(call).await.expect("no panic").expect_err("it never answers");
         assert!(matches!(error, CallError::LinkClosed { executed: Executed::Unknown, .. }), "{error}");
@@ -85,7 +87,7 @@ async fn l5_a_stream_that_is_cut_in_the_middle_of_a_record_is_truncated<H: Host>
             // Whoever writes to a broken stream may learn it by that.
             assert!(matches!(here.reason, Reason::Truncated | Reason::Transport), "{here} after {bytes}");
             assert_eq!(here.by, By::Transport);
-            is_over::<Scoped<H>>(&seen, calls).await;
+            is_over(&seen, calls).await;
             drop((link, other));
         });
         inside.await;
@@ -101,8 +103,9 @@ async fn l1_l2_a_stream_that_stalls_in_the_middle_of_a_record_is_given_up<H: Hos
             let begun = Instant::now();
             tap.stall_after(bytes);
             // More than the stream holds: the one side's writing stalls, the other one's reading.
+            let body = vec![2; 100_000];
             let mut queued = 0;
-            while link.try_send(Message::new("log", &[2; 100_000][..])).is_ok() {
+            while link.try_send(Message::new("log", &body[..])).is_ok() {
                 queued += 1;
             }
             assert!(queued > 0, "100 kB are more than that");
@@ -114,7 +117,7 @@ async fn l1_l2_a_stream_that_stalls_in_the_middle_of_a_record_is_given_up<H: Hos
                 assert!(known.contains(&closed.reason), "{closed}");
             }
             assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-            is_over::<Scoped<H>>(&seen, calls).await;
+            is_over(&seen, calls).await;
         });
         inside.await;
         until("no task is left", || scope.tasks() == 0).await;
