@@ -136,7 +136,7 @@ async fn m11_what_is_for_now_is_dropped_when_a_busy_link_cannot_send_it<H: Host>
         _ => None,
     });
     assert_eq!(dropped.await, (body.len(), Undelivered::Expired));
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
 async fn m8_the_outbox_is_bounded_and_send_waits_for_room<H: Host>() {
@@ -238,6 +238,8 @@ async fn m4_m6_order_is_kept_and_nothing_comes_twice_while_links_are_killed<H: H
     let (answered, failed) = soon(calls).await.expect("no panic");
     drop(done);
     let killed = soon(killing).await.expect("no panic");
+    // An answer shows that this link lives.
+    soon(async { while peer.call("echo", "").await.is_err() {} }).await;
     log(&peer, COUNT).await;
     until("the last one", || seen.0.lock().expect("no panic").iter().any(|(_, last)| *last == COUNT)).await;
     let got = seen.sent();

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_channel::bounded;
 use futures_lite::future::{yield_now, zip};
 use handclasp::node::{DialError, Drift, DriftPolicy, Known, NodeEvent, NodePolicy, PeerState, Permanence};
 use handclasp::runtime::{
@@ -33,7 +34,11 @@ async fn revoke<R: Runtime>(node: &Node<R>, number: u8) -> bool {
 }
 
 async fn i5_a_revoked_peer_loses_its_link_its_calls_and_its_messages_at_once<H: Host>() {
-    let services = echo().serve("wait", Allow::Anyone, |_| std::future::pending());
+    let (begun, begins) = bounded(1);
+    let services = echo().serve("wait", Allow::Anyone, move |_| {
+        begun.try_send(()).expect("it is called once");
+        std::future::pending()
+    });
     let ben = start(node::<H>(2).services(&services).listen("127.0.0.1:0")).await;
     let anna = linked_to(&ben).await;
     let peer = anna.peer(id(2));
@@ -41,7 +46,7 @@ async fn i5_a_revoked_peer_loses_its_link_its_calls_and_its_messages_at_once<H: 
         let peer = peer.clone();
         async move { peer.call("wait", "").await }
     });
-    soon(peer.call("echo", "")).await.expect("an answer");
+    soon(begins.recv()).await.expect("the handler began");
     let (mut here, mut there) = (anna.events(), ben.events());
     assert!(revoke(&anna, 2).await && !anna.is_trusted(id(2)) && !revoke(&anna, 2).await);
     let revoked =
