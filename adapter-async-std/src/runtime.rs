@@ -4,10 +4,11 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Instant, SystemTime};
 
 use async_io::Timer;
+use futures_io::{AsyncRead, AsyncWrite};
 use handclasp::runtime::{ByteStream, Runtime};
 
 /// Waits for a point in time.
@@ -22,11 +23,55 @@ impl Future for Sleep {
     }
 }
 
+/// A connection whose writing side ends when it is closed: async-std's own only flush then, and the other end
+/// would wait for the end of what it reads.
+#[derive(Debug)]
+pub struct Tcp<S>(S);
+
+trait Shutdown {
+    fn shutdown_write(&self) -> io::Result<()>;
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Tcp<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        space: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, space)
+    }
+}
+
+impl<S: AsyncWrite + Shutdown + Unpin> AsyncWrite for Tcp<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(cx))?;
+        Poll::Ready(match self.0.shutdown_write() {
+            // The other end was faster.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            result => result,
+        })
+    }
+}
+
 /// Implements [`Runtime`] with the sockets of the module `$net`.
 macro_rules! runtime {
     ($name:ident, $($net:ident)::+, $resolve:expr, $spawn:expr, $unblock:expr) => {
+        impl Shutdown for $($net)::+::TcpStream {
+            fn shutdown_write(&self) -> io::Result<()> {
+                self.shutdown(std::net::Shutdown::Write)
+            }
+        }
+
         impl Runtime for $name {
-            type Tcp = $($net)::+::TcpStream;
+            type Tcp = Tcp<$($net)::+::TcpStream>;
             type TcpListener = $($net)::+::TcpListener;
             type Stream = ByteStream;
             type Sleep = Sleep;
@@ -60,9 +105,9 @@ macro_rules! runtime {
             }
 
             async fn connect(address: SocketAddr) -> io::Result<Self::Tcp> {
-                let stream = Self::Tcp::connect(address).await?;
+                let stream = $($net)::+::TcpStream::connect(address).await?;
                 prompt(stream.set_nodelay(true));
-                Ok(stream)
+                Ok(Tcp(stream))
             }
 
             async fn bind(address: SocketAddr) -> io::Result<Self::TcpListener> {
@@ -72,11 +117,11 @@ macro_rules! runtime {
             async fn accept(listener: &Self::TcpListener) -> io::Result<(Self::Tcp, SocketAddr)> {
                 let (stream, remote) = listener.accept().await?;
                 prompt(stream.set_nodelay(true));
-                Ok((stream, remote))
+                Ok((Tcp(stream), remote))
             }
 
             fn peer_addr(stream: &Self::Tcp) -> Option<SocketAddr> {
-                stream.peer_addr().ok()
+                stream.0.peer_addr().ok()
             }
 
             fn local_addr(listener: &Self::TcpListener) -> io::Result<SocketAddr> {

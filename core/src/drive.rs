@@ -12,6 +12,26 @@ use crate::time::Instant;
 /// How many reads and writes one step makes at most, so that one busy link lets others of its thread run.
 const BUDGET: usize = 32;
 
+/// How many bytes one step moves, about: commands of the application wait for its end.
+const BYTES: usize = 128 << 10;
+
+/// What is left of a step.
+struct Budget {
+    turns: usize,
+    bytes: usize,
+}
+
+impl Budget {
+    fn spend(&mut self, bytes: usize) {
+        self.turns = self.turns.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    fn is_spent(&self) -> bool {
+        self.turns == 0 || self.bytes == 0
+    }
+}
+
 /// Which events the application can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taking {
@@ -71,16 +91,16 @@ pub fn pump<E>(
     let mut now = clock();
     let (mut readable, mut writable) = (true, true);
     let mut broken = None;
-    let mut budget = BUDGET;
+    let mut budget = Budget { turns: BUDGET, bytes: BYTES };
     loop {
         let deadline = loop {
-            match link.poll(now, taking.ready(writable && budget > 0)) {
+            match link.poll(now, taking.ready(writable && !budget.is_spent())) {
                 Action::Event(event) => taking = deliver(event),
                 Action::Send => {
                     let bytes = link.transmit(now);
                     if bytes.is_empty() {
                         // Sealing has failed: the link has ended, and the next poll says why.
-                        budget = budget.saturating_sub(1);
+                        budget.spend(0);
                         continue;
                     }
                     match write(context, bytes) {
@@ -89,7 +109,7 @@ pub fn pump<E>(
                         Poll::Ready(Ok(0)) => link.transport_failed(now),
                         Poll::Ready(Ok(count)) => {
                             link.transmitted(count, now);
-                            budget = budget.saturating_sub(1);
+                            budget.spend(count);
                         }
                         Poll::Ready(Err(error)) => {
                             // The peer may have closed with a last word, which is here already: that is the
@@ -105,7 +125,7 @@ pub fn pump<E>(
         if link.is_finished() {
             return Ok(Pumped::Finished);
         }
-        if budget == 0 {
+        if budget.is_spent() {
             // A stream that is broken says so again in the next step.
             return Ok(Pumped::Busy);
         }
@@ -128,7 +148,7 @@ pub fn pump<E>(
                 // Bytes have come since the last look: else an answer could come at the time of its question.
                 now = clock();
                 link.received(count, now);
-                budget = budget.saturating_sub(1);
+                budget.spend(count);
             }
             Poll::Ready(Err(error)) => {
                 link.transport_failed(now);

@@ -206,6 +206,12 @@ impl fmt::Debug for Body<'_> {
     }
 }
 
+impl Stats {
+    pub(super) fn note_rtt(&mut self, rtt: Duration) {
+        self.least_rtt = Some(self.least_rtt.map_or(rtt, |least| least.min(rtt)));
+    }
+}
+
 /// Figures of one link since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -245,6 +251,8 @@ pub struct Stats {
     pub signed_replays: u64,
     /// The last round trip measured by a ping.
     pub rtt: Option<Duration>,
+    /// The least round trip that was seen: of the handshake, with what the peer computed meanwhile, or of a ping.
+    pub least_rtt: Option<Duration>,
 }
 
 /// What a protocol analyser needs to read a link; see [`Link::key_log`](super::Link::key_log). `Debug` shows

@@ -122,6 +122,10 @@ impl Link {
         let body = recv.take_framed(length);
         let whole = body.is_some();
         if let Some(body) = body {
+            // It answers what this side said last, if it has said anything.
+            if let Some(spoke) = self.handshake.as_ref().and_then(|handshake| handshake.spoke) {
+                self.stats.note_rtt(self.now.since(spoke));
+            }
             if self.phase == Phase::KeyExchange {
                 self.on_key_exchange(body);
             } else {

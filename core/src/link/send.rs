@@ -83,6 +83,9 @@ impl Link {
             self.stats.bytes_sent += count as u64;
             self.send.advance(count);
             self.timers.stop(Timer::Stall);
+            if let Some(handshake) = &mut self.handshake {
+                handshake.spoke = Some(self.now);
+            }
             if !self.send.is_empty() {
                 self.arm_stall();
             }
@@ -204,7 +207,8 @@ impl Session {
             Outbound::Open => {
                 self.write_control(&mut FrameWriter::new(out), context);
                 if let Some(streams) = &mut self.streams {
-                    streams.write_words(out, (record - REKEY_LEN).saturating_sub(out.len() - text));
+                    let room = (record - REKEY_LEN).saturating_sub(out.len() - text);
+                    streams.write_words(out, room, context.now, context.stats.least_rtt);
                 }
                 self.write_messages(out, text, record - REKEY_LEN, context);
                 if let Some(request) = self.take_rekey(config, context.now) {

@@ -186,7 +186,9 @@ impl Session {
                 Some((expected, sent)) if expected == nonce => {
                     self.ping = None;
                     context.stats.pongs += 1;
-                    context.stats.rtt = Some(context.now.since(sent));
+                    let rtt = context.now.since(sent);
+                    context.stats.rtt = Some(rtt);
+                    context.stats.note_rtt(rtt);
                 }
                 _ => context.stats.unknown_pongs += 1,
             },

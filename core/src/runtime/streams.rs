@@ -19,7 +19,7 @@ use super::sync::{lock, remember, wake};
 use crate::{Link as Core, Reason, STREAM_LINK_ENDED, STREAM_REFUSED, StreamId, StreamRead};
 
 /// The bytes that wait between a handle and the link's task, in each direction, beside what the link holds.
-const PIPE: usize = 32 << 10;
+const PIPE: usize = 64 << 10;
 
 /// The code that a stream is given up with that is dropped before its end.
 const DROPPED: u32 = 0;
@@ -226,7 +226,7 @@ impl AsyncRead for ByteStream {
         self.change(|ends| {
             if !ends.incoming.is_empty() {
                 let count = space.len().min(ends.incoming.len());
-                ends.incoming.split_to(count).copy_to_slice(space.get_mut(..count).unwrap_or_default());
+                ends.incoming.copy_to_slice(space.get_mut(..count).unwrap_or_default());
                 if ends.starved && ends.incoming.len() <= PIPE / 2 {
                     ends.call_task();
                 }
@@ -413,10 +413,6 @@ impl Ends {
                 StreamRead::Pending | StreamRead::Over => break,
             }
         }
-        if self.incoming.is_empty() {
-            // An idle stream holds nothing.
-            self.incoming = BytesMut::new();
-        }
         if self.incoming.len() > before || self.reading != Reading::Open {
             wake(self.reader.take());
         }
@@ -431,13 +427,11 @@ impl Ends {
                 count => self.outgoing.advance(count),
             }
         }
-        if self.outgoing.is_empty() {
+        if self.outgoing.is_empty() && self.writing == Writing::Closing {
+            link.stream_finish(id);
             self.outgoing = BytesMut::new();
-            if self.writing == Writing::Closing {
-                link.stream_finish(id);
-                self.writing = Writing::Closed;
-                wake(self.writer.take());
-            }
+            self.writing = Writing::Closed;
+            wake(self.writer.take());
         }
         if self.outgoing.len() < before {
             wake(self.writer.take());
@@ -476,6 +470,17 @@ impl Pipe {
         ends.write(link, self.id);
         ends.read(link, self.id, PIPE);
         !ends.dropped || matches!(ends.writing, Writing::Open | Writing::Closing)
+    }
+
+    /// Gives memory back that an idle stream does not need.
+    pub(crate) fn shrink(&self) {
+        let mut ends = lock(&self.ends);
+        let Ends { incoming, outgoing, .. } = &mut *ends;
+        for buffer in [incoming, outgoing] {
+            if buffer.is_empty() {
+                *buffer = BytesMut::new();
+            }
+        }
     }
 
     /// The peer reads no more.

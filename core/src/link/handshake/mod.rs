@@ -15,6 +15,7 @@ use super::peer::Peer;
 use super::session::Session;
 use super::state::Outbound;
 use super::{Dial, Link};
+use crate::Instant;
 use crate::config::{Config, Trust};
 use crate::crypto::noise::{HandshakeState, Protocol, Role, Split};
 use crate::crypto::{CryptoError, Secret, Suite, TAG_LEN};
@@ -52,6 +53,8 @@ pub(super) struct Handshake {
     /// It was asked whether an older link still lives.
     pub(super) alive_asked: bool,
     pub(super) first_ping: u64,
+    /// When this side last sent something that is to be answered.
+    pub(super) spoke: Option<Instant>,
 }
 
 impl Handshake {
@@ -78,6 +81,7 @@ impl Handshake {
             own_auth: Vec::new(),
             alive_asked: false,
             first_ping,
+            spoke: None,
         }
     }
 

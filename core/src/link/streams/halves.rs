@@ -9,8 +9,11 @@
 //!              └──┴── the writer resets, the reader stops ▶ Resetting ── RESET is sealed ──▶ Over
 //! ```
 
+use core::time::Duration;
+
 use super::Fault;
 use super::ring::Ring;
+use crate::time::Instant;
 use crate::wire::reader::Malformed;
 
 /// What [`Link::stream_read`](crate::Link::stream_read) found.
@@ -49,6 +52,8 @@ pub(super) struct Incoming {
     owed: u32,
     /// What the window has grown by.
     grown: u32,
+    /// When credit was given back last.
+    granted: Option<Instant>,
     /// The reader has taken everything that there was, and is to be told when there is more.
     waits: bool,
     /// It is to be told now.
@@ -68,6 +73,7 @@ impl Incoming {
             available: window,
             owed: 0,
             grown: 0,
+            granted: None,
             waits: true,
             tell: false,
             tell_reset: false,
@@ -196,14 +202,26 @@ impl Incoming {
         self.state == In::Open && self.owed > 0 && self.owed >= self.window / 2
     }
 
-    /// Takes what is to be given back, if it is time. A window of which everything was read doubles, by `room` at
-    /// most and up to `largest`: its reader would read more. The second number is what it grew by.
-    pub(super) fn take_credit(&mut self, room: u32, largest: u32) -> Option<(u32, u32)> {
+    /// Takes what is to be given back, if it is time. The second number is what the window grew by.
+    ///
+    /// A window that is used up twice in two round trips holds its sender up, and one of which everything was read
+    /// does not suit its reader: it doubles, by `room` at most and up to `largest`. One that lasts longer than that is
+    /// large enough: more of it would only stand in line, before messages and in buffers on the way.
+    pub(super) fn take_credit(
+        &mut self,
+        room: u32,
+        largest: u32,
+        now: Instant,
+        rtt: Option<Duration>,
+    ) -> Option<(u32, u32)> {
         if !self.credit_is_due() {
             return None;
         }
         let mut grown = 0;
-        if self.buffer.is_empty() {
+        let since = self.granted.replace(now).map(|before| now.since(before));
+        // Half a window in a round trip. Who cannot tell how long one takes grows.
+        let short = since.zip(rtt).is_none_or(|(since, rtt)| since <= rtt);
+        if self.buffer.is_empty() && short {
             grown = self.window.min(largest.saturating_sub(self.window)).min(room);
             self.window += grown;
             self.grown += grown;

@@ -1,9 +1,11 @@
 //! What streams put into records: short words before messages, bytes in turn with them.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::super::queue::SHORTEST_PIECE;
 use super::{OWN, PRIORITIES, Streams};
+use crate::time::Instant;
 use crate::wire::frame::FrameWriter;
 use crate::wire::stream::{WORDS_LEN, data_len, open_len};
 
@@ -18,7 +20,13 @@ impl Streams {
 
     /// Writes what goes before messages (STOP, RESET and credit) behind `out`, as far as `room` bytes hold
     /// it; the rest follows in the next record.
-    pub(in super::super) fn write_words(&mut self, out: &mut Vec<u8>, room: usize) {
+    pub(in super::super) fn write_words(
+        &mut self,
+        out: &mut Vec<u8>,
+        room: usize,
+        now: Instant,
+        rtt: Option<Duration>,
+    ) {
         let start = out.len();
         for _ in 0..WORDS {
             let Some(id) = self.words.first() else { break };
@@ -32,7 +40,7 @@ impl Streams {
             if let Some(code) = stream.incoming.take_stop() {
                 writer.stream_stop(id, code);
             }
-            let credit = stream.incoming.take_credit(left, largest);
+            let credit = stream.incoming.take_credit(left, largest, now, rtt);
             if let Some((bytes, _)) = credit {
                 writer.stream_credit(id, bytes.into());
             }

@@ -221,6 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
             self.shared.shrink();
             self.calls.shrink();
             self.items.shrink_to_fit();
+            self.streams.shrink();
         }
         for batch in &mut self.batches {
             if !batch.is_empty() && batch.deadline().is_some_and(|deadline| deadline <= now) {

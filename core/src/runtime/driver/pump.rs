@@ -65,8 +65,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
             Pin::new(&mut *stream.borrow_mut()).poll_read(context, space)
         };
         let write = |context: &mut Context<'_>, bytes: &[u8]| {
-            *unflushed = true;
-            Pin::new(&mut *stream.borrow_mut()).poll_write(context, bytes)
+            let written = Pin::new(&mut *stream.borrow_mut()).poll_write(context, bytes);
+            // While a write is pending there is nothing to flush: it comes behind, and a flush would make some
+            // streams forget whom to wake (async-net).
+            *unflushed = written.is_ready();
+            written
         };
         let deliver = |event: Event<'_>| {
             match event {

@@ -54,6 +54,11 @@ impl Streams {
         }
     }
 
+    /// Gives memory back that idle streams do not need.
+    pub(super) fn shrink(&self) {
+        self.0.values().for_each(|pipe| pipe.shrink());
+    }
+
     /// The link has ended.
     pub(super) fn end(&mut self, link: &mut Core) {
         for (_, pipe) in std::mem::take(&mut self.0) {

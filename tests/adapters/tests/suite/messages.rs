@@ -1,5 +1,4 @@
-//! Sends, calls and services over in-memory streams.
-mod common;
+//! Sends, calls and services over streams in memory.
 
 use std::future::{Future, pending};
 use std::pin::pin;
@@ -8,65 +7,28 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use common::{builder, config, id, pair, pair_of, soon};
+use async_channel::{bounded, unbounded};
+use async_lock::Semaphore;
+use futures_lite::future::{yield_now, zip};
+use handclasp::runtime::{Handler, Link, Request, Services, accept_over, connect_over};
+use handclasp::services::Allow;
 use handclasp::{
-    By, CallError, Capability, Executed, Limits, Message, Priority, Reason, Refusal, ServiceError, Timing,
-    Trust, Why,
+    By, CallError, Capability, Dial, Executed, Limits, Message, Priority, Reason, Refusal, ServiceError,
+    Timing, Trust, Why,
 };
-use handclasp_tokio::{Allow, Handler, Request, Services};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use handclasp_adapters::links::{Guard, builder, config, hanging, id, pair, pair_of};
+use handclasp_adapters::{Host, TaskSet, pipe, sleep, soon, spawn, timeout, until};
 
-/// Counts itself out when it is dropped: what a handler holds while it runs.
-struct Guard(Arc<AtomicUsize>);
-
-impl Guard {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-async fn until(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..15_000 {
-        if condition() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    panic!("not within 15 s: {what}");
-}
-
-/// A service that never answers, and how many of its handlers are alive.
-fn hanging() -> (Services, Arc<AtomicUsize>) {
-    let alive = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&alive);
-    let services = Services::new().serve("hang", Allow::Anyone, move |_| {
-        let guard = Guard::new(&counter);
-        async move {
-            let _guard = guard;
-            pending().await
-        }
-    });
-    (services, alive)
-}
-
-#[tokio::test]
-async fn m1_sends_arrive_in_order_with_their_sender() {
-    let (sender, mut got) = mpsc::unbounded_channel();
-    let services = Services::new().on("log", Allow::Anyone, move |request: Request| {
+async fn m1_sends_arrive_in_order_with_their_sender<H: Host>() {
+    let (sender, got) = unbounded();
+    let services = Services::<H>::new().on("log", Allow::Anyone, move |request: Request<H>| {
         let sender = sender.clone();
         async move {
             // Now and then a handler takes its time: the order stays.
             if request.sequence % 100 == 7 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                sleep(Duration::from_millis(1)).await;
             }
-            sender.send((request.peer.id, request.sequence, request.body)).expect("the test waits");
+            sender.try_send((request.peer.id, request.sequence, request.body)).expect("the test waits");
         }
     });
     let (link, _other) = pair(&services).await;
@@ -79,20 +41,19 @@ async fn m1_sends_arrive_in_order_with_their_sender() {
     }
 }
 
-#[tokio::test]
-async fn m1_many_calls_at_once_each_get_their_own_answer() {
-    let services = Services::new().serve("slow", Allow::Anyone, |request| async move {
+async fn m1_many_calls_at_once_each_get_their_own_answer<H: Host>() {
+    let services = Services::<H>::new().serve("slow", Allow::Anyone, |request| async move {
         // Every other one is answered later than those behind it.
         if request.body[0] % 2 == 0 {
-            tokio::time::sleep(Duration::from_millis(u64::from(request.body[0] % 5))).await;
+            sleep(Duration::from_millis(u64::from(request.body[0] % 5))).await;
         }
         Ok(request.body)
     });
     let (link, _other) = pair(&services).await;
-    let mut calls = tokio::task::JoinSet::new();
+    let mut calls = TaskSet::new();
     for number in 0..2000_u32 {
         let link = link.clone();
-        calls.spawn(async move {
+        calls.spawn::<H>(async move {
             let body = [&number.to_le_bytes()[..1], &number.to_be_bytes()].concat();
             let answer = link.call_with(Message::new("slow", &body[..]), Duration::from_secs(15)).await;
             assert_eq!(answer.expect("an answer"), body);
@@ -104,21 +65,19 @@ async fn m1_many_calls_at_once_each_get_their_own_answer() {
     }
 }
 
-#[tokio::test]
-async fn m1_a_handler_may_call_back_over_the_link_that_its_call_came_on() {
-    let services = Services::new().serve("ask", Allow::Anyone, |request| async move {
+async fn m1_a_handler_may_call_back_over_the_link_that_its_call_came_on<H: Host>() {
+    let services = Services::<H>::new().serve("ask", Allow::Anyone, |request| async move {
         let answer = request.link().call("name", "").await;
         Ok(answer.unwrap_or_else(|error| error.to_string().into()))
     });
-    let names = Services::new().serve("name", Allow::Anyone, |_| async { Ok("one".into()) });
-    let (link, _other) = pair_of((&config(1), &names), (&config(2), &services)).await;
+    let names = Services::<H>::new().serve("name", Allow::Anyone, |_| async { Ok("one".into()) });
+    let (link, _other) = pair_of((&config::<H>(1), &names), (&config::<H>(2), &services)).await;
     assert_eq!(soon(link.call("ask", "")).await.expect("an answer"), "one");
 }
 
-#[tokio::test]
-async fn i9_default_deny_rules_and_withdrawal_while_the_link_lives() {
-    let echo = |request: Request| async move { Ok(request.body) };
-    let services = Services::new()
+async fn i9_default_deny_rules_and_withdrawal_while_the_link_lives<H: Host>() {
+    let echo = |request: Request<H>| async move { Ok(request.body) };
+    let services = Services::<H>::new()
         .serve("open", Allow::Anyone, echo)
         .serve("closed", Allow::default(), echo)
         .serve("one", Allow::listed([id(1)]), echo)
@@ -130,9 +89,9 @@ async fn i9_default_deny_rules_and_withdrawal_while_the_link_lives() {
         .on("oneway", Allow::Anyone, |_| async {});
     let able = |number| {
         let extras = Capability::new("extras", 1..=1).expect("a capability");
-        builder(number).capability(extras).build().expect("a configuration")
+        builder::<H>(number).capability(extras).build().expect("a configuration")
     };
-    let (link, _other) = pair_of((&able(1), &Services::new()), (&able(2), &services)).await;
+    let (link, _other) = pair_of((&able(1), &Services::<H>::new()), (&able(2), &services)).await;
     for service in ["open", "one", "able", "named"] {
         assert_eq!(soon(link.call(service, "x")).await.expect(service), "x");
     }
@@ -153,15 +112,14 @@ async fn i9_default_deny_rules_and_withdrawal_while_the_link_lives() {
     assert_eq!(soon(link.call("open", "x")).await.expect("offered again"), "x");
 }
 
-#[tokio::test]
-async fn m5_errors_of_handlers_reach_the_caller_and_harm_nothing() {
-    let services = Services::new()
+async fn m5_errors_of_handlers_reach_the_caller_and_harm_nothing<H: Host>() {
+    let services = Services::<H>::new()
         .serve("own", Allow::Anyone, |request| async move {
             Err(ServiceError::Application { code: 77, detail: request.body })
         })
         .serve("panic", Allow::Anyone, |_| async { panic!("at once") })
         .serve("later", Allow::Anyone, |_| async {
-            tokio::task::yield_now().await;
+            yield_now().await;
             panic!("later")
         })
         .serve("huge", Allow::Anyone, |_| async { Ok(vec![0; 5000].into()) })
@@ -174,9 +132,9 @@ async fn m5_errors_of_handlers_reach_the_caller_and_harm_nothing() {
         .serve("echo", Allow::Anyone, |request| async move { Ok(request.body) });
     let small = |number| {
         let limits = Limits { max_message: 4096, ..Limits::default() };
-        builder(number).limits(limits).build().expect("a configuration")
+        builder::<H>(number).limits(limits).build().expect("a configuration")
     };
-    let (link, _other) = pair_of((&small(1), &Services::new()), (&small(2), &services)).await;
+    let (link, _other) = pair_of((&small(1), &Services::<H>::new()), (&small(2), &services)).await;
     let failed = |error| Err(CallError::Service(error));
     let own = ServiceError::Application { code: 77, detail: "why".into() };
     assert_eq!(soon(link.call("own", "why")).await, failed(own));
@@ -197,9 +155,8 @@ async fn m5_errors_of_handlers_reach_the_caller_and_harm_nothing() {
     assert_eq!(soon(link.call("echo", "alive")).await.expect("a live link"), "alive");
 }
 
-#[tokio::test]
-async fn m3_dropping_a_call_cancels_it_at_the_other_side_after_every_poll() {
-    let (services, alive) = hanging();
+async fn m3_dropping_a_call_cancels_it_at_the_other_side_after_every_poll<H: Host>() {
+    let (services, alive) = hanging::<H>();
     let services = services.serve("echo", Allow::Anyone, |request| async move { Ok(request.body) });
     let (link, _other) = pair(&services).await;
     for polls in 0..6 {
@@ -210,7 +167,7 @@ async fn m3_dropping_a_call_cancels_it_at_the_other_side_after_every_poll() {
                 let polled = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
                 assert!(matches!(polled, Poll::Pending));
                 // Whatever is under way gets its turn.
-                tokio::time::sleep(Duration::from_millis(2)).await;
+                sleep(Duration::from_millis(2)).await;
             }
             if polls > 2 {
                 assert_eq!(alive.load(Ordering::SeqCst), 1, "the handler runs");
@@ -221,31 +178,41 @@ async fn m3_dropping_a_call_cancels_it_at_the_other_side_after_every_poll() {
     }
 }
 
-#[tokio::test]
-async fn m3_time_out_ends_the_call_on_both_sides() {
-    let (services, alive) = hanging();
+async fn m3_time_out_ends_the_call_on_both_sides<H: Host>() {
+    let (services, alive) = hanging::<H>();
     let (link, _other) = pair(&services).await;
     let error = soon(link.call_with(Message::new("hang", ""), Duration::from_millis(50))).await;
     assert_eq!(error, Err(CallError::DeadlineExceeded { executed: Executed::Unknown }));
     until("the handler's future is dropped", || alive.load(Ordering::SeqCst) == 0).await;
 }
 
-#[tokio::test]
-async fn m3_a_call_that_finds_no_room_keeps_its_deadline() {
+/// Sends to a service that takes nothing until the link takes nothing more, however long one tries; gives how
+/// many messages it took.
+async fn fill<H: Host>(link: &Link<H>, body: &[u8]) -> usize {
+    let (mut sent, mut refused) = (0, 0);
+    while refused < 5 {
+        if link.try_send(Message::new("stuck", body)).is_ok() {
+            (sent, refused) = (sent + 1, 0);
+        } else {
+            refused += 1;
+            // Both sides had their turn, and what was on its way has come.
+            soon(link.ping()).await.expect("a live link");
+        }
+        assert!(sent < 1000, "60 MB were taken and nobody handles them");
+    }
+    sent
+}
+
+async fn m3_a_call_that_finds_no_room_keeps_its_deadline<H: Host>() {
     // Nobody reads the other end's messages: everything fills up, the wait for room included.
-    let services = Services::new().on("stuck", Allow::Anyone, |_| pending());
+    let services = Services::<H>::new().on("stuck", Allow::Anyone, |_| pending());
     let (link, _other) = pair(&services).await;
     let body = vec![0; 60_000];
-    let mut sent = 0;
-    while link.try_send(Message::new("stuck", &body[..])).is_ok() {
-        sent += 1;
-        assert!(sent < 1000, "60 MB were taken and nobody handles them");
-        tokio::task::yield_now().await;
-    }
+    assert!(fill(&link, &body).await > 0);
     let mut calls = Vec::new();
     for _ in 0..10 {
         let (link, body) = (link.clone(), body.clone());
-        calls.push(tokio::spawn(async move {
+        calls.push(spawn::<H, _>(async move {
             link.call_with(Message::new("stuck", body), Duration::from_millis(100)).await
         }));
     }
@@ -255,12 +222,11 @@ async fn m3_a_call_that_finds_no_room_keeps_its_deadline() {
     }
 }
 
-#[tokio::test]
-async fn m3_a_handler_sees_when_nobody_waits_any_more() {
-    let (sender, mut tokens) = mpsc::unbounded_channel();
-    let services = Services::new().serve("work", Allow::Anyone, move |request: Request| {
+async fn m3_a_handler_sees_when_nobody_waits_any_more<H: Host>() {
+    let (sender, tokens) = unbounded();
+    let services = Services::<H>::new().serve("work", Allow::Anyone, move |request: Request<H>| {
         assert!(request.deadline.is_some_and(|deadline| deadline > std::time::Instant::now()));
-        sender.send(request.cancelled()).expect("the test waits");
+        sender.try_send(request.cancelled()).expect("the test waits");
         async move {
             let () = pending().await;
             drop(request);
@@ -268,7 +234,7 @@ async fn m3_a_handler_sees_when_nobody_waits_any_more() {
         }
     });
     let (link, _other) = pair(&services).await;
-    let call = tokio::spawn({
+    let call = spawn::<H, _>({
         let link = link.clone();
         async move { link.call_with(Message::new("work", ""), Duration::from_secs(60)).await }
     });
@@ -279,24 +245,23 @@ async fn m3_a_handler_sees_when_nobody_waits_any_more() {
     assert!(token.is_cancelled());
 }
 
-#[tokio::test]
-async fn m8_a_slow_handler_holds_the_sender_back_and_try_send_returns_the_message() {
+async fn m8_a_slow_handler_holds_the_sender_back_and_try_send_returns_the_message<H: Host>() {
     let gate = Arc::new(Semaphore::new(0));
     let (done, handled) = (Arc::new(AtomicUsize::new(0)), Arc::clone(&gate));
     let count = Arc::clone(&done);
-    let services = Services::new().on("work", Allow::Anyone, move |_| {
+    let services = Services::<H>::new().on("work", Allow::Anyone, move |_| {
         let (gate, count) = (Arc::clone(&handled), Arc::clone(&count));
         async move {
-            gate.acquire().await.expect("open").forget();
+            gate.acquire().await.forget();
             count.fetch_add(1, Ordering::SeqCst);
         }
     });
     let limits = Limits { max_message: 16 << 10, window: 64 << 10, ..Limits::default() };
     let small = |number| {
-        let builder = builder(number).limits(limits).send_buffer(64 << 10);
+        let builder = builder::<H>(number).limits(limits).send_buffer(64 << 10);
         builder.build().expect("a configuration")
     };
-    let (link, _other) = pair_of((&small(1), &Services::new()), (&small(2), &services)).await;
+    let (link, _other) = pair_of((&small(1), &Services::<H>::new()), (&small(2), &services)).await;
     let body = vec![3; 8 << 10];
     let mut sent = 0;
     // Everything between here and the handler fills up, and then nothing more is taken, however long one tries.
@@ -307,7 +272,7 @@ async fn m8_a_slow_handler_holds_the_sender_back_and_try_send_returns_the_messag
             Err(rejected) => {
                 assert_eq!((rejected.why, rejected.message.body.len()), (Why::Full, body.len()));
                 refused += 1;
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                sleep(Duration::from_millis(1)).await;
             }
         }
         assert!(sent < 200, "1.6 MB were taken by a link with windows of 64 KiB");
@@ -315,20 +280,19 @@ async fn m8_a_slow_handler_holds_the_sender_back_and_try_send_returns_the_messag
     assert!(sent > 8, "at least the window fits");
     let mut waiting = pin!(link.send(Message::new("work", &body[..])));
     assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    gate.add_permits(Semaphore::MAX_PERMITS / 2);
+    gate.add_permits(1 << 20);
     soon(waiting).await.expect("room again");
     until("everything is handled", || done.load(Ordering::SeqCst) == sent + 1).await;
 }
 
-#[tokio::test]
-async fn m7_an_urgent_call_overtakes_a_queue_of_bulk() {
-    let services = Services::new().on("sink", Allow::Anyone, |_| async {}).serve(
+async fn m7_an_urgent_call_overtakes_a_queue_of_bulk<H: Host>() {
+    let services = Services::<H>::new().on("sink", Allow::Anyone, |_| async {}).serve(
         "echo",
         Allow::Anyone,
         |request| async move { Ok(request.body) },
     );
     let (link, _other) = pair(&services).await;
-    let bulk = tokio::spawn({
+    let bulk = spawn::<H, _>({
         let link = link.clone();
         async move {
             for _ in 0..100 {
@@ -337,32 +301,31 @@ async fn m7_an_urgent_call_overtakes_a_queue_of_bulk() {
             }
         }
     });
-    tokio::task::yield_now().await;
+    yield_now().await;
     let call = Message::new("echo", "x").priority(Priority::Urgent);
     assert_eq!(soon(link.call_with(call, Duration::from_secs(10))).await.expect("an answer"), "x");
     assert!(!bulk.is_finished(), "10 MB were through before one call");
     soon(bulk).await.expect("all sent");
 }
 
-#[tokio::test]
-async fn l3_goodbye_lets_calls_finish_and_refuses_new_work() {
-    let (release, released) = oneshot::channel::<()>();
+async fn l3_goodbye_lets_calls_finish_and_refuses_new_work<H: Host>() {
+    let (release, released) = bounded::<()>(1);
     let released = Arc::new(Mutex::new(Some(released)));
-    let (sender, mut got) = mpsc::unbounded_channel();
-    let services = Services::new()
+    let (sender, got) = unbounded();
+    let services = Services::<H>::new()
         .serve("slow", Allow::Anyone, move |_| {
             let released = released.lock().expect("no panic").take();
             async move {
-                released.expect("one call").await.expect("released");
+                released.expect("one call").recv().await.expect("released");
                 Ok("finished".into())
             }
         })
-        .on("log", Allow::Anyone, move |request: Request| {
-            sender.send(request.body).expect("the test waits");
+        .on("log", Allow::Anyone, move |request: Request<H>| {
+            sender.try_send(request.body).expect("the test waits");
             async {}
         });
     let (link, other) = pair(&services).await;
-    let call = tokio::spawn({
+    let call = spawn::<H, _>({
         let link = link.clone();
         async move { link.call("slow", "").await }
     });
@@ -370,7 +333,7 @@ async fn l3_goodbye_lets_calls_finish_and_refuses_new_work() {
     for number in 0..50 {
         soon(link.send(Message::new("log", vec![number; 2000]))).await.expect("sent");
     }
-    let goodbye = tokio::spawn({
+    let goodbye = spawn::<H, _>({
         let link = link.clone();
         async move { link.goodbye(3, "bye").await }
     });
@@ -380,7 +343,7 @@ async fn l3_goodbye_lets_calls_finish_and_refuses_new_work() {
     }
     let rejected = loop {
         match other.try_send(Message::new("x", "late")) {
-            Ok(()) => tokio::task::yield_now().await,
+            Ok(()) => yield_now().await,
             Err(rejected) => break rejected,
         }
     };
@@ -391,19 +354,18 @@ async fn l3_goodbye_lets_calls_finish_and_refuses_new_work() {
         Err(CallError::LinkClosed { reason: why.clone(), executed: Executed::No })
     );
     assert!(!goodbye.is_finished(), "a call is in flight");
-    release.send(()).expect("the handler waits");
+    release.try_send(()).expect("the handler waits");
     assert_eq!(soon(call).await.expect("no panic").expect("an answer"), "finished");
     assert_eq!(soon(goodbye).await.expect("no panic").reason, why);
     let closed = soon(other.closed()).await;
     assert_eq!((closed.reason, closed.by), (why, By::Peer));
 }
 
-#[tokio::test]
-async fn l3_dropping_the_last_handle_closes_the_link_and_its_handlers() {
-    let (services, alive) = hanging();
+async fn l3_dropping_the_last_handle_closes_the_link_and_its_handlers<H: Host>() {
+    let (services, alive) = hanging::<H>();
     let (link, other) = pair(&services).await;
     let second = link.clone();
-    let call = tokio::spawn(async move { second.call("hang", "").await });
+    let call = spawn::<H, _>(async move { second.call("hang", "").await });
     until("the handler runs", || alive.load(Ordering::SeqCst) == 1).await;
     drop(link);
     assert!(other.is_closed().is_none(), "a call holds a handle");
@@ -413,57 +375,13 @@ async fn l3_dropping_the_last_handle_closes_the_link_and_its_handlers() {
     assert_eq!(alive.load(Ordering::SeqCst), 0, "a handler outlives its link");
 }
 
-#[tokio::test]
-async fn m4_a_killed_peer_is_told_with_whether_the_call_may_have_run() {
-    let (services, alive) = hanging();
-    let (near, far) = tokio::io::duplex(64 << 10);
-    // A process of its own, as it were: killing its runtime drops everything at once.
-    let (ready, killed) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let (started, kill) = (Arc::clone(&ready), Arc::clone(&killed));
-    let process = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let link = handclasp_tokio::accept_over(far, &config(2), &services).await.expect("a link");
-            started.add_permits(1);
-            kill.acquire().await.expect("open").forget();
-            link
-        })
-    });
-    let dial = handclasp::Dial::to(id(2));
-    let link = soon(handclasp_tokio::connect_over(near, &config(1), dial, &Services::new())).await;
-    let link = link.expect("a link");
-    soon(ready.acquire()).await.expect("open").forget();
-    let call = tokio::spawn({
-        let link = link.clone();
-        async move { link.call("hang", "").await }
-    });
-    until("the handler runs", || alive.load(Ordering::SeqCst) == 1).await;
-    killed.add_permits(1);
-    let theirs = tokio::task::spawn_blocking(|| process.join().expect("no panic")).await.expect("no panic");
-    assert_eq!(
-        soon(call).await.expect("no panic"),
-        Err(CallError::LinkClosed { reason: Reason::Truncated, executed: Executed::Unknown })
-    );
-    let closed = soon(link.closed()).await;
-    assert_eq!((closed.reason, closed.by), (Reason::Truncated, By::Transport));
-    // A handle that outlives its runtime hangs nobody.
-    assert_eq!(soon(theirs.closed()).await.reason, Reason::Dropped);
-    assert!(theirs.try_send(Message::new("x", "")).is_err());
-}
-
-#[tokio::test]
-async fn l3_what_was_not_delivered_comes_back() {
-    let services = Services::new().on("stuck", Allow::Anyone, |_| pending());
+async fn l3_what_was_not_delivered_comes_back<H: Host>() {
+    let services = Services::<H>::new().on("stuck", Allow::Anyone, |_| pending());
     let timing = Timing { drain: Duration::from_millis(100), ..Timing::default() };
-    let patient = builder(2).timing(timing).build().expect("a configuration");
-    let (link, other) = pair_of((&config(1), &Services::new()), (&patient, &services)).await;
+    let patient = builder::<H>(2).timing(timing).build().expect("a configuration");
+    let (link, other) = pair_of((&config::<H>(1), &Services::<H>::new()), (&patient, &services)).await;
     let body = vec![0; 60_000];
-    let mut sent = 0;
-    while link.try_send(Message::new("stuck", &body[..])).is_ok() {
-        sent += 1;
-        assert!(sent < 1000, "60 MB were taken and nobody handles them");
-        tokio::task::yield_now().await;
-    }
+    let sent = fill(&link, &body).await;
     link.close();
     let closed = soon(link.closed()).await;
     let unsent = link.take_unsent();
@@ -475,12 +393,11 @@ async fn l3_what_was_not_delivered_comes_back() {
     soon(other.closed()).await;
 }
 
-#[tokio::test]
-async fn i4_the_application_is_asked_under_trust_ask() {
-    let ask = |number| builder(number).trust(Trust::Ask).build().expect("a configuration");
+async fn i4_the_application_is_asked_under_trust_ask<H: Host>() {
+    let ask = |number| builder::<H>(number).trust(Trust::Ask).build().expect("a configuration");
     let admit = |yes: bool| {
-        Services::new().admit(move |peer| async move {
-            tokio::task::yield_now().await;
+        Services::<H>::new().admit(move |peer| async move {
+            yield_now().await;
             assert!(peer.id == id(1) || peer.id == id(2));
             if yes { Ok(()) } else { Err(Refusal::ShuttingDown) }
         })
@@ -488,32 +405,31 @@ async fn i4_the_application_is_asked_under_trust_ask() {
     let (link, other) = pair_of((&ask(1), &admit(true)), (&ask(2), &admit(true))).await;
     assert_eq!((link.peer().id, other.peer().id), (id(2), id(1)));
 
-    for (services, refusal) in [(admit(false), Refusal::ShuttingDown), (Services::new(), Refusal::Denied)] {
-        let (near, far) = tokio::io::duplex(4096);
+    for (services, refusal) in
+        [(admit(false), Refusal::ShuttingDown), (Services::<H>::new(), Refusal::Denied)]
+    {
+        let (near, far, _) = pipe(4096);
         let (one, two, yes) = (ask(1), ask(2), admit(true));
-        let (dialled, accepted) = soon(async {
-            tokio::join!(
-                handclasp_tokio::connect_over(near, &one, handclasp::Dial::anyone(), &yes),
-                handclasp_tokio::accept_over(far, &two, &services)
-            )
-        })
+        let (dialled, accepted) = soon(zip(
+            connect_over::<H>(near, &one, Dial::anyone(), &yes),
+            accept_over::<H>(far, &two, &services),
+        ))
         .await;
         assert_eq!(dialled.expect_err("refused").reason, Reason::Refused(refusal.clone()));
         assert_eq!(accepted.expect_err("refused").reason, Reason::Refused(refusal));
     }
 }
 
-#[tokio::test]
-async fn m1_a_message_handler_may_call_back_over_its_link() {
-    let (sender, mut got) = mpsc::unbounded_channel();
-    let services = Services::new().on("ask", Allow::Anyone, move |request: Request| {
+async fn m1_a_message_handler_may_call_back_over_its_link<H: Host>() {
+    let (sender, got) = unbounded();
+    let services = Services::<H>::new().on("ask", Allow::Anyone, move |request: Request<H>| {
         let sender = sender.clone();
         async move {
-            sender.send(request.link().call("name", "").await).expect("the test waits");
+            sender.try_send(request.link().call("name", "").await).expect("the test waits");
         }
     });
-    let names = Services::new().serve("name", Allow::Anyone, |_| async { Ok("one".into()) });
-    let (link, _other) = pair_of((&config(1), &names), (&config(2), &services)).await;
+    let names = Services::<H>::new().serve("name", Allow::Anyone, |_| async { Ok("one".into()) });
+    let (link, _other) = pair_of((&config::<H>(1), &names), (&config::<H>(2), &services)).await;
     for _ in 0..10 {
         soon(link.send(Message::new("ask", ""))).await.expect("sent");
     }
@@ -522,16 +438,15 @@ async fn m1_a_message_handler_may_call_back_over_its_link() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn m3_calls_given_up_at_any_moment_leave_no_trace() {
+async fn m3_calls_given_up_at_any_moment_leave_no_trace<H: Host>() {
     let alive = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&alive);
-    let services = Services::new()
-        .serve("maybe", Allow::Anyone, move |request: Request| {
+    let services = Services::<H>::new()
+        .serve("maybe", Allow::Anyone, move |request: Request<H>| {
             let guard = Guard::new(&counter);
             async move {
                 for _ in 0..request.body[0] % 4 {
-                    tokio::task::yield_now().await;
+                    yield_now().await;
                 }
                 drop(guard);
                 Ok(request.body)
@@ -539,10 +454,10 @@ async fn m3_calls_given_up_at_any_moment_leave_no_trace() {
         })
         .serve("echo", Allow::Anyone, |request| async move { Ok(request.body) });
     let (link, _other) = pair(&services).await;
-    let mut tasks = tokio::task::JoinSet::new();
+    let mut tasks = TaskSet::new();
     for task in 0..16_u8 {
         let link = link.clone();
-        tasks.spawn(async move {
+        tasks.spawn::<H>(async move {
             let mut answered = 0;
             for call in 0..200_u8 {
                 let body = [call, task];
@@ -578,28 +493,46 @@ async fn m3_calls_given_up_at_any_moment_leave_no_trace() {
     until("no handler is left", || alive.load(Ordering::SeqCst) == 0).await;
 }
 
-#[tokio::test]
-async fn h11_a_link_is_ready_when_each_side_that_holds_has_said_so() {
-    let held = builder(2).hold_ready().build().expect("a good configuration");
-    let services = Services::new().serve("echo", Allow::Anyone, |request| async move { Ok(request.body) });
-    let (one, two) = pair_of((&config(1), &Services::new()), (&held, &services)).await;
+async fn h11_a_link_is_ready_when_each_side_that_holds_has_said_so<H: Host>() {
+    let held = builder::<H>(2).hold_ready().build().expect("a good configuration");
+    let services =
+        Services::<H>::new().serve("echo", Allow::Anyone, |request| async move { Ok(request.body) });
+    let (one, two) = pair_of((&config::<H>(1), &Services::<H>::new()), (&held, &services)).await;
     let mut waits = Box::pin(one.ready());
-    assert!(
-        tokio::time::timeout(Duration::from_millis(100), &mut waits).await.is_err(),
-        "the other side holds"
-    );
+    assert!(timeout(Duration::from_millis(100), &mut waits).await.is_none(), "the other side holds");
     assert_eq!(soon(one.call("echo", "sync")).await.expect("messages flow meanwhile"), "sync");
     soon(two.ready()).await.expect("both are ready");
     soon(waits).await.expect("both are ready");
     soon(one.ready()).await.expect("again, at once");
 }
 
-#[tokio::test]
-async fn h11_a_side_that_is_never_ready_ends_the_link() {
+async fn h11_a_side_that_is_never_ready_ends_the_link<H: Host>() {
     let timing = Timing { ready: Duration::from_millis(200), ..Timing::default() };
-    let held = builder(2).hold_ready().timing(timing).build().expect("a good configuration");
-    let (one, two) = pair_of((&config(1), &Services::new()), (&held, &Services::new())).await;
+    let held = builder::<H>(2).hold_ready().timing(timing).build().expect("a good configuration");
+    let (one, two) = pair_of((&config::<H>(1), &Services::<H>::new()), (&held, &Services::<H>::new())).await;
     let closed = soon(one.ready()).await.expect_err("the other side is never ready");
     assert_eq!((closed.reason, closed.by), (Reason::NotReady, By::Peer));
     assert_eq!(soon(two.closed()).await.reason, Reason::NotReady);
 }
+
+handclasp_adapters::on_every_host!(
+    m1_sends_arrive_in_order_with_their_sender,
+    m1_many_calls_at_once_each_get_their_own_answer,
+    m1_a_handler_may_call_back_over_the_link_that_its_call_came_on,
+    i9_default_deny_rules_and_withdrawal_while_the_link_lives,
+    m5_errors_of_handlers_reach_the_caller_and_harm_nothing,
+    m3_dropping_a_call_cancels_it_at_the_other_side_after_every_poll,
+    m3_time_out_ends_the_call_on_both_sides,
+    m3_a_call_that_finds_no_room_keeps_its_deadline,
+    m3_a_handler_sees_when_nobody_waits_any_more,
+    m8_a_slow_handler_holds_the_sender_back_and_try_send_returns_the_message,
+    m7_an_urgent_call_overtakes_a_queue_of_bulk,
+    l3_goodbye_lets_calls_finish_and_refuses_new_work,
+    l3_dropping_the_last_handle_closes_the_link_and_its_handlers,
+    l3_what_was_not_delivered_comes_back,
+    i4_the_application_is_asked_under_trust_ask,
+    m1_a_message_handler_may_call_back_over_its_link,
+    m3_calls_given_up_at_any_moment_leave_no_trace,
+    h11_a_link_is_ready_when_each_side_that_holds_has_said_so,
+    h11_a_side_that_is_never_ready_ends_the_link,
+);

@@ -1,47 +1,52 @@
 //! Nodes: whom they take, and what they tell of it.
-mod common;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::nodes::{address, echo, event, node, policy, start, stop, until};
-use common::{id, soon};
+use async_channel::bounded;
+use futures_lite::future::{yield_now, zip};
 use handclasp::node::{DialError, Drift, DriftPolicy, Known, NodeEvent, NodePolicy, PeerState, Permanence};
-use handclasp::{CallError, Executed, Message, NodeId, Reason, Refusal, ServiceError, Trust};
-use handclasp_tokio::{
-    Allow, Direction, Handler, Missed, NoLink, Node, PeerRegistry, RegistryFuture, Services, StartError,
+use handclasp::runtime::{
+    Direction, Handler, Missed, NoLink, Node, PeerRegistry, RegistryFuture, Runtime, Services, StartError,
     WhyNotSent,
 };
+use handclasp::services::Allow;
+use handclasp::{CallError, Executed, Message, NodeId, Reason, Refusal, ServiceError, Trust};
+use handclasp_adapters::nodes::{address, echo, event, id, node, policy, start, stop};
+use handclasp_adapters::{Host, Scope, Scoped, TaskSet, sleep, soon, spawn, timeout, until};
 
 /// Node 1, linked to `other`.
-async fn linked_to(other: &Node) -> Node {
+async fn linked_to<R: Runtime>(other: &Node<R>) -> Node<R> {
     let anna =
-        start(node(1).services(&echo()).peer(other.id(), [address(other)], Permanence::Permanent)).await;
+        start(node::<R>(1).services(&echo()).peer(other.id(), [address(other)], Permanence::Permanent)).await;
     soon(anna.peer(other.id()).connect()).await.expect("a link");
     anna
 }
 
-async fn trust(node: &Node, number: u8, time: Option<Duration>) -> bool {
+async fn trust<R: Runtime>(node: &Node<R>, number: u8, time: Option<Duration>) -> bool {
     soon(node.trust(id(number), time)).await.expect("there is no file")
 }
 
-async fn revoke(node: &Node, number: u8) -> bool {
+async fn revoke<R: Runtime>(node: &Node<R>, number: u8) -> bool {
     soon(node.revoke(id(number))).await.expect("there is no file")
 }
 
-#[tokio::test]
-async fn i5_a_revoked_peer_loses_its_link_its_calls_and_its_messages_at_once() {
-    let services = echo().serve("wait", Allow::Anyone, |_| std::future::pending());
-    let ben = start(node(2).services(&services).listen("127.0.0.1:0")).await;
+async fn i5_a_revoked_peer_loses_its_link_its_calls_and_its_messages_at_once<H: Host>() {
+    let (begun, begins) = bounded(1);
+    let services = echo().serve("wait", Allow::Anyone, move |_| {
+        begun.try_send(()).expect("it is called once");
+        std::future::pending()
+    });
+    let ben = start(node::<H>(2).services(&services).listen("127.0.0.1:0")).await;
     let anna = linked_to(&ben).await;
     let peer = anna.peer(id(2));
-    let call = tokio::spawn({
+    let call = spawn::<H, _>({
         let peer = peer.clone();
         async move { peer.call("wait", "").await }
     });
-    soon(peer.call("echo", "")).await.expect("an answer");
+    soon(begins.recv()).await.expect("the handler began");
     let (mut here, mut there) = (anna.events(), ben.events());
     assert!(revoke(&anna, 2).await && !anna.is_trusted(id(2)) && !revoke(&anna, 2).await);
     let revoked =
@@ -82,11 +87,11 @@ async fn i5_a_revoked_peer_loses_its_link_its_calls_and_its_messages_at_once() {
     .await;
 }
 
-#[tokio::test]
-async fn i5_trust_for_a_time_runs_out() {
-    let ben = start(node(2).services(&echo()).listen("127.0.0.1:0")).await;
+async fn i5_trust_for_a_time_runs_out<H: Host>() {
+    let ben = start(node::<H>(2).services(&echo()).listen("127.0.0.1:0")).await;
     let anna =
-        start(node(1).trust(Trust::listed([])).peer(id(2), [address(&ben)], Permanence::Permanent)).await;
+        start(node::<H>(1).trust(Trust::listed([])).peer(id(2), [address(&ben)], Permanence::Permanent))
+            .await;
     let mut events = anna.events();
     let peer = anna.peer(id(2));
     let begun = std::time::Instant::now();
@@ -97,14 +102,13 @@ async fn i5_trust_for_a_time_runs_out() {
     event(&mut events, |event| matches!(event, NodeEvent::Revoked { .. }).then_some(())).await;
 }
 
-#[tokio::test]
-async fn i9_services_are_for_whom_they_are_allowed_and_change_while_links_live() {
+async fn i9_services_are_for_whom_they_are_allowed_and_change_while_links_live<H: Host>() {
     let services = echo().serve("one", Allow::listed([id(1)]), |_| async { Ok("for one".into()) });
-    let ben = start(node(2).services(&services).listen("127.0.0.1:0")).await;
+    let ben = start(node::<H>(2).services(&services).listen("127.0.0.1:0")).await;
     let ask = |number: u8, service: &'static str| {
         let home = address(&ben);
         async move {
-            let node = start(node(number).peer(id(2), [home], Permanence::Ephemeral)).await;
+            let node = start(node::<H>(number).peer(id(2), [home], Permanence::Ephemeral)).await;
             soon(node.peer(id(2)).call(service, "")).await
         }
     };
@@ -122,8 +126,7 @@ async fn i9_services_are_for_whom_they_are_allowed_and_change_while_links_live()
     assert_eq!(soon(ben.peer(id(1)).call("echo", "back")).await.expect("an answer"), "back");
 }
 
-#[tokio::test]
-async fn h6_the_application_decides_about_each_peer() {
+async fn h6_the_application_decides_about_each_peer<H: Host>() {
     let asked = Arc::new(AtomicUsize::new(0));
     let services = echo().admit({
         let asked = Arc::clone(&asked);
@@ -132,16 +135,16 @@ async fn h6_the_application_decides_about_each_peer() {
             assert!(peer.id != id(4), "a decision that panics");
             let welcome = peer.name() == Some("node-1@test");
             async move {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                sleep(Duration::from_millis(20)).await;
                 if welcome { Ok(()) } else { Err(Refusal::ShuttingDown) }
             }
         }
     });
-    let ben = start(node(2).trust(Trust::Ask).services(&services).listen("127.0.0.1:0")).await;
+    let ben = start(node::<H>(2).trust(Trust::Ask).services(&services).listen("127.0.0.1:0")).await;
     let anna = linked_to(&ben).await;
     assert_eq!(soon(anna.peer(id(2)).call("echo", "in")).await.expect("an answer"), "in");
     for (number, refusal) in [(3, "shutting_down"), (4, "denied")] {
-        let other = start(node(number).peer(id(2), [address(&ben)], Permanence::Permanent)).await;
+        let other = start(node::<H>(number).peer(id(2), [address(&ben)], Permanence::Permanent)).await;
         let mut events = other.events();
         let reason = event(&mut events, |event| match event {
             NodeEvent::DialFailed { error, .. } => Some(error.name()),
@@ -167,7 +170,7 @@ impl PeerRegistry for Shared {
     fn look_up(&self, peer: NodeId) -> RegistryFuture<'_, Option<Known>> {
         Box::pin(async move {
             self.0.looked_up.fetch_add(1, Ordering::Relaxed);
-            tokio::task::yield_now().await;
+            yield_now().await;
             let fails = *self.0.fails.lock().expect("no panic");
             match fails {
                 Some("panic") => panic!("a registry that panics"),
@@ -185,15 +188,15 @@ impl PeerRegistry for Shared {
     }
 }
 
-#[tokio::test]
-async fn i10_an_external_registry_is_asked_and_told_and_its_failure_refuses() {
+async fn i10_an_external_registry_is_asked_and_told_and_its_failure_refuses<H: Host>() {
     let book = Shared::default();
     let policy = NodePolicy { drift: DriftPolicy::Refuse, ..policy() };
-    let ben = node(2).policy(policy.clone()).registry(book.clone()).services(&echo()).listen("127.0.0.1:0");
+    let ben =
+        node::<H>(2).policy(policy.clone()).registry(book.clone()).services(&echo()).listen("127.0.0.1:0");
     let ben = start(ben).await;
     let mut events = ben.events();
     let refused = async |number: u8, name: &'static str| {
-        let node = node(number).config(|config| config.name(name));
+        let node = node::<H>(number).config(|config| config.name(name));
         let node = start(node.peer(id(2), [address(&ben)], Permanence::Ephemeral)).await;
         let mut events = node.events();
         node.peer(id(2)).try_send(Message::new("log", "")).expect("it is queued");
@@ -228,19 +231,18 @@ async fn i10_an_external_registry_is_asked_and_told_and_its_failure_refuses() {
     assert_eq!(soon(again.peer(id(2)).call("echo", "in")).await.expect("an answer"), "in");
     // A policy without a registry is no configuration.
     let none = NodePolicy { registry: handclasp::node::Registry::External, ..policy };
-    assert!(matches!(node(3).policy(none).start().await, Err(StartError::NoRegistry)));
+    assert!(matches!(node::<H>(3).policy(none).start().await, Err(StartError::NoRegistry)));
 }
 
-#[tokio::test]
-async fn o1_a_snapshot_shows_peers_and_links() {
-    let ben = start(node(2).services(&echo()).listen("127.0.0.1:0")).await;
+async fn o1_a_snapshot_shows_peers_and_links<H: Host>() {
+    let ben = start(node::<H>(2).services(&echo()).listen("127.0.0.1:0")).await;
     let anna = linked_to(&ben).await;
     let nowhere = anna.peer(id(3));
     nowhere.try_send(Message::new("log", "12345")).expect("it is queued");
     for _ in 0..10 {
         soon(anna.peer(id(2)).call("echo", "hello")).await.expect("an answer");
     }
-    let (here, there) = soon(async { tokio::join!(anna.snapshot(), ben.snapshot()) }).await;
+    let (here, there) = soon(zip(anna.snapshot(), ben.snapshot())).await;
     assert_eq!((here.links, here.listening.len(), here.handshakes.completed), (1, 0, 1));
     assert_eq!((there.links, &there.listening[..], there.inbound_handshakes), (1, &ben.local_addrs()[..], 0));
     assert_eq!((here.stats.dials, here.stats.established, there.stats.accepted), (1, 1, 1));
@@ -267,14 +269,15 @@ async fn o1_a_snapshot_shows_peers_and_links() {
     assert!(last.is_none_or(|closed| closed.reason == Reason::Goodbye { code: 9, detail: "bye".into() }));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn o4_many_nodes_live_in_one_process() {
+async fn o4_many_nodes_live_in_one_process<H: Host>() {
     let all: Vec<NodeId> = (0..30).map(id).collect();
     let mut nodes = Vec::new();
     for number in 0..30 {
         nodes.push(
-            start(node(number).trust(Trust::listed(all.clone())).services(&echo()).listen("127.0.0.1:0"))
-                .await,
+            start(
+                node::<H>(number).trust(Trust::listed(all.clone())).services(&echo()).listen("127.0.0.1:0"),
+            )
+            .await,
         );
     }
     for one in &nodes {
@@ -282,11 +285,11 @@ async fn o4_many_nodes_live_in_one_process() {
             one.peer(other.id()).set_addresses([address(other)]);
         }
     }
-    let mut calls = tokio::task::JoinSet::new();
+    let mut calls = TaskSet::new();
     for one in &nodes {
         for other in nodes.iter().filter(|other| other.id() != one.id()) {
             let peer = one.peer(other.id());
-            calls.spawn(async move {
+            calls.spawn::<H>(async move {
                 loop {
                     match peer.call("echo", peer.id().to_string()).await {
                         Ok(answer) => return assert_eq!(answer, peer.id().to_string()),
@@ -308,9 +311,8 @@ async fn o4_many_nodes_live_in_one_process() {
     until("one link for each pair", settled).await;
 }
 
-#[tokio::test]
-async fn m8_an_application_that_takes_no_events_is_told_how_many_it_missed() {
-    let anna = start(node(1).event_buffer(4)).await;
+async fn m8_an_application_that_takes_no_events_is_told_how_many_it_missed<H: Host>() {
+    let anna = start(node::<H>(1).event_buffer(4)).await;
     let mut events = anna.events();
     for _ in 0..10 {
         trust(&anna, 9, None).await;
@@ -326,26 +328,27 @@ async fn m8_an_application_that_takes_no_events_is_told_how_many_it_missed() {
     assert_eq!(left, 4);
 }
 
-#[test]
-fn l3_no_task_outlives_the_last_handle() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    runtime.block_on(async {
-        let stuck = Services::new().serve("wait", Allow::Anyone, |_| std::future::pending()).on(
+async fn l3_no_task_outlives_the_last_handle<H: Host>() {
+    let scope = Scope::default();
+    let tasks = || scope.tasks();
+    let inside = scope.run(async {
+        let stuck = Services::<Scoped<H>>::new().serve("wait", Allow::Anyone, |_| std::future::pending()).on(
             "log",
             Allow::Anyone,
             |_| std::future::pending(),
         );
-        let ben = start(node(2).services(&stuck).registry(Shared::default()).listen("127.0.0.1:0")).await;
+        let ben =
+            start(node::<Scoped<H>>(2).services(&stuck).registry(Shared::default()).listen("127.0.0.1:0"))
+                .await;
         let anna = linked_to(&ben).await;
         let (peer, other, mut events) = (anna.peer(id(2)), anna.peer(id(3)), ben.events());
         other.set_addresses([address(&ben)]);
         other.try_send(Message::new("log", "")).expect("it is queued");
         let call = peer.call("wait", "");
-        assert!(tokio::time::timeout(Duration::from_millis(50), call).await.is_err());
+        assert!(timeout(Duration::from_millis(50), call).await.is_none());
         peer.try_send(Message::new("log", "")).expect("it is queued");
-        let _silent = tokio::net::TcpStream::connect(address(&ben)).await.expect("it listens");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let _silent = H::connect(address(&ben)).await.expect("it listens");
+        sleep(Duration::from_millis(50)).await;
         assert!(tasks() > 4, "{}", tasks());
         // The peer and the events stay, and so does a clone of the node for a while.
         let clone = anna.clone();
@@ -361,28 +364,7 @@ fn l3_no_task_outlives_the_last_handle() {
         let error = soon(peer.call("echo", "")).await.expect_err("it has ended");
         assert!(error.to_string().contains("shutting down"), "{error}");
     });
-}
-
-#[test]
-fn l3_a_node_ends_with_its_runtime_and_its_peers_know() {
-    let runtime = || tokio::runtime::Runtime::new().expect("a runtime");
-    let (own, other) = (runtime(), runtime());
-    let ben = other.block_on(start(node(2).services(&echo()).listen("127.0.0.1:0")));
-    let anna = own.block_on(linked_to(&ben));
-    let (peer, mut events) = (anna.peer(id(2)), ben.events());
-    assert_eq!(other.block_on(peer.call("echo", "from elsewhere")).expect("an answer"), "from elsewhere");
-    drop(own);
-    other.block_on(async {
-        event(&mut events, |event| matches!(event, NodeEvent::Unlinked { .. }).then_some(())).await;
-        assert!(soon(peer.call("echo", "")).await.is_err());
-        assert_eq!(
-            peer.try_send(Message::new("log", "")).expect_err("it has ended").why,
-            WhyNotSent::ShuttingDown
-        );
-        soon(anna.closed()).await;
-        assert_eq!(stop(anna).await, []);
-        assert_eq!(stop(ben).await, []);
-    });
+    inside.await;
 }
 
 /// A registry that takes its time, or never answers.
@@ -417,31 +399,44 @@ impl PeerRegistry for Slow {
 
     fn write(&self, _: NodeId, _: Known) -> RegistryFuture<'_, ()> {
         Box::pin(async move {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            sleep(Duration::from_millis(200)).await;
             self.written.fetch_add(1, Ordering::SeqCst);
             Ok(())
         })
     }
 }
 
-#[tokio::test]
-async fn i10_a_shutdown_waits_for_what_the_registry_writes() {
+async fn i10_a_shutdown_waits_for_what_the_registry_writes<H: Host>() {
     let slow = Slow::default();
-    let ben = start(node(2).registry(slow.clone()).services(&echo()).listen("127.0.0.1:0")).await;
+    let ben = start(node::<H>(2).registry(slow.clone()).services(&echo()).listen("127.0.0.1:0")).await;
     let anna = linked_to(&ben).await;
     soon(ben.shutdown(Duration::from_secs(5))).await;
     assert_eq!(slow.written.load(Ordering::SeqCst), 1);
     drop(anna);
 }
 
-#[tokio::test]
-async fn i10_a_registry_that_never_answers_keeps_no_question_for_long() {
+async fn i10_a_registry_that_never_answers_keeps_no_question_for_long<H: Host>() {
     let slow = Slow { hangs: true, ..Slow::default() };
     let timing = handclasp::Timing { step: Duration::from_millis(100), ..handclasp::Timing::default() };
-    let ben = node(2).config(|config| config.timing(timing)).registry(slow.clone()).listen("127.0.0.1:0");
+    let ben =
+        node::<H>(2).config(|config| config.timing(timing)).registry(slow.clone()).listen("127.0.0.1:0");
     let ben = start(ben).await;
-    let anna = start(node(1).peer(id(2), [address(&ben)], Permanence::Permanent)).await;
+    let anna = start(node::<H>(1).peer(id(2), [address(&ben)], Permanence::Permanent)).await;
     until("it was asked", || slow.asked.load(Ordering::SeqCst) > 0).await;
     soon(anna.shutdown(Duration::from_secs(5))).await;
     until("nobody waits for it", || slow.asked.load(Ordering::SeqCst) == 0).await;
 }
+
+handclasp_adapters::on_every_host!(
+    i5_a_revoked_peer_loses_its_link_its_calls_and_its_messages_at_once,
+    i5_trust_for_a_time_runs_out,
+    i9_services_are_for_whom_they_are_allowed_and_change_while_links_live,
+    h6_the_application_decides_about_each_peer,
+    i10_an_external_registry_is_asked_and_told_and_its_failure_refuses,
+    o1_a_snapshot_shows_peers_and_links,
+    o4_many_nodes_live_in_one_process,
+    m8_an_application_that_takes_no_events_is_told_how_many_it_missed,
+    l3_no_task_outlives_the_last_handle,
+    i10_a_shutdown_waits_for_what_the_registry_writes,
+    i10_a_registry_that_never_answers_keeps_no_question_for_long,
+);

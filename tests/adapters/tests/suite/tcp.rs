@@ -1,35 +1,31 @@
 //! Links over real sockets.
-mod common;
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use common::{builder, config, id, key, listen, soon};
+use futures_lite::future::zip;
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use handclasp::runtime::{
+    AcceptError, ConnectError, Direction, Listener, Services, accept_over, connect, incarnation,
+};
+use handclasp::services::Allow;
 use handclasp::{
     By, CallError, ClusterSecret, Config, Dial, Executed, Message, Reason, Refusal, Retry, Trust,
 };
-use handclasp_tokio::{
-    AcceptError, Allow, ConnectError, Direction, Services, accept_over, connect, connect_over, incarnation,
-};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use handclasp_adapters::links::{builder, config, echo, id, key, listen, unix_pair};
+use handclasp_adapters::{Host, pipe, soon, spawn};
 
-fn echo() -> Services {
-    Services::new().serve("echo", Allow::Anyone, |request| async move { Ok(request.body) })
-}
-
-#[tokio::test]
-async fn m1_calls_go_both_ways_over_tcp_and_handlers_see_the_authenticated_peer() {
-    let who = |services: Services| {
+async fn m1_calls_go_both_ways_over_tcp_and_handlers_see_the_authenticated_peer<H: Host>() {
+    let who = |services: Services<H>| {
         services.serve("who", Allow::Anyone, |request| async move {
             assert_eq!(request.service(), "who");
             Ok(request.peer.id.to_string().into())
         })
     };
-    let (mut listener, address) = listen(&config(2), &who(echo())).await;
-    let (config, services) = (config(1), who(Services::new()));
-    let (dialled, accepted) = soon(async {
-        tokio::join!(connect(address, &config, Dial::to(id(2)), &services), listener.accept())
-    })
-    .await;
+    let (mut listener, address) = listen(&config::<H>(2), &who(echo())).await;
+    let (config, services) = (config::<H>(1), who(Services::<H>::new()));
+    let (dialled, accepted) =
+        soon(zip(connect(address, &config, Dial::to(id(2)), &services), listener.accept())).await;
     let (dialled, accepted) = (dialled.expect("a link"), accepted.expect("a link"));
 
     assert_eq!((dialled.peer().id, dialled.peer().direction), (id(2), Direction::Outbound));
@@ -71,54 +67,45 @@ async fn m1_calls_go_both_ways_over_tcp_and_handlers_see_the_authenticated_peer(
     assert!(soon(dialled.ping()).await.is_err());
 }
 
-#[tokio::test]
-async fn o3_a_link_lives_on_a_unix_socket() {
-    let (near, far) = tokio::net::UnixStream::pair().expect("a socket pair");
-    let (one, two, none, echo) = (config(1), config(2), Services::new(), echo());
-    let (dialled, accepted) = soon(async {
-        tokio::join!(connect_over(near, &one, Dial::to(id(2)), &none), accept_over(far, &two, &echo))
-    })
-    .await;
-    let (dialled, accepted) = (dialled.expect("a link"), accepted.expect("a link"));
+async fn o3_a_link_lives_on_a_unix_socket<H: Host>() {
+    let (dialled, accepted) = unix_pair::<H, H>(&echo::<H>()).await;
     assert_eq!(dialled.peer().remote, None);
     assert_eq!(soon(dialled.call("echo", "unix")).await.expect("an answer"), "unix");
     soon(dialled.goodbye(0, "")).await;
     assert_eq!(soon(accepted.closed()).await.by, By::Peer);
 }
 
-#[tokio::test]
-async fn o6_several_listeners_report_their_ports_and_dual_stack_takes_both() {
-    let (first, address) = listen(&config(2), &echo()).await;
-    let (_second, other) = listen(&config(2), &echo()).await;
+async fn o6_several_listeners_report_their_ports_and_dual_stack_takes_both<H: Host>() {
+    let (first, address) = listen(&config::<H>(2), &echo::<H>()).await;
+    let (_second, other) = listen(&config::<H>(2), &echo::<H>()).await;
     assert!(address.port() != 0 && other.port() != 0 && address != other);
     drop(first);
-    let Ok(mut both) = handclasp_tokio::Listener::bind("[::]:0", &config(2), &echo()).await else {
+    let Ok(mut both) = Listener::bind("[::]:0", &config::<H>(2), &echo::<H>()).await else {
         // A machine without IPv6 has nothing to show.
         return;
     };
     let port = both.local_addr().expect("its address").port();
-    let accepting = tokio::spawn(async move {
+    let accepting = spawn::<H, _>(async move {
         for _ in 0..2 {
             both.accept().await.expect("a link");
         }
     });
     for host in ["127.0.0.1", "::1"] {
         let link =
-            soon(connect(format!("{host}:{port}"), &config(1), Dial::to(id(2)), &Services::new())).await;
+            soon(connect(format!("{host}:{port}"), &config::<H>(1), Dial::to(id(2)), &Services::<H>::new()))
+                .await;
         assert_eq!(link.expect("a link").peer().id, id(2), "over {host}");
     }
     soon(accepting).await.expect("two links");
 }
 
-#[tokio::test]
-async fn h6_a_stranger_is_refused_with_the_reason_on_both_sides() {
-    let (mut listener, address) = listen(&config(2), &echo()).await;
+async fn h6_a_stranger_is_refused_with_the_reason_on_both_sides<H: Host>() {
+    let (mut listener, address) = listen(&config::<H>(2), &echo::<H>()).await;
     let stranger =
-        Config::builder(key(9), incarnation()).trust(Trust::Anyone).build().expect("a configuration");
-    let none = Services::new();
+        Config::builder(key(9), incarnation::<H>()).trust(Trust::Anyone).build().expect("a configuration");
+    let none = Services::<H>::new();
     let (dialled, accepted) =
-        soon(async { tokio::join!(connect(address, &stranger, Dial::to(id(2)), &none), listener.accept()) })
-            .await;
+        soon(zip(connect(address, &stranger, Dial::to(id(2)), &none), listener.accept())).await;
     let error = dialled.expect_err("a refusal");
     assert_eq!(error.reason(), Some(&Reason::Refused(Refusal::Denied)));
     assert_eq!(error.retry(), Retry::Never);
@@ -129,28 +116,26 @@ async fn h6_a_stranger_is_refused_with_the_reason_on_both_sides() {
     assert!(error.remote().is_some());
 }
 
-#[tokio::test]
-async fn i8_another_cluster_secret_fails_the_key_exchange_on_both_sides() {
+async fn i8_another_cluster_secret_fails_the_key_exchange_on_both_sides<H: Host>() {
     let with = |number, secret: &str| {
         let secret = ClusterSecret::new(secret).expect("long enough");
-        builder(number).cluster_secret(secret).build().expect("a configuration")
+        builder::<H>(number).cluster_secret(secret).build().expect("a configuration")
     };
-    let (mut listener, address) = listen(&with(2, "the secret of these nodes"), &echo()).await;
-    let (other, none) = (with(1, "some other secret of nodes"), Services::new());
+    let (mut listener, address) = listen(&with(2, "the secret of these nodes"), &echo::<H>()).await;
+    let (other, none) = (with(1, "some other secret of nodes"), Services::<H>::new());
     let (dialled, accepted) =
-        soon(async { tokio::join!(connect(address, &other, Dial::to(id(2)), &none), listener.accept()) })
-            .await;
+        soon(zip(connect(address, &other, Dial::to(id(2)), &none), listener.accept())).await;
     assert_eq!(accepted.expect_err("no link").reason(), Some(&Reason::KeyExchangeFailed));
     let error = dialled.expect_err("no link");
     assert!(matches!(error, ConnectError::Closed(_)), "{error:?}");
 }
 
-#[tokio::test]
-async fn i6_another_peer_than_the_pinned_one_is_told_apart() {
-    let (mut listener, address) = listen(&config(2), &echo()).await;
-    let accepting = tokio::spawn(async move { listener.accept().await.map(|_| ()) });
+async fn i6_another_peer_than_the_pinned_one_is_told_apart<H: Host>() {
+    let (mut listener, address) = listen(&config::<H>(2), &echo::<H>()).await;
+    let accepting = spawn::<H, _>(async move { listener.accept().await.map(|_| ()) });
     let pinned = Dial::to(id(3));
-    let error = soon(connect(address, &config(1), pinned, &Services::new())).await.expect_err("no link");
+    let error =
+        soon(connect(address, &config::<H>(1), pinned, &Services::<H>::new())).await.expect_err("no link");
     match error.reason() {
         Some(Reason::WrongPeer { expected, got: Some(got) }) => {
             assert_eq!((*expected, got.as_bytes()), (id(3), id(2).as_bytes()));
@@ -160,35 +145,36 @@ async fn i6_another_peer_than_the_pinned_one_is_told_apart() {
     soon(accepting).await.expect("no panic").expect_err("no link");
 }
 
-#[tokio::test]
-async fn d5_nobody_listens_is_told_apart_from_somebody_silent() {
-    let (listener, address) = listen(&config(2), &echo()).await;
+async fn d5_nobody_listens_is_told_apart_from_somebody_silent<H: Host>() {
+    let (listener, address) = listen(&config::<H>(2), &echo::<H>()).await;
     drop(listener);
-    let error = soon(connect(address, &config(1), Dial::to(id(2)), &Services::new())).await;
+    let error = soon(connect(address, &config::<H>(1), Dial::to(id(2)), &Services::<H>::new())).await;
     assert!(matches!(error, Err(ConnectError::Unreachable(_))), "{error:?}");
 
-    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = silent.local_addr().expect("its address");
     let timing = handclasp::Timing { handshake: Duration::from_millis(200), ..Default::default() };
-    let hasty = builder(1).timing(timing).build().expect("a configuration");
-    let error = soon(connect(address, &hasty, Dial::to(id(2)), &Services::new())).await.expect_err("no link");
+    let hasty = builder::<H>(1).timing(timing).build().expect("a configuration");
+    let error =
+        soon(connect(address, &hasty, Dial::to(id(2)), &Services::<H>::new())).await.expect_err("no link");
     let timed_out =
         matches!(error, ConnectError::TimedOut) || error.reason() == Some(&Reason::HandshakeTimeout);
     assert!(timed_out && error.retry() == Retry::Later(None), "{error:?}");
 }
 
-#[tokio::test]
-async fn c7_silent_peers_delay_nobodys_accept() {
-    let (mut listener, address) = listen(&config(2), &echo()).await;
-    let accepting = tokio::spawn(async move { (listener.accept().await, listener) });
+async fn c7_silent_peers_delay_nobodys_accept<H: Host>() {
+    let (mut listener, address) = listen(&config::<H>(2), &echo::<H>()).await;
+    let accepting = spawn::<H, _>(async move { (listener.accept().await, listener) });
     let mut silent = Vec::new();
     for _ in 0..20 {
-        silent.push(tokio::net::TcpStream::connect(address).await.expect("a connection"));
+        silent.push(H::connect(address).await.expect("a connection"));
     }
     // Half a preamble, and no more.
     silent[0].write_all(b"HCL").await.expect("sent");
     let start = Instant::now();
-    let link = soon(connect(address, &config(1), Dial::to(id(2)), &Services::new())).await.expect("a link");
+    let link = soon(connect(address, &config::<H>(1), Dial::to(id(2)), &Services::<H>::new()))
+        .await
+        .expect("a link");
     let (accepted, listener) = soon(accepting).await.expect("no panic");
     assert_eq!(accepted.expect("the one that spoke").peer().id, id(1));
     assert!(start.elapsed() < Duration::from_secs(5), "less than a step of the silent ones");
@@ -199,19 +185,18 @@ async fn c7_silent_peers_delay_nobodys_accept() {
     }
 }
 
-#[tokio::test]
-async fn c6_over_the_cap_a_dialler_is_told_so_and_a_free_place_is_used_again() {
-    let (listener, address) = listen(&config(2), &echo()).await;
+async fn c6_over_the_cap_a_dialler_is_told_so_and_a_free_place_is_used_again<H: Host>() {
+    let (listener, address) = listen(&config::<H>(2), &echo::<H>()).await;
     let mut listener = listener.capacity(1);
-    let silent = tokio::net::TcpStream::connect(address).await.expect("a connection");
-    let accepting = tokio::spawn(async move {
+    let silent = H::connect(address).await.expect("a connection");
+    let accepting = spawn::<H, _>(async move {
         let first = listener.accept().await;
         // The silent one gives up, so the next dialler finds a place.
         let second = listener.accept().await;
         (first.map(|_| ()), second.map(|_| ()), listener)
     });
-    let none = Services::new();
-    let error = soon(connect(address, &config(1), Dial::to(id(2)), &none)).await.expect_err("no place");
+    let none = Services::<H>::new();
+    let error = soon(connect(address, &config::<H>(1), Dial::to(id(2)), &none)).await.expect_err("no place");
     assert!(
         matches!(error.reason(), Some(Reason::Refused(Refusal::OverCapacity { .. }))),
         "not refused for want of room: {error}"
@@ -221,18 +206,17 @@ async fn c6_over_the_cap_a_dialler_is_told_so_and_a_free_place_is_used_again() {
     let (first, second, mut listener) = soon(accepting).await.expect("no panic");
     assert!(matches!(first, Err(AcceptError::OverCapacity { .. })), "{first:?}");
     assert_eq!(second.expect_err("the silent one").reason(), Some(&Reason::Truncated));
-    let one = config(1);
+    let one = config::<H>(1);
     let (dialled, accepted) =
-        soon(async { tokio::join!(connect(address, &one, Dial::to(id(2)), &none), listener.accept()) }).await;
+        soon(zip(connect(address, &one, Dial::to(id(2)), &none), listener.accept())).await;
     assert!(dialled.is_ok() && accepted.is_ok());
 }
 
-#[tokio::test]
-async fn h6_a_refusal_arrives_although_the_refused_side_has_sent_more() {
+async fn h6_a_refusal_arrives_although_the_refused_side_has_sent_more<H: Host>() {
     // The refused side keeps sending: closing its socket right away would turn the refusal into a reset.
-    let (mut listener, address) = listen(&config(2), &echo()).await;
-    let accepting = tokio::spawn(async move { listener.accept().await.map(|_| ()) });
-    let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
+    let (mut listener, address) = listen(&config::<H>(2), &echo::<H>()).await;
+    let accepting = spawn::<H, _>(async move { listener.accept().await.map(|_| ()) });
+    let mut stream = H::connect(address).await.expect("a connection");
     // A good magic, but a wire version from the future, and bytes that nobody will read.
     let mut hello = b"HCL\xff\x01\x00\x00\x01".to_vec();
     hello.resize(100_000, 0);
@@ -247,12 +231,12 @@ async fn h6_a_refusal_arrives_although_the_refused_side_has_sent_more() {
     ));
 }
 
-#[tokio::test]
-async fn h6_a_refused_side_is_heard_out_so_that_the_refusal_is_not_lost() {
+async fn h6_a_refused_side_is_heard_out_so_that_the_refusal_is_not_lost<H: Host>() {
     // A socket that is dropped with bytes unread is reset, and a reset can destroy the refusal on its way.
-    let (near, mut far) = tokio::io::duplex(1024);
-    let two = config(2);
-    let accepting = tokio::spawn(async move { accept_over(near, &two, &Services::new()).await.map(|_| ()) });
+    let (near, mut far, _) = pipe(1024);
+    let two = config::<H>(2);
+    let accepting =
+        spawn::<H, _>(async move { accept_over(near, &two, &Services::<H>::new()).await.map(|_| ()) });
     far.write_all(b"HCL\xff\x01\x00\x00\x01").await.expect("sent");
     soon(far.read_to_end(&mut Vec::new())).await.expect("the refusal and its end");
     soon(far.write_all(&vec![0; 50_000])).await.expect("somebody still reads");
@@ -261,19 +245,13 @@ async fn h6_a_refused_side_is_heard_out_so_that_the_refusal_is_not_lost() {
     assert!(matches!(closed.reason, Reason::UnsupportedWire { theirs: 0xff }));
 }
 
-#[tokio::test]
-async fn m4_when_the_peer_closes_calls_in_flight_get_its_reason() {
-    let services = Services::new().serve("hang", Allow::Anyone, |_| std::future::pending());
-    let (mut listener, address) = listen(&config(2), &services).await;
-    let (accepted, link) = soon(async {
-        let one = config(1);
-        let none = Services::new();
-        let (link, accepted) =
-            tokio::join!(connect(address, &one, Dial::to(id(2)), &none), listener.accept());
-        (accepted.expect("a link"), link.expect("a link"))
-    })
-    .await;
-    let waiting = tokio::spawn({
+async fn m4_when_the_peer_closes_calls_in_flight_get_its_reason<H: Host>() {
+    let services = Services::<H>::new().serve("hang", Allow::Anyone, |_| std::future::pending());
+    let (mut listener, address) = listen(&config::<H>(2), &services).await;
+    let (one, none) = (config::<H>(1), Services::<H>::new());
+    let (link, accepted) = soon(zip(connect(address, &one, Dial::to(id(2)), &none), listener.accept())).await;
+    let (accepted, link) = (accepted.expect("a link"), link.expect("a link"));
+    let waiting = spawn::<H, _>({
         let link = link.clone();
         async move { link.call("hang", "").await }
     });
@@ -288,3 +266,18 @@ async fn m4_when_the_peer_closes_calls_in_flight_get_its_reason() {
     assert_eq!(soon(link.closed()).await.reason, reason);
     assert_eq!(link.try_send(Message::new("x", "kept")).expect_err("no link").message.body.len(), 4);
 }
+
+handclasp_adapters::on_every_host!(
+    m1_calls_go_both_ways_over_tcp_and_handlers_see_the_authenticated_peer,
+    o3_a_link_lives_on_a_unix_socket,
+    o6_several_listeners_report_their_ports_and_dual_stack_takes_both,
+    h6_a_stranger_is_refused_with_the_reason_on_both_sides,
+    i8_another_cluster_secret_fails_the_key_exchange_on_both_sides,
+    i6_another_peer_than_the_pinned_one_is_told_apart,
+    d5_nobody_listens_is_told_apart_from_somebody_silent,
+    c7_silent_peers_delay_nobodys_accept,
+    c6_over_the_cap_a_dialler_is_told_so_and_a_free_place_is_used_again,
+    h6_a_refusal_arrives_although_the_refused_side_has_sent_more,
+    h6_a_refused_side_is_heard_out_so_that_the_refusal_is_not_lost,
+    m4_when_the_peer_closes_calls_in_flight_get_its_reason,
+);

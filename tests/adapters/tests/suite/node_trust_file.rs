@@ -1,53 +1,15 @@
 //! Nodes that go by a trust file.
-mod common;
 
-use std::fs;
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use common::nodes::{address, echo, event, node, policy, start, until};
-use common::{id, key, soon};
 use handclasp::node::trust::{TrustFileError, UnixTime};
 use handclasp::node::{NodeEvent, Permanence};
+use handclasp::runtime::{Node, NodeBuilder, Runtime, StartError, TrustError};
 use handclasp::{NodeId, Reason};
-use handclasp_tokio::{Node, NodeBuilder, StartError, TrustError, incarnation};
+use handclasp_adapters::nodes::{Folder, address, echo, event, id, key, node, policy, start};
+use handclasp_adapters::{Host, sleep, soon, until};
 
-/// A folder that is gone with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("handclasp-{name}-{:x}", incarnation()));
-        fs::create_dir_all(&path).expect("a folder");
-        Self(path)
-    }
-
-    fn list(&self) -> PathBuf {
-        self.0.join("trusted")
-    }
-
-    fn write(&self, text: &str) {
-        // As editors do it: a new file in place of the old one.
-        let new = self.0.join("new");
-        fs::write(&new, text).expect("a file");
-        // Whatever the umask: a list that others can write is refused.
-        #[cfg(unix)]
-        fs::set_permissions(&new, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("own file");
-        fs::rename(new, self.list()).expect("a file");
-    }
-
-    fn read(&self) -> String {
-        fs::read_to_string(self.list()).expect("a file")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn by_file(folder: &Folder) -> NodeBuilder {
+fn by_file<R: Runtime>(folder: &Folder) -> NodeBuilder<R> {
     Node::builder(key(2))
         .policy(policy())
         .trust_file(folder.list())
@@ -60,12 +22,11 @@ fn line(id: NodeId, rest: &str) -> String {
     format!("{id}{rest}\n")
 }
 
-#[tokio::test]
-async fn i4_a_trust_file_is_taken_over_live_and_a_broken_one_changes_nothing() {
+async fn i4_a_trust_file_is_taken_over_live_and_a_broken_one_changes_nothing<H: Host>() {
     let folder = Folder::new("live");
     // There is none yet: nobody is trusted.
-    let ben = start(by_file(&folder)).await;
-    let anna = start(node(1).peer(id(2), [address(&ben)], Permanence::Permanent)).await;
+    let ben = start(by_file::<H>(&folder)).await;
+    let anna = start(node::<H>(1).peer(id(2), [address(&ben)], Permanence::Permanent)).await;
     let mut events = anna.events();
     let peer = anna.peer(id(2));
     assert!(soon(peer.connect()).await.is_err() && !ben.is_trusted(id(1)));
@@ -77,7 +38,7 @@ async fn i4_a_trust_file_is_taken_over_live_and_a_broken_one_changes_nothing() {
 
     // A mistake neither adds a peer nor takes one away.
     folder.write(&format!("{}{}", line(id(3), ""), line(id(1), " expirse=2020-01-01")));
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    sleep(Duration::from_millis(200)).await;
     assert!(ben.is_trusted(id(1)) && !ben.is_trusted(id(3)));
     assert_eq!(soon(peer.call("echo", "still")).await.expect("an answer"), "still");
 
@@ -95,12 +56,11 @@ async fn i4_a_trust_file_is_taken_over_live_and_a_broken_one_changes_nothing() {
     assert!(UnixTime::from(SystemTime::now()) >= soon_over);
 }
 
-#[tokio::test]
-async fn i4_i5_changes_of_trust_are_written_and_survive_a_restart() {
+async fn i4_i5_changes_of_trust_are_written_and_survive_a_restart<H: Host>() {
     let folder = Folder::new("kept");
     let text = format!("# our nodes\n\n{}# the end\n", line(id(1), " added=2026-03-01 label=anna's"));
     folder.write(&text);
-    let ben = start(by_file(&folder)).await;
+    let ben = start(by_file::<H>(&folder)).await;
     assert!(soon(ben.trust(id(3), None)).await.expect("written"));
     assert!(!soon(ben.trust(id(3), None)).await.expect("known"));
     assert!(
@@ -116,16 +76,15 @@ async fn i4_i5_changes_of_trust_are_written_and_survive_a_restart() {
     assert!(soon(ben.revoke(id(1))).await.expect("written") && !ben.is_trusted(id(1)));
     assert!(!soon(ben.revoke(id(1))).await.expect("gone already"));
     drop(ben);
-    let again = start(by_file(&folder)).await;
+    let again = start(by_file::<H>(&folder)).await;
     assert!(!again.is_trusted(id(1)) && again.is_trusted(id(3)));
     assert!(folder.read().starts_with("# our nodes\n\n# the end\n"), "{}", folder.read());
 }
 
-#[tokio::test]
-async fn i4_i5_a_revocation_that_cannot_be_written_holds_and_is_told() {
+async fn i4_i5_a_revocation_that_cannot_be_written_holds_and_is_told<H: Host>() {
     let folder = Folder::new("refused");
     folder.write(&line(id(1), ""));
-    let ben = start(by_file(&folder).trust_reload(Duration::from_secs(3600))).await;
+    let ben = start(by_file::<H>(&folder).trust_reload(Duration::from_secs(3600))).await;
     assert!(ben.is_trusted(id(1)));
     folder.write("who is this?\n");
     let error = soon(ben.revoke(id(1))).await.expect_err("it cannot be changed");
@@ -135,6 +94,12 @@ async fn i4_i5_a_revocation_that_cannot_be_written_holds_and_is_told() {
     assert!(error.to_string().contains("line 1"), "{error}");
     assert!(!ben.is_trusted(id(1)) && !ben.is_trusted(id(3)) && folder.read() == "who is this?\n");
     // A node does not start with such a file.
-    let error = by_file(&folder).start().await.expect_err("it is no list");
+    let error = by_file::<H>(&folder).start().await.expect_err("it is no list");
     assert!(matches!(&error, StartError::Trust { path, .. } if *path == folder.list()), "{error}");
 }
+
+handclasp_adapters::on_every_host!(
+    i4_a_trust_file_is_taken_over_live_and_a_broken_one_changes_nothing,
+    i4_i5_changes_of_trust_are_written_and_survive_a_restart,
+    i4_i5_a_revocation_that_cannot_be_written_holds_and_is_told,
+);

@@ -1,0 +1,15 @@
+//! The cases of all adapters, on each host and crosswise. What each is about is in its name.
+
+mod crosswise;
+mod cut_links;
+mod cut_nodes;
+mod kill;
+mod messages;
+mod node_links;
+mod node_messages;
+mod node_peers;
+mod node_trust_file;
+mod pressure;
+mod several_threads;
+mod tcp;
+mod tracing;
