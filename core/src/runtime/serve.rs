@@ -161,9 +161,10 @@ impl<R: Runtime> Server<R> {
 
     /// Hands a signed message on, in turn with the others.
     pub(crate) fn relay(&mut self, pass_on: Option<PassOn>, relay: Relay, context: &mut Context<'_>) {
-        match pass_on.filter(|_| !self.abandoned) {
-            Some(pass_on) => self.line_up(Waiting::Relay(PassingOn(pass_on), relay), context),
-            None => trace!("message for another node dropped: nobody relays"),
+        if let Some(pass_on) = pass_on.filter(|_| !self.abandoned) {
+            self.line_up(Waiting::Relay(PassingOn(pass_on), relay), context);
+        } else {
+            trace!("message for another node dropped: nobody relays");
         }
     }
 

@@ -92,6 +92,7 @@ impl<R> fmt::Debug for Scoped<R> {
 impl<R: Runtime> Runtime for Scoped<R> {
     type Tcp = R::Tcp;
     type TcpListener = R::TcpListener;
+    type Stream = R::Stream;
     type Sleep = R::Sleep;
 
     fn now() -> Instant {

@@ -13,7 +13,7 @@ use futures_lite::future::{yield_now, zip};
 use handclasp::runtime::{Handler, Link, Request, Services, accept_over, connect_over};
 use handclasp::services::Allow;
 use handclasp::{
-    By, CallError, Capability, Dial, Executed, Limits, Message, Priority, Reason, Refusal, ServiceError,
+    By, CallError, Capability, Dial, Executed, Limits, Message, Priority, Reason, Refusal, Rejected, ServiceError,
     Timing, Trust, Why,
 };
 use handclasp_adapters::links::{Guard, builder, config, hanging, id, pair, pair_of};
@@ -343,7 +343,7 @@ async fn l3_goodbye_lets_calls_finish_and_refuses_new_work<H: Host>() {
     }
     let rejected = loop {
         match other.try_send(Message::new("x", "late")) {
-            Ok(()) => yield_now().await,
+            Ok(()) | Err(Rejected { why: Why::Full, .. }) => yield_now().await,
             Err(rejected) => break rejected,
         }
     };

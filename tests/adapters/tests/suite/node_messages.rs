@@ -369,9 +369,13 @@ async fn goodbye_in_traffic<H: Host>(by_peer: bool) {
         now != Some(link.peer().channel_binding)
     };
     until("it drains", is_gone).await;
-    let last = fill(before + 20);
-    assert_eq!(last, before + 20);
+    let mut last = fill(before + 20);
     gate.add_permits(1000);
+    // The next link may be there already, and full as well.
+    while last < before + 20 {
+        sleep(Duration::from_millis(1)).await;
+        last = fill(before + 20);
+    }
     until("all there", || seen.len() == last as usize).await;
     soon(parting).await.expect("no panic");
     soon(call).await.expect("no panic").expect_err("no answer");

@@ -124,6 +124,8 @@ async fn links<R: Runtime>(log: &Log) {
         soon(zip(connect_over(near, &stranger, Dial::to(id(2)), &none), accept_over(far, &two, &none))).await;
     assert!(dialled.is_err() && accepted.is_err());
 
+    // Whoever waits for a handshake is told of its end before the log is.
+    until("both ends are in the log", || log.text().matches("unsupported_suite").count() == 2).await;
     let text = log.text();
     for part in [
         format!("link{{direction=\"outbound\" peer={}}}", id(2)),
