@@ -116,10 +116,12 @@ impl DialError {
         }
     }
 
-    /// Whether the dial ended because another link to the peer is, or is about to be, there.
+    /// Whether the dial ended because another link to the peer is, or is about to be, there: by the word of a peer
+    /// that has proved its id, or by the node's own.
     pub(super) fn is_for_another_link(&self) -> bool {
         matches!(self, Self::Closed { closed, .. }
-            if closed.peer.is_some() && matches!(closed.reason, Reason::Refused(Refusal::Alive | Refusal::Simultaneous)))
+            if (closed.peer.is_some() || closed.by == By::Local)
+                && matches!(closed.reason, Reason::Refused(Refusal::Alive | Refusal::Simultaneous)))
     }
 }
 

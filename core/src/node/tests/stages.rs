@@ -44,6 +44,25 @@ fn c2_of_two_dials_the_greater_ids_wins_at_both_ends() {
     assert_eq!(named(&bench.words()), [(theirs, "simultaneous")]);
 }
 
+/// However far the own dial has come, it has not failed when the peer's wins: who waits for a link gets that.
+#[test]
+fn c2_a_dial_that_another_link_makes_needless_is_no_failure() {
+    let mut bench = Bench::new();
+    let peer = bench.greater;
+    bench.want(peer);
+    let own = bench.connect();
+    let theirs = bench.accept();
+    bench.identify(theirs, peer, 9);
+    bench.say(theirs, FromLink::Established);
+    bench.say(theirs, FromLink::Confirmed);
+    assert_eq!(bench.node.route(peer), Some(theirs));
+    drop(bench.actions());
+    bench.end(own, Reason::Refused(Refusal::Simultaneous), By::Local);
+    let events = bench.events();
+    let failed = events.iter().any(|event| matches!(event, NodeEvent::DialFailed { .. }));
+    assert!(!failed, "{events:?}");
+}
+
 #[test]
 fn c2_a_deferred_dial_is_taken_if_the_own_one_fails() {
     let mut bench = Bench::new();
