@@ -2,9 +2,11 @@
 
 mod error;
 mod streams;
+mod worst_case;
 
 pub use error::ConfigError;
 pub use streams::StreamLimits;
+pub use worst_case::WorstCase;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;

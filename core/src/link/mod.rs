@@ -18,6 +18,7 @@ mod calls;
 mod commands;
 mod control;
 mod credit;
+pub(crate) mod footprint;
 mod handshake;
 mod inbox;
 mod managed;
