@@ -18,7 +18,8 @@ use crate::link::footprint as size;
 /// - what all links of a configuration share, such as a replay memory of signed messages;
 /// - memory of a crypto provider of one's own for its keys;
 /// - what a node lets wait for a link, which [`NodePolicy`](crate::node::NodePolicy) bounds;
-/// - the queues of an adapter, for which `runtime::worst_case_bytes` is.
+/// - the queues between the link and the handles of an adapter: 64 KiB of messages for each priority, where the last
+///   message may go over it, and 64 KiB for each direction of each open byte stream.
 ///
 /// An owner that takes requests has to take the other events as well (see [`Ready`](crate::Ready)): one that does
 /// the first without the second is not told of cancelled calls, and those words are not bounded.
@@ -258,8 +259,7 @@ impl Config {
     /// The most memory that one link of this configuration takes, in bytes: the [total](WorstCase::total) of
     /// [`worst_case`](Self::worst_case), where it says what is in it and what is not.
     ///
-    /// With the defaults it is about 100 MiB, of which byte streams are a third; docs/performance.md has what
-    /// makes it less.
+    /// With the defaults it is 127 MiB, of which byte streams are 46; docs/performance.md has what makes it less.
     pub fn worst_case_bytes(&self) -> u64 {
         self.worst_case().total()
     }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use allocation_counter::{measure, opt_out};
 use handclasp::hello::UnknownExtension;
 use handclasp::{
-    Action, CallId, Config, Event, Limits, Message, Phase, Priority, Ready, ReplyToken, ServiceError,
-    StreamLimits,
+    Action, CallError, CallId, Config, Event, Limits, Message, Phase, Priority, Ready, Reason, Refusal,
+    ReplyToken, ServiceError, StreamLimits, Why,
 };
 use handclasp_sim::hostile::{Hostile, hello};
 use handclasp_sim::raw::{RAW, Raw, call, credit, frame, reply, send, stream_data, varint};
-use handclasp_sim::{Solo, builder, key};
+use handclasp_sim::{Owned, Solo, builder, key};
 use proptest::prelude::*;
 
 /// What each message is charged beside its bytes.
@@ -29,7 +29,7 @@ const SMALL: usize = 1024;
 /// Longer than any test.
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn small_config(limits: Limits, streams: StreamLimits, send_buffer: usize) -> Arc<Config> {
+fn config(limits: Limits, streams: StreamLimits, send_buffer: usize) -> Arc<Config> {
     let builder = builder(2, &[RAW]).limits(limits).streams(streams).send_buffer(send_buffer);
     builder.build().expect("a valid configuration")
 }
@@ -133,7 +133,12 @@ impl Attack {
         let mut ids = Vec::new();
         opt_out(|| ids.reserve(count));
         for _ in 0..count {
-            ids.push(self.raw.link.call(Message::new("", &[]), HOUR, self.raw.now).expect("taken"));
+            let mut call = self.raw.link.call(Message::new("", &[]), HOUR, self.raw.now);
+            if call.as_ref().is_err_and(|rejected| rejected.why == Why::Full) {
+                self.write();
+                call = self.raw.link.call(Message::new("", &[]), HOUR, self.raw.now);
+            }
+            ids.push(call.expect("taken"));
         }
         self.write();
         self.feed(|| credit(0, (count * OVERHEAD) as u64));
@@ -280,16 +285,24 @@ impl Attack {
         opt_out(|| drop(own));
     }
 
-    /// Frames that are answered, which the peer does not read.
-    fn flood(&mut self) {
-        let (link, now) = (&mut self.raw.link, self.raw.now);
-        link.goodbye(1, NAME, now);
-        let text = frame(0x30, 0, [7; 8]).repeat(100);
-        let record = self.raw.sealed(&text);
+    /// A goodbye and answers to pings, which the stream does not take; then the peer ends the link, for a reason of
+    /// which every call in flight is told, with the longest list that fits.
+    fn end(&mut self) {
+        self.raw.link.goodbye(1, NAME, self.raw.now);
+        let names = self.record() / 4 - 8;
+        let mut record = Vec::new();
+        opt_out(|| {
+            let names: Vec<_> =
+                (0..names.min(255)).map(|at| [&[4][..], format!("{at:04}").as_bytes()].concat()).collect();
+            let count = u8::try_from(names.len()).expect("at most 255");
+            let close = frame(0x42, 0, [&[0, 23, count][..], &names.concat()].concat());
+            record = self.raw.sealed(&[frame(0x30, 0, [7; 8]).repeat(100), close].concat());
+        });
         let space = self.raw.link.recv_space();
-        let count = space.len().min(record.len());
-        space[..count].copy_from_slice(&record[..count]);
-        self.raw.link.received(count, now);
+        space[..record.len()].copy_from_slice(&record);
+        self.raw.link.received(record.len(), self.raw.now);
+        opt_out(|| drop(record));
+        assert_eq!(self.raw.link.phase(), Phase::Closed);
     }
 }
 
@@ -308,38 +321,167 @@ const WAYS: [Way; 6] = [
     ("requests that are not taken", Attack::fill_requests),
 ];
 
-/// The most bytes held while a link comes up and is attacked in these ways, one after the other.
+/// The most bytes held while a link comes up, is attacked in these ways, one after the other, and ends.
 fn peak(config: &Arc<Config>, ways: &[Way]) -> u64 {
     let memory = measure(|| {
         let mut attack = Attack::new(config);
         for (_, way) in ways {
             way(&mut attack);
         }
-        attack.flood();
+        attack.end();
     });
-    assert!(memory.bytes_current.abs() < 4096, "{memory:?}: what was counted is not what was freed");
+    assert_eq!(memory.bytes_current, 0, "what was counted is not what was freed");
     memory.bytes_max
 }
 
-/// Limits of which no part is lost beside the others.
-fn limits() -> (Limits, StreamLimits, usize) {
+/// Where each part counts, and the old place of a buffer that moves is not most of it.
+fn small() -> Arc<Config> {
     let limits = Limits { max_message: 32 << 10, window: 512 << 10, max_calls: 200, ..Limits::default() };
     let streams = StreamLimits { max_open: 40, window: 10 << 10, growth: 0, ..StreamLimits::default() };
-    (limits, streams, 256 << 10)
+    config(limits, streams, 256 << 10)
 }
 
 #[test]
 fn m8_the_worst_case_of_a_link_holds_under_a_peer_that_does_its_worst_and_is_not_far_above_it() {
-    let (limits, streams, send_buffer) = limits();
-    let config = small_config(limits, streams, send_buffer);
+    let config = small();
     let (worst, total) = (config.worst_case(), config.worst_case_bytes());
-    for way in WAYS {
-        let held = peak(&config, &[way]);
-        println!("{}: {held}", way.0);
-        assert!(held < total, "{}: {held} of {worst:?}", way.0);
-    }
     let held = peak(&config, &WAYS);
-    println!("{held} of {total}: {worst:?}");
     assert!(held < total, "{held} of {worst:?}");
     assert!(held > total / 3, "{held} of {total}: {worst:?}");
+}
+
+/// Each part by itself: what a way of attack fills is no more than the number for it and for what every link has.
+#[test]
+fn m8_each_part_of_the_worst_case_holds_and_is_not_far_above_what_an_attack_fills() {
+    let config = small();
+    let worst = config.worst_case();
+    let base = peak(&config, &[]);
+    assert!(base < worst.fixed + worst.wire, "{base} of {worst:?}");
+    let [errors, answers, calls, messages, streams, requests] = WAYS;
+    for (ways, part) in [
+        (&[errors, messages][..], worst.queued),
+        (&[answers, requests], worst.received),
+        (&[calls], worst.calls),
+        (&[streams], worst.streams),
+    ] {
+        let (held, names) = (peak(&config, ways), ways.iter().map(|way| way.0).collect::<Vec<_>>());
+        let most = part + worst.wire + worst.fixed + worst.moving;
+        assert!(held < most, "{names:?}: {held} of {most}, {worst:?}");
+        assert!(held - base > part / 4, "{names:?}: {held} of {most}, {worst:?}");
+    }
+}
+
+#[test]
+fn m8_the_default_worst_case_is_a_number_that_the_documents_name() {
+    let config = builder(2, &[RAW]).build().expect("a valid configuration");
+    let worst = config.worst_case();
+    assert_eq!(worst.total() >> 20, 127, "{worst:?}");
+    assert_eq!(config.worst_case_bytes(), worst.total());
+}
+
+/// Before the peer has proved its id: the longest hello, of what takes the most room when it is read, in a record of
+/// which the signature is wrong in its last byte.
+#[test]
+fn i11_the_worst_case_before_authentication_holds() {
+    let config = small();
+    let worst = config.worst_case().before_authentication;
+    let memory = measure(|| {
+        let mut solo = Solo::responder(&config, 0);
+        let mut peer = Hostile::dial_to(&mut solo);
+        let mut record = Vec::new();
+        opt_out(|| {
+            let own = hello(|hello| hello.unknown = unknown());
+            let mut auth = peer.auth(&key(RAW), &own);
+            *auth.last_mut().expect("a signature") ^= 1;
+            record = peer.seal(&auth);
+        });
+        // One byte after the other: each may find its buffer full.
+        solo.feed_in(&record, 1);
+        assert!(solo.link.closed().is_some());
+        opt_out(|| drop(record));
+    });
+    assert!(memory.bytes_max < worst, "{} of {worst}", memory.bytes_max);
+    assert!(memory.bytes_max > worst / 4, "{} of {worst}", memory.bytes_max);
+}
+
+/// A cancel that was not sealed counts as a call in flight: a peer that answers nothing, and reads slowly, does not
+/// make them pile up.
+#[test]
+fn m8_cancels_that_were_not_sealed_count_as_calls_in_flight() {
+    const CALLS: u32 = 6000;
+    let limits = Limits { max_calls: CALLS, max_record: 4096, ..Limits::default() };
+    let config = config(limits, StreamLimits::NONE, 1 << 20);
+    let mut raw = Raw::dialling(&config);
+    for _ in 0..21 {
+        let mut ids = Vec::new();
+        while let Ok(id) = raw.link.call(Message::new("", &[]), HOUR, raw.now) {
+            ids.push(id);
+        }
+        // One batch of records goes out, then the owner gives all of them up.
+        let before = raw.link.queued();
+        let bytes = raw.link.transmit(raw.now).to_vec();
+        raw.link.transmitted(bytes.len(), raw.now);
+        raw.out.extend(bytes);
+        let sealed = before - raw.link.queued();
+        for id in ids {
+            raw.link.cancel(id, raw.now);
+        }
+        let record = raw.sealed(&credit(0, sealed as u64));
+        raw.link.recv_space()[..record.len()].copy_from_slice(&record);
+        raw.link.received(record.len(), raw.now);
+    }
+    // Those that the peer has read are gone; those that wait all go now.
+    raw.records();
+    raw.act();
+
+    let cancels = raw.frames().iter().filter(|frame| frame.kind == 0x14).count();
+    assert!((1..=CALLS as usize).contains(&cancels), "{cancels} cancels were waiting");
+    assert_eq!(raw.link.phase(), Phase::Established);
+}
+
+/// A peer that ends the link says why once, and not once for each call in flight.
+#[test]
+fn m8_each_call_hears_of_a_refusal_without_its_list() {
+    let mut raw = Raw::dialling(&small());
+    raw.link.call(Message::new("", &[]), HOUR, raw.now).expect("taken");
+    let names = Refusal::MissingCapability { names: vec!["one".into(), "two".into()] };
+    let mut close = Vec::new();
+    handclasp::wire::refusal::emit(&names, &mut close);
+    raw.send(&frame(0x42, 0, close));
+    let brief = Reason::Refused(Refusal::MissingCapability { names: Vec::new() });
+    let told = raw.events.iter().find_map(|event| match event {
+        Owned::CallFailed { error: CallError::LinkClosed { reason, .. }, .. } => Some(reason),
+        _ => None,
+    });
+    assert_eq!(told, Some(&brief));
+    assert_eq!(raw.closed().reason, Reason::Refused(names));
+}
+
+fn configurations() -> impl Strategy<Value = Arc<Config>> {
+    let limits = (1024..40_000_u32, 20_000..200_000_u32, 1..300_u32, 4096..=65_519_u16);
+    let streams = (1..30_u32, 1..20_000_u32, 1..20_000_u32);
+    (limits, streams, 20_000..200_000_usize).prop_map(|(limits, (max_open, window, buffer), send_buffer)| {
+        let (max_message, more, max_calls, max_record) = limits;
+        // Three calls for each that is served have credit.
+        let window_of_messages = max_message + Limits::WINDOW_MARGIN + more + 4 * 64 * max_calls;
+        let limits =
+            Limits { max_message, window: window_of_messages, max_calls, max_record, ..Limits::default() };
+        let streams =
+            StreamLimits { max_open, window, largest_window: window, growth: 0, send_buffer: buffer };
+        config(limits, streams, send_buffer)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn m8_the_worst_case_holds_for_any_configuration(config in configurations()) {
+        let worst = config.worst_case();
+        let held = peak(&config, &WAYS);
+        prop_assert!(held < worst.total(), "{held} of {worst:?}");
+        // What every link has would be most of the smallest of them.
+        let parts = worst.received + worst.queued + worst.calls + worst.streams;
+        prop_assert!(held > parts / 4, "{held} of {parts}: {worst:?}");
+    }
 }
