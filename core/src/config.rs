@@ -3,10 +3,12 @@
 mod counters;
 mod error;
 mod streams;
+mod worst_case;
 
 pub use counters::HandshakeStats;
 pub use error::ConfigError;
 pub use streams::StreamLimits;
+pub use worst_case::WorstCase;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;

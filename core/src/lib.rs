@@ -143,7 +143,7 @@ pub mod wire;
 
 pub use config::{
     ClusterSecret, Config, ConfigBuilder, ConfigError, HandshakeStats, Padding, RekeyPolicy, StreamLimits,
-    Timing, Trust,
+    Timing, Trust, WorstCase,
 };
 pub use crypto::Seed;
 pub use error::{By, CallError, Closed, Executed, Reason, ServiceError, Violation};

@@ -134,7 +134,13 @@ impl SendBuffer {
     }
 }
 
+/// What a byte queue keeps although it is not used: what fills and drains all the time does not allocate.
+const KEPT: usize = 64 << 10;
+
 /// A queue of byte strings whose lengths its owner keeps: one allocation for any number of small bodies.
+///
+/// It holds no more memory than twice what has ever been in it at a time, and no more than four times what is in
+/// it, or [`KEPT`].
 #[derive(Debug, Default)]
 pub(super) struct ByteQueue {
     bytes: Vec<u8>,
@@ -143,9 +149,13 @@ pub(super) struct ByteQueue {
 
 impl ByteQueue {
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        if self.head > 4096 && self.head * 2 > self.bytes.len() {
-            self.bytes.drain(..self.head);
-            self.head = 0;
+        if self.bytes.len() + bytes.len() > self.bytes.capacity() {
+            self.compact();
+            let needed = self.bytes.len() + bytes.len();
+            // A move that frees a quarter is paid for by the bytes that fill it.
+            if needed > self.bytes.capacity() / 4 * 3 {
+                self.bytes.reserve_exact(needed + bytes.len());
+            }
         }
         self.bytes.extend_from_slice(bytes);
     }
@@ -169,6 +179,17 @@ impl ByteQueue {
             self.bytes.clear();
             self.head = 0;
         }
+        let (len, capacity) = (self.bytes.len() - self.head, self.bytes.capacity());
+        if capacity > KEPT && len < capacity / 4 {
+            self.compact();
+            self.bytes.shrink_to((2 * len).max(KEPT));
+        }
+    }
+
+    /// Moves what is in the queue to the front of its memory.
+    fn compact(&mut self) {
+        self.bytes.drain(..self.head);
+        self.head = 0;
     }
 
     pub(super) fn shrink(&mut self) {
@@ -215,5 +236,42 @@ mod tests {
             }
         }
         assert!(buffer.take(5000).is_none());
+    }
+
+    #[test]
+    fn m8_a_byte_queue_holds_a_bounded_multiple_of_what_is_in_it() {
+        let (mut queue, mut next_in, mut next_out, mut peak) = (ByteQueue::default(), 0_u8, 0_u8, 0);
+        let mut held = alloc::collections::VecDeque::new();
+        let mut len = 0;
+        for round in 0..20_000_usize {
+            // It fills and drains in waves, of which each is larger than the one before.
+            let fills = (round / 1000) % 2 == 0;
+            if fills || round % 3 == 0 {
+                let bytes: Vec<u8> = (0..(round * 7919) % 1300)
+                    .map(|_| {
+                        next_in = next_in.wrapping_add(1);
+                        next_in
+                    })
+                    .collect();
+                queue.push(&bytes);
+                held.push_back(bytes.len());
+                len += bytes.len();
+            }
+            if !fills || round % 3 == 0 {
+                if let Some(count) = held.pop_front() {
+                    for byte in queue.front(count) {
+                        next_out = next_out.wrapping_add(1);
+                        assert_eq!(*byte, next_out);
+                    }
+                    queue.pop(count);
+                    len -= count;
+                }
+            }
+            peak = peak.max(len);
+            let capacity = queue.bytes.capacity();
+            assert!(capacity <= 2 * peak + 2600, "{capacity} where there were {peak} at most");
+            assert!(capacity <= (4 * len + 2600).max(KEPT), "{capacity} for {len}");
+        }
+        assert!(peak > 4 * KEPT);
     }
 }

@@ -61,10 +61,10 @@ impl Link {
         }
         let Some(session) = &mut self.session else { return Err(Rejected { why: Why::Closed, message }) };
         let limit = session.limits.max_calls;
-        // A failure that nobody has taken yet counts too: else an owner that takes none could pile them up.
-        if session.pending.len() + session.untaken_failures >= limit as usize
-            || session.next_call > VARINT_MAX
-        {
+        // A failure that nobody has taken yet counts too, and a cancel that was not sealed: else an owner that takes
+        // none could pile them up, and a peer that answers nothing.
+        let over = session.untaken_failures + session.control.cancels.len();
+        if session.pending.len() + over >= limit as usize || session.next_call > VARINT_MAX {
             return Err(Rejected { why: Why::TooManyCalls { limit }, message });
         }
         let id = session.next_call;

@@ -21,6 +21,7 @@ mod calls;
 mod commands;
 mod control;
 mod credit;
+pub(crate) mod footprint;
 mod handshake;
 mod inbox;
 #[cfg(feature = "key-log")]

@@ -30,12 +30,24 @@ use super::session::Session;
 use super::timers::Timer;
 use crate::error::{By, CallError, Closed, Executed, Reason, Violation};
 use crate::phase::Phase;
+use crate::refusal::Refusal;
 use crate::wire::Malformed;
 use crate::wire::reason;
 
 /// Whether a reason is the end of a drain.
 fn is_orderly(why: &Reason) -> bool {
     matches!(why, Reason::Goodbye { .. } | Reason::Idle)
+}
+
+/// A reason as each call in flight is told: without a list, of which the peer could send a record full and have it
+/// copied for every call. [`Closed`] has it whole.
+fn briefly(why: &Reason) -> Reason {
+    match why {
+        Reason::Refused(Refusal::MissingCapability { .. }) => {
+            Reason::Refused(Refusal::MissingCapability { names: Vec::new() })
+        }
+        why => why.clone(),
+    }
 }
 
 /// A goodbye under way.
@@ -196,7 +208,7 @@ impl Link {
         let (mut unsent, mut untaken) = (0, 0);
         if let Some(session) = &mut self.session {
             while let Some(call) = session.pending.pop() {
-                let error = CallError::LinkClosed { reason: why.clone(), executed: call.executed() };
+                let error = CallError::LinkClosed { reason: briefly(&why), executed: call.executed() };
                 session.fail(call.id, error, None);
             }
             session.drop_inbound();

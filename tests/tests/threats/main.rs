@@ -10,3 +10,4 @@ mod node_peer;
 mod path;
 mod peer;
 mod remains;
+mod worst_case;

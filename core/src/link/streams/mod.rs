@@ -435,10 +435,13 @@ impl Streams {
 /// From one id of a side and a priority to the next.
 const STEP: u64 = 8;
 
+impl Streams {
+    /// Bytes of one stream, beside its buffers, its name and its places in the lists.
+    pub(super) const SIZE_OF_ONE: usize = size_of::<Stream>();
+}
+
 #[cfg(test)]
 impl Streams {
-    pub(super) const SIZE_OF_ONE: usize = size_of::<Stream>();
-
     /// Bytes of memory that the buffers of all streams hold: of what came in, and of what goes out.
     pub(super) fn capacity(&self) -> (usize, usize) {
         let streams = self.table.iter().flat_map(BTreeMap::values);
