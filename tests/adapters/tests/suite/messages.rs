@@ -13,8 +13,8 @@ use futures_lite::future::{yield_now, zip};
 use handclasp::runtime::{Handler, Link, Request, Services, accept_over, connect_over};
 use handclasp::services::Allow;
 use handclasp::{
-    By, CallError, Capability, Dial, Executed, Limits, Message, Priority, Reason, Refusal, Rejected, ServiceError,
-    Timing, Trust, Why,
+    By, CallError, Capability, Dial, Executed, Limits, Message, Priority, Reason, Refusal, Rejected,
+    ServiceError, Timing, Trust, Why,
 };
 use handclasp_adapters::links::{Guard, builder, config, hanging, id, pair, pair_of};
 use handclasp_adapters::{Host, TaskSet, pipe, sleep, soon, spawn, timeout, until};
