@@ -1,12 +1,17 @@
 //! What the cases need of a runtime beyond what links need.
 
+use std::fmt::Debug;
 use std::future::Future;
 use std::io;
+use std::ops::DerefMut;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use handclasp::runtime::{Link, Runtime, Services};
+use futures_io::{AsyncRead, AsyncWrite};
+use handclasp::runtime::{ByteStream, Link, Runtime, Services};
 use handclasp::{Closed, Config, Dial, Seed};
+
+use crate::streams::ByTokio;
 
 /// A runtime with its adapter.
 pub trait Host: Runtime {
@@ -21,6 +26,12 @@ pub trait Host: Runtime {
     /// # Errors
     /// The system's.
     fn unix(socket: UnixStream) -> io::Result<Self::Unix>;
+
+    /// A byte stream of a link, read and written by the runtime's own traits.
+    type Io: AsyncRead + AsyncWrite + DerefMut<Target = ByteStream> + Debug + Unpin + Send + 'static;
+
+    /// Makes what a link gives readable and writable for a case that knows no runtime.
+    fn io(stream: Self::Stream) -> Self::Io;
 
     /// The adapter's `connect_over`.
     fn connect_over(
@@ -45,7 +56,7 @@ pub trait Host: Runtime {
 }
 
 macro_rules! host {
-    ($name:literal, $runtime:ty, $unix:ty, $own:expr, $($adapter:ident)::+) => {
+    ($name:literal, $runtime:ty, $unix:ty, $own:expr, $io:ty, $as_io:expr, $($adapter:ident)::+) => {
         impl Host for $runtime {
             const NAME: &'static str = $name;
 
@@ -54,6 +65,12 @@ macro_rules! host {
             fn unix(socket: UnixStream) -> io::Result<Self::Unix> {
                 socket.set_nonblocking(true)?;
                 $own(socket)
+            }
+
+            type Io = $io;
+
+            fn io(stream: Self::Stream) -> Self::Io {
+                $as_io(stream)
             }
 
             async fn connect_over(
@@ -89,6 +106,8 @@ host!(
     handclasp_tokio::Tokio,
     tokio::net::UnixStream,
     tokio::net::UnixStream::from_std,
+    ByTokio,
+    ByTokio::from,
     handclasp_tokio
 );
 host!(
@@ -96,6 +115,8 @@ host!(
     handclasp_async_std::AsyncStd,
     async_std::os::unix::net::UnixStream,
     |socket| Ok(async_std::os::unix::net::UnixStream::from(socket)),
+    Box<ByteStream>,
+    Box::new,
     handclasp_async_std
 );
 host!(
@@ -103,5 +124,7 @@ host!(
     handclasp_async_std::smol::Smol,
     smol::net::unix::UnixStream,
     |socket| Ok(async_io::Async::new(socket)?.into()),
+    Box<ByteStream>,
+    Box::new,
     handclasp_async_std::smol
 );

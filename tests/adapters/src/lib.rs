@@ -7,7 +7,8 @@
 //!
 //! - [`run`] runs a case to its end, or fails it when its time is over.
 //! - [`spawn`], [`Task`], [`TaskSet`] are tasks with results; [`soon`], [`until`], [`sleep`], [`timeout`] wait.
-//! - [`links`] and [`nodes`] have the nodes that the cases are about, [`pipe()`] the streams between them.
+//! - [`links`] and [`nodes`] have the nodes that the cases are about, [`pipe()`] the streams between them,
+//!   [`streams`] what is said over the byte streams of a link.
 //! - [`Cuts`] drops a future at each of its await points; [`Scoped`] counts the tasks that are left then.
 #![forbid(unsafe_code)]
 // What is not as a test needs it fails the test.
@@ -20,6 +21,7 @@ pub mod nodes;
 mod pipe;
 pub mod run;
 mod scoped;
+pub mod streams;
 mod task;
 mod wait;
 

@@ -1,17 +1,22 @@
 //! Two runtimes in one process, with links between them: `A` dials, `B` listens.
 
 use std::collections::BTreeMap;
+use std::future::pending;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_lock::Semaphore;
 use futures_lite::future::zip;
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use handclasp::node::{NodeEvent, Permanence};
-use handclasp::runtime::{Link, Request, Runtime, Services};
+use handclasp::runtime::{Link, Request, Runtime, Services, StreamError};
 use handclasp::services::Allow;
 use handclasp::{By, CallError, Executed, Message, Reason};
-use handclasp_adapters::links::{config, echo, hanging, pair_of, tcp_pair, unix_pair};
+use handclasp_adapters::links::{Guard, config, echo, hanging, pair_of, tcp_pair, unix_pair};
 use handclasp_adapters::nodes::{address, event, id, node, port, start, stop};
-use handclasp_adapters::{Host, TaskSet, sleep, soon, spawn, until};
+use handclasp_adapters::streams::{bytes, echoing, error_of, open, round_trip};
+use handclasp_adapters::{Host, TaskSet, sleep, soon, spawn, timeout, until};
 
 /// What tells links apart.
 type Binding = [u8; 32];
@@ -98,7 +103,7 @@ async fn o3_a_link_between_two_runtimes_over_a_stream_that_is_neithers<A: Host, 
 async fn m3_a_call_dropped_on_one_runtime_ends_its_handler_on_the_other<A: Host, B: Host>() {
     let (services, alive) = hanging::<B>();
     let (near, _far) = unix_pair::<A, B>(&services).await;
-    let running = || alive.load(std::sync::atomic::Ordering::SeqCst);
+    let running = || alive.load(Ordering::SeqCst);
     let call = spawn::<A, _>({
         let link = near.clone();
         async move { link.call_with(Message::new("hang", ""), Duration::from_secs(60)).await }
@@ -172,7 +177,64 @@ async fn o3_o4_nodes_on_two_runtimes_keep_one_link<A: Host, B: Host>() {
     assert_eq!(stop(anna).await, []);
 }
 
+async fn m12_streams_between_two_runtimes<A: Host, B: Host>() {
+    let services = echoing::<B>().stream("reset", Allow::Anyone, |_, stream| async move {
+        B::io(stream).reset(7);
+    });
+    let (near, _far) = unix_pair::<A, B>(&services).await;
+    // At once, from tasks of the dialler's runtime.
+    let mut streams = TaskSet::new();
+    for number in 0..20 {
+        let link = near.clone();
+        streams.spawn::<A>(async move {
+            let sent = bytes(number * 20_000, number);
+            assert!(round_trip(open(&link, "echo").await, sent.clone()).await == sent, "stream {number}");
+        });
+    }
+    while let Some(stream) = soon(streams.join_next()).await {
+        stream.expect("the same bytes");
+    }
+    for (name, expected) in [("reset", StreamError::Reset { code: 7 }), ("nobody's", StreamError::Refused)] {
+        let error = soon(open(&near, name).await.read(&mut [0; 8])).await.expect_err(name);
+        assert_eq!(error_of(&error), expected);
+    }
+}
+
+/// The listener opens, and the dialler reads only when it is told to.
+async fn m12_backpressure_and_the_links_end_between_two_runtimes<A: Host, B: Host>() {
+    let (alive, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let services = Services::<A>::new().stream("slow", Allow::Anyone, {
+        let (alive, gate) = (Arc::clone(&alive), Arc::clone(&gate));
+        move |_, stream| {
+            let (guard, gate, mut stream) = (Guard::new(&alive), Arc::clone(&gate), A::io(stream));
+            async move {
+                let _guard = guard;
+                gate.acquire().await.forget();
+                let mut all = Vec::new();
+                stream.read_to_end(&mut all).await.expect("the end");
+                stream.write_all(&all).await.expect("room");
+                stream.close().await.expect("room");
+                pending::<()>().await;
+            }
+        }
+    });
+    let (one, two) = (config::<A>(1), config::<B>(2));
+    let (near, far) = pair_of((&one, &services), (&two, &Services::<B>::new())).await;
+    let sent = bytes(500_000, 1);
+    let mut round = std::pin::pin!(round_trip(open(&far, "slow").await, sent.clone()));
+    assert!(timeout(Duration::from_millis(200), &mut round).await.is_none(), "nobody reads");
+    assert_eq!(soon(far.ping()).await.map(drop), Ok(()));
+    gate.add_permits(1);
+    assert!(soon(round).await == sent);
+    assert_eq!(alive.load(Ordering::SeqCst), 1);
+    far.close();
+    until("the handler's future is dropped", || alive.load(Ordering::SeqCst) == 0).await;
+    soon(near.closed()).await;
+}
+
 handclasp_adapters::crosswise!(
+    m12_streams_between_two_runtimes,
+    m12_backpressure_and_the_links_end_between_two_runtimes,
     o3_a_link_between_two_runtimes_over_tcp,
     o3_a_link_between_two_runtimes_over_unix_sockets,
     o3_a_link_between_two_runtimes_over_a_stream_that_is_neithers,

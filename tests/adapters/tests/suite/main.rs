@@ -3,6 +3,7 @@
 mod crosswise;
 mod cut_links;
 mod cut_nodes;
+mod cut_streams;
 mod kill;
 mod messages;
 mod node_links;
@@ -11,5 +12,7 @@ mod node_peers;
 mod node_trust_file;
 mod pressure;
 mod several_threads;
+mod signed;
+mod streams;
 mod tcp;
 mod tracing;

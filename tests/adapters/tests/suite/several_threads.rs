@@ -8,7 +8,13 @@ fn o3_what_passes_on_smol_passes_with_several_threads() {
     let own = std::env::current_exe().expect("this program");
     // Those cases in which tasks of one link or node wait for each other.
     let output = Command::new(own)
-        .args(["messages::smol::", "node_messages::smol::", "cut_links::smol::", "--test-threads=4"])
+        .args([
+            "messages::smol::",
+            "node_messages::smol::",
+            "cut_links::smol::",
+            "streams::smol::",
+            "--test-threads=4",
+        ])
         .env("SMOL_THREADS", "4")
         .stdin(Stdio::null())
         .output()

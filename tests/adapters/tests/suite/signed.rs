@@ -1,17 +1,17 @@
 //! Signed messages over real links and nodes (M10).
 
-mod common;
-
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{id, key, soon};
+use async_channel::unbounded;
 use handclasp::crypto::RustCrypto;
 use handclasp::node::Permanence;
+use handclasp::runtime::{NodeBuilder, Request, Services};
+use handclasp::services::Allow;
 use handclasp::signed::{Audience, Content, Origins, ReplayWindows, SignedMessage, SignedPolicy};
-use handclasp::{CallError, Trust};
-use handclasp_tokio::{Allow, Node, NodeBuilder, Services};
-use tokio::sync::mpsc;
+use handclasp::{CallError, Message};
+use handclasp_adapters::nodes::{self, address, id, key, start, stop};
+use handclasp_adapters::{Host, soon};
 
 const ANNA: u8 = 1;
 const RELAY: u8 = 2;
@@ -22,8 +22,8 @@ fn from_anna() -> SignedPolicy {
     SignedPolicy::new(Origins::listed([id(ANNA)]), Arc::new(Mutex::new(ReplayWindows::default())))
 }
 
-fn node(number: u8, services: &Services) -> NodeBuilder {
-    Node::builder(key(number)).trust(Trust::listed([id(ANNA), id(RELAY), id(BEN)])).services(services)
+fn node<H: Host>(number: u8, services: &Services<H>) -> NodeBuilder<H> {
+    nodes::node(number).services(services)
 }
 
 /// Anna's word to Ben.
@@ -32,27 +32,24 @@ fn word(sequence: u64, body: &[u8]) -> SignedMessage {
     SignedMessage::sign(&content, &key(ANNA), &RustCrypto).expect("a signature")
 }
 
-#[tokio::test]
-async fn m10_a_node_passes_on_what_another_one_has_signed() {
-    let (heard, mut news) = mpsc::unbounded_channel();
-    let services = Services::new().on("news", Allow::Anyone, move |request| {
+async fn m10_a_node_passes_on_what_another_one_has_signed<H: Host>() {
+    let (heard, news) = unbounded();
+    let services = Services::new().on("news", Allow::Anyone, move |request: Request<H>| {
         let heard = heard.clone();
         async move {
             let origin = request.signed.map(|signed| signed.origin());
-            heard.send((request.peer.id, origin, request.body.clone())).expect("the test listens");
+            heard.try_send((request.peer.id, origin, request.body.clone())).expect("the test listens");
         }
     });
     let ben = node(BEN, &services).config(|config| config.signed(from_anna())).listen("127.0.0.1:0");
-    let ben = ben.start().await.expect("a node");
+    let ben = start(ben).await;
 
     let passing = Services::new();
     let relay = node(RELAY, &passing)
         .config(|config| config.signed(from_anna().relay()))
         .listen("127.0.0.1:0")
-        .peer(id(BEN), ben.local_addrs(), Permanence::Ephemeral)
-        .start()
-        .await
-        .expect("a node");
+        .peer(id(BEN), [address(&ben)], Permanence::Ephemeral);
+    let relay = start(relay).await;
     let to_ben = relay.peer(id(BEN));
     let _passing = passing.relay(move |relayed| {
         let to_ben = to_ben.clone();
@@ -62,11 +59,8 @@ async fn m10_a_node_passes_on_what_another_one_has_signed() {
         }
     });
 
-    let anna = node(ANNA, &Services::new())
-        .peer(id(RELAY), relay.local_addrs(), Permanence::Ephemeral)
-        .start()
-        .await
-        .expect("a node");
+    let anna = node::<H>(ANNA, &Services::new()).peer(id(RELAY), [address(&relay)], Permanence::Ephemeral);
+    let anna = start(anna).await;
     let to_relay = anna.peer(id(RELAY));
     // Small and large ones take different ways through the queues.
     for (sequence, body) in [(0, vec![7; 20]), (1, vec![8; 50_000])] {
@@ -87,23 +81,27 @@ async fn m10_a_node_passes_on_what_another_one_has_signed() {
     let called = soon(to_relay.call_with(word(3, b"").message(), Duration::from_secs(5))).await;
     assert_eq!(called, Err(CallError::OneWayOnly));
     for node in [anna, relay, ben] {
-        soon(node.shutdown(Duration::from_secs(5))).await;
+        assert_eq!(stop(node).await, []);
     }
 }
 
-#[tokio::test]
-async fn m10_without_a_policy_nothing_signed_is_taken() {
-    let (heard, mut news) = mpsc::unbounded_channel();
-    let services = Services::new().on("news", Allow::Anyone, move |request| {
-        heard.send(request.body.clone()).expect("the test listens");
+async fn m10_without_a_policy_nothing_signed_is_taken<H: Host>() {
+    let (heard, news) = unbounded();
+    let services = Services::new().on("news", Allow::Anyone, move |request: Request<H>| {
+        heard.try_send(request.body.clone()).expect("the test listens");
         async {}
     });
-    let ben = node(BEN, &services).listen("127.0.0.1:0").start().await.expect("a node");
-    let anna = node(ANNA, &Services::new()).peer(id(BEN), ben.local_addrs(), Permanence::Ephemeral);
-    let anna = anna.start().await.expect("a node");
+    let ben = start(node(BEN, &services).listen("127.0.0.1:0")).await;
+    let anna = node::<H>(ANNA, &Services::new()).peer(id(BEN), [address(&ben)], Permanence::Ephemeral);
+    let anna = start(anna).await;
     soon(anna.peer(id(BEN)).send(word(0, b"signed").message())).await.expect("room");
-    soon(anna.peer(id(BEN)).send(handclasp::Message::new("news", "plain"))).await.expect("room");
+    soon(anna.peer(id(BEN)).send(Message::new("news", "plain"))).await.expect("room");
     assert_eq!(soon(news.recv()).await.expect("news"), "plain");
-    soon(anna.shutdown(Duration::from_secs(5))).await;
-    soon(ben.shutdown(Duration::from_secs(5))).await;
+    assert_eq!(stop(anna).await, []);
+    assert_eq!(stop(ben).await, []);
 }
+
+handclasp_adapters::on_every_host!(
+    m10_a_node_passes_on_what_another_one_has_signed,
+    m10_without_a_policy_nothing_signed_is_taken,
+);
