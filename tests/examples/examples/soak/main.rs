@@ -276,8 +276,9 @@ fn report(run: &Run, time: Duration, faults: &Faults) -> Vec<String> {
     }
     for (name, (stats, reasons)) in ["anna", "ben"].iter().zip(&run.ends) {
         println!(
-            "{name}: {} dials, {} links, {} superseded, {} held back for an own dial; ends {reasons:?}",
-            stats.dials, stats.established, stats.superseded, stats.deferred
+            "{name}: {} dials, {} links, {} superseded, {} held until an own dial had ended, {} times asked whether \
+             a link is dead; ends {reasons:?}",
+            stats.dials, stats.established, stats.superseded, stats.deferred, stats.alive_asked
         );
     }
     let counts = faults.counts();

@@ -33,6 +33,8 @@ pub(crate) struct Faults {
     reset: AtomicU64,
     swallowing: AtomicU64,
     holding: AtomicU64,
+    one_sided: AtomicU64,
+    slow_starts: AtomicU64,
     delayed: AtomicU64,
     stalled: AtomicU64,
     split: AtomicU64,
@@ -44,13 +46,15 @@ fn count(counter: &AtomicU64) {
 
 impl Faults {
     /// By name.
-    pub(crate) fn counts(&self) -> [(&'static str, u64); 8] {
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 10] {
         [
             ("refused", &self.refused),
             ("cut", &self.cut),
             ("reset", &self.reset),
             ("half-open, swallowing", &self.swallowing),
             ("half-open, holding", &self.holding),
+            ("one-sided resets", &self.one_sided),
+            ("slow starts", &self.slow_starts),
             ("delays", &self.delayed),
             ("stalls", &self.stalled),
             ("splits", &self.split),
@@ -83,6 +87,17 @@ enum Fate {
     Reset,
     /// One direction dies without a word; the proxy takes what is sent in it, or lets it wait.
     HalfOpen { way: usize, swallows: bool },
+    /// A reset to the dialler or to the listener; the other one is told nothing, and has a link that its peer does
+    /// not have any more when that dials anew.
+    OneSided { dialler: bool },
+}
+
+/// What is still to be done for a connection's end.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Orderly,
+    Reset,
+    OneSided { dialler: bool },
 }
 
 impl Fate {
@@ -90,10 +105,11 @@ impl Fate {
         let way = usize::from(draws.percent(50));
         match draws.within(0..100) {
             0..8 => Self::Refused,
-            8..38 => Self::Cut,
-            38..68 => Self::Reset,
-            68..84 => Self::HalfOpen { way, swallows: true },
-            _ => Self::HalfOpen { way, swallows: false },
+            8..30 => Self::Cut,
+            30..52 => Self::Reset,
+            52..66 => Self::HalfOpen { way, swallows: true },
+            66..80 => Self::HalfOpen { way, swallows: false },
+            _ => Self::OneSided { dialler: way == 0 },
         }
     }
 }
@@ -140,36 +156,45 @@ async fn connection(
     let Ok(mut server) = TcpStream::connect(target).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let weather = [Weather::default(); 2].map(|weather| watch::channel(weather).0);
-    let orderly = {
+    let end = {
         let [out, back] = [weather[0].subscribe(), weather[1].subscribe()];
         let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
         let pumps = async {
             tokio::try_join!(pump(from_client, to_server, out), pump(from_server, to_client, back)).is_ok()
         };
         let life = async {
-            let orderly = live(&mut draws, fate, &weather, &faults, &mut calm).await;
-            // It has been calm since before it could end.
-            match orderly {
-                Some(orderly) => orderly,
+            match live(&mut draws, fate, &weather, &faults, &mut calm).await {
+                Some(end) => end,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            ended = pumps => ended,
-            orderly = life => orderly,
+            orderly = pumps => if orderly { End::Orderly } else { End::Reset },
+            end = life => end,
         }
     };
-    if orderly {
-        for stream in [&mut client, &mut server] {
-            let _ = stream.shutdown().await;
+    match end {
+        End::Orderly => {
+            for stream in [&mut client, &mut server] {
+                let _ = stream.shutdown().await;
+            }
+            // A socket that is dropped with unread bytes sends a reset.
+            let drained = async { tokio::join!(drain(&mut client), drain(&mut server)) };
+            let _ = timeout(Duration::from_millis(500), drained).await;
         }
-        // A socket that is dropped with unread bytes sends a reset.
-        let _ = timeout(Duration::from_millis(500), async {
-            tokio::join!(drain(&mut client), drain(&mut server));
-        })
-        .await;
-    } else {
-        let _ = (client.set_zero_linger(), server.set_zero_linger());
+        End::Reset => {
+            let _ = (client.set_zero_linger(), server.set_zero_linger());
+        }
+        End::OneSided { dialler } => {
+            let (told, mut untold) = if dialler { (client, server) } else { (server, client) };
+            let _ = told.set_zero_linger();
+            drop(told);
+            tokio::select! {
+                () = drain(&mut untold) => {}
+                _ = timeout(HALF_OPEN, calm.wait_for(|calm| *calm)) => {}
+            }
+            let _ = untold.set_zero_linger();
+        }
     }
 }
 
@@ -178,18 +203,25 @@ async fn drain(stream: &mut TcpStream) {
     while stream.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
 }
 
-/// What happens to a connection. Says whether its end is one in good order; `None` where there is none, because it
-/// has become calm.
+/// What happens to a connection, and how it is to end; `None` where it is not, because it has become calm.
 async fn live(
     draws: &mut Draws,
     fate: Fate,
     weather: &[watch::Sender<Weather>; 2],
     faults: &Faults,
     calm: &mut watch::Receiver<bool>,
-) -> Option<bool> {
-    let end = if draws.percent(15) { draws.millis(0..50) } else { draws.millis(300..10_000) };
+) -> Option<End> {
+    let end = if draws.percent(15) { draws.millis(0..50) } else { draws.millis(300..6000) };
     let end = Instant::now() + end;
     let troubled = async {
+        // Handshakes that take their time, so that both nodes dial before either has a link.
+        if draws.percent(40) {
+            count(&faults.slow_starts);
+            let slow = Weather { delay: draws.millis(5..150), ..Weather::default() };
+            set(weather, slow);
+            sleep(Duration::from_millis(600)).await;
+            set(weather, Weather::default());
+        }
         loop {
             trouble(draws, weather, faults).await;
         }
@@ -199,20 +231,22 @@ async fn live(
         () = troubled => true,
         () = sleep_until(end) => false,
     };
-    for way in weather {
-        way.send_replace(Weather::default());
-    }
+    set(weather, Weather::default());
     if calmed {
         return None;
     }
     match fate {
         Fate::Refused | Fate::Cut => {
             count(&faults.cut);
-            Some(true)
+            Some(End::Orderly)
         }
         Fate::Reset => {
             count(&faults.reset);
-            Some(false)
+            Some(End::Reset)
+        }
+        Fate::OneSided { dialler } => {
+            count(&faults.one_sided);
+            Some(End::OneSided { dialler })
         }
         Fate::HalfOpen { way, swallows } => {
             count(if swallows { &faults.swallowing } else { &faults.holding });
@@ -221,8 +255,15 @@ async fn live(
                 weather.frozen = !swallows;
             });
             let _ = timeout(HALF_OPEN, calm.wait_for(|calm| *calm)).await;
-            Some(false)
+            Some(End::Reset)
         }
+    }
+}
+
+/// The same for both directions.
+fn set(weather: &[watch::Sender<Weather>; 2], new: Weather) {
+    for way in weather {
+        way.send_replace(new);
     }
 }
 
@@ -254,9 +295,7 @@ async fn trouble(draws: &mut Draws, weather: &[watch::Sender<Weather>; 2], fault
         }
     }
     sleep(lasts).await;
-    for way in weather {
-        way.send_replace(Weather::default());
-    }
+    set(weather, Weather::default());
 }
 
 /// One direction, until its end has been passed on. An error is one of either side's socket.
