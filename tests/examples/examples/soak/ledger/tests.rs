@@ -66,7 +66,9 @@ fn messages_come_once_in_order_and_not_after_they_were_given_back() {
     ];
     for (came, back, accusation) in cases {
         let way = way(4);
-        came.iter().for_each(|number| way.received(LANE, *number));
+        for number in came {
+            way.received(LANE, *number);
+        }
         if let Some(number) = back {
             way.returned(LANE, number);
             way.received(LANE, number);
