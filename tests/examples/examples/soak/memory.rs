@@ -4,6 +4,9 @@ use std::fmt::Write;
 use std::io;
 use std::time::Duration;
 
+#[cfg(test)]
+mod tests;
+
 /// How much more the median of the last quarter may be than that of the second: what an allocator keeps of a
 /// peak differs by some pages from minute to minute.
 const TOLERANCE_PERCENT: u64 = 10;

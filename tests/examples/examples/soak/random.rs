@@ -3,6 +3,9 @@
 use std::ops::Range;
 use std::time::Duration;
 
+#[cfg(test)]
+mod tests;
+
 /// `SplitMix64` (Steele, Lea and Flood, OOPSLA 2014): the same draws from the same seed.
 #[derive(Debug)]
 pub(crate) struct Draws(u64);
