@@ -1,8 +1,8 @@
 //! What was sent and what became of it, in a space that grows with what went wrong and not with what went well.
 //!
 //! Both nodes are in this process, so one ledger knows both ends of a way. Everything has a number, counted up
-//! from 1; what came is kept as ranges of numbers. The ledger of the example `cluster` writes a line for each
-//! thing, which survives a kill and is too much for minutes of load.
+//! from 1; what came in its order, or came back, needs no entry of its own. The ledger of the example `cluster`
+//! writes a line for each thing, which survives a kill and is too much for minutes of load.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -40,38 +40,73 @@ impl Ranges {
     pub(crate) fn contains(&self, number: u64) -> bool {
         self.0.range(..=number).next_back().is_some_and(|(_, end)| *end >= number)
     }
+}
 
-    pub(crate) fn count(&self) -> u64 {
-        self.0.iter().map(|(start, end)| end - start + 1).sum()
-    }
-
-    pub(crate) fn last(&self) -> u64 {
-        self.0.last_key_value().map_or(0, |(_, end)| *end)
-    }
-
-    /// The runs of numbers from 1 to `last` that are not there.
-    fn holes(&self, last: u64) -> Vec<(u64, u64)> {
-        let mut holes = Vec::new();
-        let mut next = 1;
-        for (start, end) in &self.0 {
-            if *start > next {
-                holes.push((next, start - 1));
-            }
-            next = end + 1;
-        }
-        if next <= last {
-            holes.push((next, last));
-        }
-        holes
-    }
+/// Numbers that were passed over: a later one came.
+#[derive(Debug)]
+struct Hole {
+    end: u64,
+    /// Those of them that were given back.
+    returned: BTreeSet<u64>,
 }
 
 /// The messages of one priority.
 #[derive(Debug, Default)]
 struct Lane {
     sent: u64,
-    received: Ranges,
-    returned: Ranges,
+    received: u64,
+    returned: u64,
+    /// The last one that came.
+    last: u64,
+    /// Given back, and behind the last one that came.
+    ahead: BTreeSet<u64>,
+    /// By their first number. One of which everything was given back is filled, and no longer here: what stays is
+    /// what links took with them.
+    holes: BTreeMap<u64, Hole>,
+}
+
+impl Lane {
+    /// Says what is wrong with that, if anything is.
+    fn receive(&mut self, number: u64) -> Option<&'static str> {
+        if number > self.sent {
+            return Some("delivered, and never sent");
+        }
+        if number <= self.last {
+            return Some("delivered twice, or after a later one");
+        }
+        self.received += 1;
+        let fault = self.ahead.remove(&number).then_some("given back, and delivered afterwards");
+        self.pass(number);
+        self.last = number;
+        fault
+    }
+
+    /// Makes a hole of what lies between the last that came and `number`.
+    fn pass(&mut self, number: u64) {
+        let (start, end) = (self.last + 1, number - 1);
+        let later = self.ahead.split_off(&number);
+        let returned = std::mem::replace(&mut self.ahead, later);
+        if end + 1 - start > returned.len() as u64 {
+            self.holes.insert(start, Hole { end, returned });
+        }
+    }
+
+    fn give_back(&mut self, number: u64) -> Option<&'static str> {
+        self.returned += 1;
+        if number > self.last {
+            return (!self.ahead.insert(number)).then_some("given back twice");
+        }
+        let hole = self.holes.range_mut(..=number).next_back().filter(|(_, hole)| hole.end >= number);
+        let Some((start, hole)) = hole else { return Some("given back twice, or after it was delivered") };
+        if !hole.returned.insert(number) {
+            return Some("given back twice");
+        }
+        let start = *start;
+        if hole.returned.len() as u64 == hole.end + 1 - start {
+            self.holes.remove(&start);
+        }
+        None
+    }
 }
 
 #[derive(Debug, Default)]
@@ -89,8 +124,8 @@ struct Streams {
     opened: u64,
     /// Seen at the other side.
     taken: Ranges,
-    /// Read to their end there.
-    read: Ranges,
+    /// Read to their end there, and not confirmed yet.
+    read: BTreeSet<u64>,
     /// Their end was confirmed to the side that wrote them.
     confirmed: u64,
     /// Ended with an error at the writing side.
@@ -177,37 +212,14 @@ impl Way {
 
     /// The node gave a message back, so it has not come and will not.
     pub(crate) fn returned(&self, priority: Priority, number: u64) {
-        let fault = self.books(|books| {
-            let lane = &mut books.lanes[priority as usize];
-            if !lane.returned.insert(number) {
-                Some("given back twice")
-            } else if lane.received.contains(number) {
-                Some("delivered, and given back afterwards")
-            } else {
-                None
-            }
-        });
+        let fault = self.books(|books| books.lanes[priority as usize].give_back(number));
         self.fault(fault, priority, number);
     }
 
     /// A message has come.
     pub(crate) fn received(&self, priority: Priority, number: u64) {
         self.came.fetch_add(1, Ordering::Relaxed);
-        let fault = self.books(|books| {
-            let lane = &mut books.lanes[priority as usize];
-            let before = lane.received.last();
-            if !lane.received.insert(number) {
-                Some("delivered twice")
-            } else if number < before {
-                Some("delivered after a later one")
-            } else if lane.returned.contains(number) {
-                Some("given back, and delivered afterwards")
-            } else if number > lane.sent {
-                Some("delivered, and never sent")
-            } else {
-                None
-            }
-        });
+        let fault = self.books(|books| books.lanes[priority as usize].receive(number));
         self.fault(fault, priority, number);
     }
 
@@ -219,7 +231,7 @@ impl Way {
 
     /// Whether the last message of each priority has come.
     pub(crate) fn is_up_to_date(&self) -> bool {
-        self.books(|books| books.lanes.iter().all(|lane| lane.received.contains(lane.sent)))
+        self.books(|books| books.lanes.iter().all(|lane| lane.last == lane.sent))
     }
 
     /// The number of the next call.
@@ -286,7 +298,7 @@ impl Way {
     pub(crate) fn confirmed(&self, number: u64) {
         let read = self.books(|books| {
             books.streams.confirmed += 1;
-            books.streams.read.contains(number)
+            books.streams.read.remove(&number)
         });
         if !read {
             self.violation(format_args!("stream {number} was confirmed, and not read to its end"));
@@ -306,9 +318,10 @@ impl Way {
     pub(crate) fn settle(&self, links: u64) -> Sum {
         let late: Vec<String> = self.books(|books| {
             let mut late = Vec::new();
-            for (priority, lane) in Priority::ALL.iter().zip(&books.lanes) {
-                let unknown = |(start, end): &(u64, u64)| (*start..=*end).any(|at| !lane.returned.contains(at));
-                let losses = lane.received.holes(lane.sent).iter().filter(|hole| unknown(hole)).count() as u64;
+            for (priority, lane) in Priority::ALL.iter().zip(&mut books.lanes) {
+                lane.pass(lane.sent + 1);
+                lane.last = lane.sent;
+                let losses = lane.holes.len() as u64;
                 if losses > links {
                     late.push(format!(
                         "{priority:?} messages are missing in {losses} places, and there were {links} links only"
@@ -352,10 +365,10 @@ impl Way {
             };
             for lane in &books.lanes {
                 sum.sent += lane.sent;
-                sum.received += lane.received.count();
-                sum.returned += lane.returned.count();
+                sum.received += lane.received;
+                sum.returned += lane.returned;
             }
-            // What was delivered and given back is a violation of its own, and would make this negative.
+            // What was delivered and given back is a violation of its own, and could make this negative.
             sum.unknown = sum.sent.saturating_sub(sum.received + sum.returned);
             sum
         })
