@@ -99,7 +99,7 @@ async fn node(name: &str, key: SecretKey, peer: NodeId, receives: &Arc<Way>) -> 
         .services(&load::services(receives))
         .listen("127.0.0.1:0")
         // What is given back comes as an event, and none may be missed.
-        .event_buffer(1 << 16)
+        .event_buffer(1 << 12)
         .start();
     Ok(node.await?)
 }
