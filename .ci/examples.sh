@@ -86,6 +86,14 @@ for prefix in "${PREFIXES[@]}"; do
     grep -q '^It adds up' "$log" || fail "${prefix}cluster did not say that it adds up"
 done
 
+# Ten seconds of what runs for minutes: see docs/soak.md.
+echo '--- soak'
+cargo build --release -p handclasp-examples --example soak
+log="$work/soak.log"
+timeout 180 "$EXAMPLES/soak" --seed 7 --seconds 10 >"$log" 2>&1 || fail "soak: status $?"
+cat "$log"
+grep -q '^It adds up' "$log" || fail 'soak did not say that it adds up'
+
 # Each runtime's dialler with each runtime's listener.
 for prefix in "${PREFIXES[@]}"; do
     dial "$prefix" "$work/dialler.key" --show-id >"$work/show-id.log" || fail "${prefix}dial --show-id: status $?"
