@@ -63,6 +63,8 @@ pub(super) struct Session {
     served: u64,
     /// The peer has said goodbye: it begins nothing new.
     pub(super) peer_said_goodbye: bool,
+    /// A goodbye is under way: what is taken is confirmed at once.
+    pub(super) draining: bool,
     pub(super) outbound: Outbound,
     /// The last authenticated record.
     pub(super) life: Instant,
@@ -144,6 +146,7 @@ impl Session {
             untaken_expired: 0,
             served: 0,
             peer_said_goodbye: false,
+            draining: false,
             outbound: Outbound::Open,
             life: now,
             unanswered: 0,
@@ -178,6 +181,9 @@ impl Session {
                 let credit = credit.ok_or_else(|| context.violation("CREDIT: no such budget"))?;
                 if !credit.restore(bytes) {
                     return Err(Reason::FlowControl);
+                }
+                if usize::from(budget) == Budget::Messages as usize {
+                    self.lanes.confirm(*credit);
                 }
             }
             Frame::Stream { id, frame } => return Ok(Some(Signal::Stream { id, frame })),
@@ -326,7 +332,7 @@ impl Session {
             Begun::Signed => {
                 self.accepts(lane, begun, charged, context)?;
                 let Some(signed) = context.judge(service, body) else {
-                    self.release(Budget::Messages, charged);
+                    self.release_in_turn(charged);
                     return Ok(());
                 };
                 let service_len = self.requests.store_service(service);
@@ -365,11 +371,11 @@ impl Session {
         }
         if deadline <= context.now {
             context.stats.expired_calls += 1;
-            self.release(Budget::Messages, charged);
+            self.release_in_turn(charged);
             return Ok(Verdict::Drop);
         }
         if self.serving.len() >= most {
-            self.release(Budget::Messages, charged);
+            self.release_in_turn(charged);
             self.answer_error(id, &ServiceError::Overloaded);
             return Ok(Verdict::Drop);
         }
@@ -385,7 +391,7 @@ impl Session {
     fn deliver(&mut self, lane: Lane, call: Option<RequestedCall>, service_len: u8, body: Stored) {
         let sequence = self.sequence[lane.index()];
         self.sequence[lane.index()] += 1;
-        self.requests.push(Request { lane, sequence, service_len, body, call });
+        self.requests.push(Request { lane, sequence, service_len, body, call, behind: 0 });
     }
 
     /// Notes that an answer to call `id` has come; false if nobody waits for it.
@@ -445,6 +451,35 @@ impl Session {
     /// Gives back what a message without its overhead was charged.
     pub(super) fn release(&mut self, budget: Budget, charged: usize) {
         self.recv_credit[budget as usize].release(charged + MESSAGE_OVERHEAD);
+    }
+
+    /// Gives back what a message that is not for the application was charged without its overhead, in its turn:
+    /// the peer learns from the order which messages were taken.
+    fn release_in_turn(&mut self, charged: usize) {
+        match self.requests.back_mut() {
+            Some(request) => request.behind += charged + MESSAGE_OVERHEAD,
+            None => {
+                self.release(Budget::Messages, charged);
+                self.recv_credit[Budget::Messages as usize].note_confirmed();
+            }
+        }
+    }
+
+    /// Takes the first request, and gives back what was charged for it and for what came behind it and was not
+    /// for the application.
+    pub(super) fn pop_request(&mut self) -> Option<Request> {
+        let request = self.requests.pop()?;
+        self.release(Budget::Messages, request.charged() + request.behind);
+        if request.call.is_none() || request.behind > 0 {
+            self.recv_credit[Budget::Messages as usize].note_confirmed();
+        }
+        Some(request)
+    }
+
+    /// Whether a CREDIT frame for this budget is worth sending: enough is owed, or the peer is to learn what was
+    /// taken before the link ends.
+    pub(super) fn owes_credit(&self, credit: &RecvCredit) -> bool {
+        credit.is_due() || (self.draining && credit.confirms())
     }
 
     /// Drops messages whose turn it is and whose time is over; false if there are none.

@@ -67,6 +67,7 @@ fn c5_d2_m4_m6_every_storm_comes_to_rest_with_every_message_accounted_for() {
         ("links that were dead", sum(|report| report.counts.dead)),
         ("questions answered", sum(|report| report.counts.questions)),
         ("messages held for a link that had ended", sum(|report| report.counts.held)),
+        ("messages that links did not know the fate of", sum(|report| report.counts.unknown)),
         ("messages delivered", sum(|report| report.account.delivered)),
         ("messages expired", sum(|report| report.account.expired)),
         ("messages that came back", sum(|report| report.account.returned)),
