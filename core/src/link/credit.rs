@@ -4,6 +4,7 @@
 //! several lanes hold the window while none of them can be completed.
 
 use alloc::collections::VecDeque;
+use core::fmt;
 
 /// Bytes added to each message's charge, so that empty messages are not free.
 pub(crate) const MESSAGE_OVERHEAD: usize = 64;
@@ -82,7 +83,7 @@ impl SendCredit {
 ///
 /// Neighbours are counted together as long as they are small beside the window, so that there are a few hundred
 /// runs at most, however small the messages are.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Unconfirmed {
     runs: VecDeque<Run>,
     /// The charges of all runs.
@@ -141,6 +142,13 @@ impl Unconfirmed {
         if self.runs.is_empty() {
             self.runs = VecDeque::new();
         }
+    }
+}
+
+impl fmt::Debug for Unconfirmed {
+    /// The sums: the runs say nothing to people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Unconfirmed({} sends, {} bytes)", self.sends(), self.bytes)
     }
 }
 
