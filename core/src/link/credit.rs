@@ -6,6 +6,9 @@
 use alloc::collections::VecDeque;
 use core::fmt;
 
+use super::inbox::Request;
+use super::session::Session;
+
 /// Bytes added to each message's charge, so that empty messages are not free.
 pub(crate) const MESSAGE_OVERHEAD: usize = 64;
 
@@ -216,6 +219,47 @@ impl RecvCredit {
     }
 }
 
+impl Session {
+    /// Gives back what a message without its overhead was charged.
+    pub(super) fn release(&mut self, budget: Budget, charged: usize) {
+        self.recv_credit[budget as usize].release(charged + MESSAGE_OVERHEAD);
+    }
+
+    /// Gives back what a message that is not for the application was charged without its overhead, in its turn:
+    /// the peer learns from the order which messages were taken.
+    pub(super) fn release_in_turn(&mut self, charged: usize, one_way: bool) {
+        if let Some(request) = self.requests.back_mut() {
+            request.behind += charged + MESSAGE_OVERHEAD;
+            request.confirms |= one_way;
+        } else {
+            self.release(Budget::Messages, charged);
+            self.note_confirmed(one_way);
+        }
+    }
+
+    /// Notes whether what was just given back of the budget for messages is for a one-way message.
+    fn note_confirmed(&mut self, one_way: bool) {
+        if one_way {
+            self.recv_credit[Budget::Messages as usize].note_confirmed();
+        }
+    }
+
+    /// Takes the first request, and gives back what was charged for it and for what came behind it and was not
+    /// for the application.
+    pub(super) fn pop_request(&mut self) -> Option<Request> {
+        let request = self.requests.pop()?;
+        self.release(Budget::Messages, request.charged() + request.behind);
+        self.note_confirmed(request.confirms);
+        Some(request)
+    }
+
+    /// Whether a CREDIT frame for this budget is worth sending: enough is owed, or the peer is to learn what was
+    /// taken before the link ends.
+    pub(super) fn owes_credit(&self, credit: &RecvCredit) -> bool {
+        credit.is_due() || (self.draining && credit.confirms())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,7 +276,7 @@ mod tests {
         for window in [1343, 8192, 100_000, 1 << 20] {
             let mut record = Unconfirmed::default();
             let mut untaken: VecDeque<(u64, bool)> = VecDeque::new();
-            for round in 0..60_000 {
+            for round in 0..60_000_usize {
                 let under_way: u64 = untaken.iter().map(|(charge, _)| charge).sum();
                 let charge = if below(50) == 0 { 64 + below(window / 2) } else { 64 + below(40) };
                 if charge + under_way <= window {
@@ -242,8 +286,8 @@ mod tests {
                 }
                 // Mostly the window is nearly full; sometimes all of it comes back.
                 if round % 7 == 0 {
-                    let back = if below(300) == 0 { untaken.len() } else { untaken.len() / 2 };
-                    untaken.drain(..back.min(below(9) as usize + back / 3));
+                    let back = if below(300) == 0 { untaken.len() } else { untaken.len() / (2 + round % 5) };
+                    untaken.drain(..back);
                     record.confirm(untaken.iter().map(|(charge, _)| charge).sum());
                     let sends = untaken.iter().filter(|(_, one_way)| *one_way).count();
                     let shared = usize::try_from(window / 128 / 64).unwrap_or(usize::MAX);

@@ -29,6 +29,8 @@ pub(super) struct Request {
     pub(super) call: Option<RequestedCall>,
     /// What was charged to messages that came behind it and were not for the application.
     pub(super) behind: usize,
+    /// It or one of those is a one-way message.
+    pub(super) confirms: bool,
 }
 
 /// The call that a request is.

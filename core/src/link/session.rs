@@ -332,7 +332,7 @@ impl Session {
             Begun::Signed => {
                 self.accepts(lane, begun, charged, context)?;
                 let Some(signed) = context.judge(service, body) else {
-                    self.release_in_turn(charged);
+                    self.release_in_turn(charged, true);
                     return Ok(());
                 };
                 let service_len = self.requests.store_service(service);
@@ -371,11 +371,11 @@ impl Session {
         }
         if deadline <= context.now {
             context.stats.expired_calls += 1;
-            self.release_in_turn(charged);
+            self.release_in_turn(charged, false);
             return Ok(Verdict::Drop);
         }
         if self.serving.len() >= most {
-            self.release_in_turn(charged);
+            self.release_in_turn(charged, false);
             self.answer_error(id, &ServiceError::Overloaded);
             return Ok(Verdict::Drop);
         }
@@ -391,7 +391,8 @@ impl Session {
     fn deliver(&mut self, lane: Lane, call: Option<RequestedCall>, service_len: u8, body: Stored) {
         let sequence = self.sequence[lane.index()];
         self.sequence[lane.index()] += 1;
-        self.requests.push(Request { lane, sequence, service_len, body, call, behind: 0 });
+        let confirms = call.is_none();
+        self.requests.push(Request { lane, sequence, service_len, body, call, behind: 0, confirms });
     }
 
     /// Notes that an answer to call `id` has come; false if nobody waits for it.
@@ -446,40 +447,6 @@ impl Session {
                 self.notices.push(Notice::Cancelled { serial: call.serial });
             }
         }
-    }
-
-    /// Gives back what a message without its overhead was charged.
-    pub(super) fn release(&mut self, budget: Budget, charged: usize) {
-        self.recv_credit[budget as usize].release(charged + MESSAGE_OVERHEAD);
-    }
-
-    /// Gives back what a message that is not for the application was charged without its overhead, in its turn:
-    /// the peer learns from the order which messages were taken.
-    fn release_in_turn(&mut self, charged: usize) {
-        match self.requests.back_mut() {
-            Some(request) => request.behind += charged + MESSAGE_OVERHEAD,
-            None => {
-                self.release(Budget::Messages, charged);
-                self.recv_credit[Budget::Messages as usize].note_confirmed();
-            }
-        }
-    }
-
-    /// Takes the first request, and gives back what was charged for it and for what came behind it and was not
-    /// for the application.
-    pub(super) fn pop_request(&mut self) -> Option<Request> {
-        let request = self.requests.pop()?;
-        self.release(Budget::Messages, request.charged() + request.behind);
-        if request.call.is_none() || request.behind > 0 {
-            self.recv_credit[Budget::Messages as usize].note_confirmed();
-        }
-        Some(request)
-    }
-
-    /// Whether a CREDIT frame for this budget is worth sending: enough is owed, or the peer is to learn what was
-    /// taken before the link ends.
-    pub(super) fn owes_credit(&self, credit: &RecvCredit) -> bool {
-        credit.is_due() || (self.draining && credit.confirms())
     }
 
     /// Drops messages whose turn it is and whose time is over; false if there are none.
