@@ -81,8 +81,8 @@ impl SendCredit {
 ///
 /// Charges come back in the order in which messages complete; only that of an abandoned message may overtake. So
 /// as long as a message has not been taken, at least its own charge and those of all that completed behind it are
-/// under way. Once less is, it has been taken: that is the whole rule. What is charged beside, to abandoned
-/// messages or to calls whose answer has come, can only make it say "unknown" of what was taken.
+/// under way. Once less is, it has been taken: that is the whole rule. What abandoned messages were charged is
+/// under way beside, and can only make it say "unknown" of what was taken.
 ///
 /// Neighbours are counted together as long as they are small beside the window, so that there are a few hundred
 /// runs at most, however small the messages are.
