@@ -277,12 +277,21 @@ pub struct Closed {
     /// One-way messages that were queued and of which the last byte was not sealed;
     /// [`Link::take_unsent`](crate::Link::take_unsent) gives them back.
     pub unsent: usize,
+    /// One-way messages whose last byte was sealed and of which it is not known whether the peer took them.
+    ///
+    /// A message is confirmed when credit for it has come back: the owner of the peer's link has taken it from
+    /// there, or it was a signed message that the peer's link refused. All else that was sealed is counted here,
+    /// also what the peer took and had not said so yet, for credit is held back until it is worth a frame; it comes at the
+    /// latest with the answer to a ping, or with an orderly end. So this many messages at most were lost, and
+    /// those are the last ones that were sealed.
+    pub unknown: usize,
 }
 
 impl Closed {
-    /// The end of a link that an adapter has to tell by itself: its machine is gone before it could.
+    /// The end of a link that an adapter has to tell by itself: its machine is gone before it could. What was
+    /// under way is not counted.
     pub const fn new(reason: Reason, by: By, phase: Phase, peer: Option<NodeId>) -> Self {
-        Self { reason, by, phase, peer, claimed: None, untaken: 0, unsent: 0 }
+        Self { reason, by, phase, peer, claimed: None, untaken: 0, unsent: 0, unknown: 0 }
     }
 }
 

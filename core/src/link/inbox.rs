@@ -27,6 +27,10 @@ pub(super) struct Request {
     pub(super) body: Stored,
     /// If it is a call.
     pub(super) call: Option<RequestedCall>,
+    /// What was charged to messages that came behind it and were not for the application.
+    pub(super) behind: usize,
+    /// It or one of those is a one-way message.
+    pub(super) confirms: bool,
 }
 
 /// The call that a request is.
@@ -146,6 +150,10 @@ impl<T> Default for Inbox<T> {
 impl<T: Queued> Inbox<T> {
     pub(super) fn push(&mut self, item: T) {
         self.items.push_back(item);
+    }
+
+    pub(super) fn back_mut(&mut self) -> Option<&mut T> {
+        self.items.back_mut()
     }
 
     pub(super) fn front(&self) -> Option<&T> {

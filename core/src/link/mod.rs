@@ -431,8 +431,7 @@ impl Session {
             if self.serving.get_mut(call.id).is_some_and(|serving| serving.serial == call.serial) {
                 break;
             }
-            if let Some(request) = self.requests.pop() {
-                self.release(Budget::Messages, request.charged());
+            if self.pop_request().is_some() {
                 stats.expired_calls += 1;
             }
         }
@@ -440,8 +439,7 @@ impl Session {
 
     /// The first request, as an event; gives its credit back.
     fn next_request(&mut self, tag: u64) -> Option<Event<'_>> {
-        let request = self.requests.pop()?;
-        self.release(Budget::Messages, request.charged());
+        let request = self.pop_request()?;
         if let Some(serving) = request.call.and_then(|call| self.serving.get_mut(call.id)) {
             serving.dispatched = true;
         }

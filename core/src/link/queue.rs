@@ -12,7 +12,7 @@ use alloc::collections::VecDeque;
 use bytes::Bytes;
 
 use super::bytes::ByteQueue;
-use super::credit::{Budget, MESSAGE_OVERHEAD, SendCredit};
+use super::credit::{Budget, MESSAGE_OVERHEAD, SendCredit, Unconfirmed};
 use super::streams::{PRIORITIES, Streams};
 use crate::time::Instant;
 use crate::wire::frame::{Begin, FrameWriter, HEADER_LEN, Lane, begin_len};
@@ -125,6 +125,8 @@ pub(super) struct Lanes {
     waiting: [usize; 2],
     /// Messages queued that expire: mostly there are none, and nobody looks for them.
     expiring: usize,
+    /// Sealed, and perhaps not taken by the peer.
+    unconfirmed: Unconfirmed,
     /// Set by a goodbye: new work stays queued.
     pub(super) held: bool,
 }
@@ -314,6 +316,10 @@ impl Lanes {
             queue.begun = None;
             queue.pop();
             self.expiring -= usize::from(kind.expires());
+            if kind.is_new_work() {
+                let one_way = matches!(kind, Kind::Send { .. });
+                self.unconfirmed.push(charge, one_way, credit[Budget::Messages as usize].window());
+            }
         } else {
             queue.begun = Some(sent + piece);
         }
@@ -358,6 +364,20 @@ impl Lanes {
         }
     }
 
+    /// Credit for messages has come back: notes which of them the peer has taken.
+    pub(super) fn confirm(&mut self, credit: SendCredit) {
+        // The peer gives nothing back for what it has only in part.
+        let begun = self.queues.iter().filter(|queue| queue.begun.is_some());
+        let begun = begun.filter_map(|queue| queue.entries.front()).filter(|entry| entry.kind.is_new_work());
+        let begun: u64 = begun.map(|entry| entry.charge() as u64).sum();
+        self.unconfirmed.confirm(credit.under_way().saturating_sub(begun));
+    }
+
+    /// One-way messages that were sealed to their last byte and that the peer may not have taken.
+    pub(super) fn unknown(&self) -> usize {
+        self.unconfirmed.sends()
+    }
+
     /// Takes a call out of its lane, as far as it has not left.
     pub(super) fn cancel(&mut self, lane: Lane, call: u64) {
         let queue = &mut self.queues[lane.index()];
@@ -387,6 +407,7 @@ impl Lanes {
     }
 
     pub(super) fn shrink(&mut self) {
+        self.unconfirmed.shrink();
         for queue in &mut self.queues {
             queue.small.shrink();
             if queue.entries.is_empty() {

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::Link;
 use super::calls::Sealed;
+use super::credit::Budget;
 use super::session::{Context, KeyAge, Session};
 use super::state::Outbound;
 use super::timers::Timer;
@@ -131,7 +132,7 @@ impl Session {
             Outbound::Open => {
                 self.control.wants_seal()
                     || self.goodbye_is_due()
-                    || self.recv_credit.iter().any(|credit| credit.is_due())
+                    || self.recv_credit.iter().any(|credit| self.owes_credit(credit))
                     || self.lanes.is_ready(&self.send_credit)
                     || self.streams.as_ref().is_some_and(|streams| streams.wants_seal())
             }
@@ -217,6 +218,10 @@ impl Session {
                 }
             }
             end => {
+                let credit = &mut self.recv_credit[Budget::Messages as usize];
+                if credit.confirms() && matches!(end, Outbound::Close(_)) {
+                    FrameWriter::new(out).credit(Budget::Messages as u8, credit.take());
+                }
                 match &end {
                     Outbound::Close(why) => writer.close(|out| reason::emit(why, out)),
                     Outbound::Refusal(status) => FrameWriter::new(out).raw(status),
@@ -235,6 +240,9 @@ impl Session {
 
     /// Everything that goes before messages.
     fn write_control(&mut self, writer: &mut FrameWriter<'_>, context: &mut Context<'_>) {
+        // Beside a sign of life the peer learns what was taken, so that a ping asks for that too, and of a link
+        // that has fallen idle nothing stays unknown.
+        let confirms = self.draining || self.control.pong.is_some() || self.control.ping.is_some();
         if let Some(nonce) = self.control.pong.take() {
             writer.pong(nonce);
         }
@@ -264,7 +272,7 @@ impl Session {
             writer.advert(&advert);
         }
         for (budget, credit) in (0..).zip(&mut self.recv_credit) {
-            if credit.is_due() {
+            if credit.is_due() || (confirms && credit.confirms()) {
                 writer.credit(budget, credit.take());
             }
         }

@@ -63,6 +63,8 @@ pub(super) struct Session {
     served: u64,
     /// The peer has said goodbye: it begins nothing new.
     pub(super) peer_said_goodbye: bool,
+    /// A goodbye is under way: what is taken is confirmed at once.
+    pub(super) draining: bool,
     pub(super) outbound: Outbound,
     /// The last authenticated record.
     pub(super) life: Instant,
@@ -144,6 +146,7 @@ impl Session {
             untaken_expired: 0,
             served: 0,
             peer_said_goodbye: false,
+            draining: false,
             outbound: Outbound::Open,
             life: now,
             unanswered: 0,
@@ -178,6 +181,9 @@ impl Session {
                 let credit = credit.ok_or_else(|| context.violation("CREDIT: no such budget"))?;
                 if !credit.restore(bytes) {
                     return Err(Reason::FlowControl);
+                }
+                if usize::from(budget) == Budget::Messages as usize {
+                    self.lanes.confirm(*credit);
                 }
             }
             Frame::Stream { id, frame } => return Ok(Some(Signal::Stream { id, frame })),
@@ -326,7 +332,7 @@ impl Session {
             Begun::Signed => {
                 self.accepts(lane, begun, charged, context)?;
                 let Some(signed) = context.judge(service, body) else {
-                    self.release(Budget::Messages, charged);
+                    self.release_in_turn(charged, true);
                     return Ok(());
                 };
                 let service_len = self.requests.store_service(service);
@@ -365,11 +371,11 @@ impl Session {
         }
         if deadline <= context.now {
             context.stats.expired_calls += 1;
-            self.release(Budget::Messages, charged);
+            self.release_in_turn(charged, false);
             return Ok(Verdict::Drop);
         }
         if self.serving.len() >= most {
-            self.release(Budget::Messages, charged);
+            self.release_in_turn(charged, false);
             self.answer_error(id, &ServiceError::Overloaded);
             return Ok(Verdict::Drop);
         }
@@ -385,7 +391,8 @@ impl Session {
     fn deliver(&mut self, lane: Lane, call: Option<RequestedCall>, service_len: u8, body: Stored) {
         let sequence = self.sequence[lane.index()];
         self.sequence[lane.index()] += 1;
-        self.requests.push(Request { lane, sequence, service_len, body, call });
+        let confirms = call.is_none();
+        self.requests.push(Request { lane, sequence, service_len, body, call, behind: 0, confirms });
     }
 
     /// Notes that an answer to call `id` has come; false if nobody waits for it.
@@ -440,11 +447,6 @@ impl Session {
                 self.notices.push(Notice::Cancelled { serial: call.serial });
             }
         }
-    }
-
-    /// Gives back what a message without its overhead was charged.
-    pub(super) fn release(&mut self, budget: Budget, charged: usize) {
-        self.recv_credit[budget as usize].release(charged + MESSAGE_OVERHEAD);
     }
 
     /// Drops messages whose turn it is and whose time is over; false if there are none.

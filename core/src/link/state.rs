@@ -134,6 +134,7 @@ impl Link {
             Reason::Goodbye { code, detail } => (*code, detail.as_str()),
             _ => (0, ""),
         };
+        session.draining = true;
         session.notices.push(Notice::Draining { by, code, detail: detail.into() });
         session.control.goodbye = Some(match by {
             By::Local => (code, detail.into()),
@@ -205,7 +206,7 @@ impl Link {
         self.timers.stop_all();
         self.recv.clear();
         self.handshake = None;
-        let (mut unsent, mut untaken) = (0, 0);
+        let (mut unsent, mut unknown, mut untaken) = (0, 0, 0);
         if let Some(session) = &mut self.session {
             while let Some(call) = session.pending.pop() {
                 let error = CallError::LinkClosed { reason: briefly(&why), executed: call.executed() };
@@ -222,6 +223,7 @@ impl Link {
                 session.requests = Inbox::default();
             }
             unsent = session.lanes.unsent();
+            unknown = session.lanes.unknown();
             if by == By::Transport || !phase.is_open() || !reason::is_sent(&why) {
                 session.outbound = Outbound::Over;
             } else {
@@ -237,8 +239,8 @@ impl Link {
         if phase.is_handshake() {
             self.config.note_failure();
         }
-        let closed =
-            Closed { reason: why, by, phase, peer: self.proved, claimed: self.claimed, unsent, untaken };
+        let (peer, claimed) = (self.proved, self.claimed);
+        let closed = Closed { reason: why, by, phase, peer, claimed, untaken, unsent, unknown };
         self.ending = Some(Box::new(Ending { closed, flushed: by == By::Transport, waited: false }));
         self.tell_ended();
     }

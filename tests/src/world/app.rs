@@ -265,7 +265,12 @@ impl World {
                     matches!(closed.reason, handclasp::Reason::Goodbye { .. } | handclasp::Reason::Idle)
                         && closed.untaken == 0;
                 self.counts.dead += u64::from(closed.reason == handclasp::Reason::PeerDead);
-                self.conns[driven.conn].ends[driven.side].tally.orderly = orderly;
+                let tally = &mut self.conns[driven.conn].ends[driven.side].tally;
+                tally.orderly = orderly;
+                if self.mischief != Some(Mischief::ForgetUnknown) {
+                    tally.unknown = closed.unknown as u64;
+                    self.counts.unknown += closed.unknown as u64;
+                }
             }
             Owned::Ready => {
                 let again = core::mem::replace(&mut driven.ready, true);

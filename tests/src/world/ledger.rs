@@ -71,7 +71,7 @@ pub struct Account {
     pub expired: u64,
     /// Messages that came back for another reason.
     pub returned: u64,
-    /// Messages of which nothing is known: sealed, and not seen any more.
+    /// Messages that were sealed and not seen any more: their links have said so many, at least, to be unknown.
     pub unknown: u64,
     /// Messages and calls that were lost with their sender, or given up with their receiver.
     pub moot: u64,
@@ -239,6 +239,14 @@ impl Ledger {
     /// taken.
     pub(super) fn settle(&self, conns: &[Conn]) -> Result<Account, String> {
         self.without_gaps()?;
+        for (place, conn) in conns.iter().enumerate() {
+            if let Some(end) = conn.ends.iter().find(|end| end.tally.unknown > end.tally.sealed) {
+                return Err(format!(
+                    "a link by connection {place} has more unknown than it has sealed: {:?}",
+                    end.tally
+                ));
+            }
+        }
         let mut account = Account::default();
         let mut unknown: BTreeMap<(usize, u32, usize), Vec<usize>> = BTreeMap::new();
         for (number, entry) in self.entries.iter().enumerate() {
@@ -267,7 +275,8 @@ impl Ledger {
             *unseen.entry((conn, from)).or_default() += 1;
         }
         for ((from, life, to), lost) in unknown {
-            // What may be lost without a word: sealed for a link that did not end in good order, and not taken.
+            // What may be lost: sealed for a link that did not end in good order, and not taken; and no more than
+            // that link has said to be unknown. So no message is lost that its link holds for delivered.
             let mut excuse = 0;
             for (place, conn) in conns.iter().enumerate() {
                 for side in [0, 1] {
@@ -275,7 +284,8 @@ impl Ledger {
                     let orderly = own.tally.orderly && other.tally.orderly;
                     if (own.host, own.life, other.host) == (from, life, to) && !orderly {
                         let unseen = unseen.get(&(place, from)).copied().unwrap_or(0);
-                        excuse += own.tally.sealed.saturating_sub(other.tally.taken + unseen);
+                        let missing = own.tally.sealed.saturating_sub(other.tally.taken + unseen);
+                        excuse += missing.min(own.tally.unknown);
                     }
                 }
             }

@@ -105,6 +105,8 @@ pub struct Counts {
     pub questions: u64,
     /// Messages that were on their way to a link that had ended, and went back.
     pub held: u64,
+    /// Messages of which links did not know the fate when they ended.
+    pub unknown: u64,
     /// Links that ended because nothing came from the peer.
     pub dead: u64,
     /// Connections that were turned away for want of room.

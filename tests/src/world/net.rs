@@ -67,6 +67,8 @@ pub(super) struct Tally {
     pub(super) sealed: u64,
     /// Messages, calls and answers that the application has taken.
     pub(super) taken: u64,
+    /// One-way messages that this end's link did not know the fate of when it ended.
+    pub(super) unknown: u64,
     /// It was established at some time.
     pub(super) established: bool,
     /// It ended in good order, with nothing left behind.

@@ -164,4 +164,6 @@ pub enum Mischief {
     ForgetHeld,
     /// The words of a node are given to a link in the wrong order.
     SwapWords,
+    /// What a link says of messages whose fate it does not know is not heard.
+    ForgetUnknown,
 }

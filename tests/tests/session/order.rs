@@ -1,13 +1,15 @@
 //! M6: order within a lane, whatever the mix and however the stream is cut; and what a link gives back at its end.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
-use handclasp::{Envelope, Limits, Message, Priority};
+use handclasp::{CallId, Envelope, Limits, Message, Payload, Priority, Ready, Reason, ReplyToken};
+use handclasp_sim::raw::{Raw, credit};
 use handclasp_sim::{Owned, Pair, Side};
 use proptest::prelude::*;
 
-use crate::support::{SIDES, pair_with, smallest, take_events};
+use crate::support::{SIDES, ended, pair_with, raw, secs, smallest, take_events};
 
 /// A body that says which message it is of.
 fn body(number: usize, length: usize) -> Vec<u8> {
@@ -140,6 +142,230 @@ proptest! {
             prop_assert_eq!(&sent[sent.len() - back.len()..], &back[..]);
         }
     }
+}
+
+/// What happens to a link before it is cut.
+#[derive(Clone, Debug)]
+enum Step {
+    Send {
+        priority: usize,
+        length: usize,
+    },
+    Call {
+        priority: usize,
+        length: usize,
+        millis: u64,
+    },
+    Cancel(usize),
+    /// Whether the other side takes requests.
+    Takes(bool),
+    Answer(usize),
+    /// One write of so many bytes at most, and one read.
+    Move(usize),
+    /// Everything moves until it rests.
+    Run,
+    Pass(u64),
+    Ping,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let length = || prop_oneof![6 => 4..100_usize, 3 => 900..1024_usize, 1 => 4000..9000_usize];
+    let step = prop_oneof![
+        8 => (0..4_usize, length()).prop_map(|(priority, length)| Step::Send { priority, length }),
+        4 => (0..4_usize, length(), 1..3000_u64)
+            .prop_map(|(priority, length, millis)| Step::Call { priority, length, millis }),
+        2 => (0..9_usize).prop_map(Step::Cancel),
+        3 => any::<bool>().prop_map(Step::Takes),
+        2 => (0..9_usize).prop_map(Step::Answer),
+        6 => prop_oneof![30..300_usize, 1000..6000_usize].prop_map(Step::Move),
+        3 => Just(Step::Run),
+        1 => (1..800_u64).prop_map(Step::Pass),
+        1 => Just(Step::Ping),
+    ];
+    proptest::collection::vec(step, 1..80)
+}
+
+/// One-way messages from the initiator: queued, and taken at the other side.
+struct Fates {
+    pair: Pair,
+    sent: usize,
+    taken: usize,
+    calls: Vec<CallId>,
+    tokens: Vec<ReplyToken>,
+}
+
+impl Fates {
+    fn new(limits: Limits) -> Self {
+        let pair = pair_with(|builder| builder.limits(limits).send_buffer(1 << 24));
+        Self { pair, sent: 0, taken: 0, calls: Vec::new(), tokens: Vec::new() }
+    }
+
+    fn look(&mut self) {
+        for event in take_events(&mut self.pair, Side::Responder) {
+            match event {
+                Owned::Message { .. } => self.taken += 1,
+                Owned::Call { token, .. } => self.tokens.push(token),
+                _ => {}
+            }
+        }
+    }
+
+    fn apply(&mut self, step: &Step, limit: usize) {
+        let now = self.pair.now;
+        let link = &mut self.pair.initiator.link;
+        match *step {
+            Step::Send { priority, length } => {
+                let body = vec![0; length.min(limit)];
+                link.send(Message::new("s", body).priority(Priority::ALL[priority])).expect("taken");
+                self.sent += 1;
+            }
+            Step::Call { priority, length, millis } => {
+                let message = Message::new("s", vec![0; length.min(limit)]).priority(Priority::ALL[priority]);
+                self.calls.extend(link.call(message, Duration::from_millis(millis), now).ok());
+            }
+            Step::Cancel(which) if !self.calls.is_empty() => {
+                let call = self.calls.swap_remove(which % self.calls.len());
+                link.cancel(call, now);
+            }
+            Step::Takes(takes) => self.pair.responder.ready = Ready { requests: takes, ..Ready::ALL },
+            Step::Answer(which) if !self.tokens.is_empty() => {
+                let token = self.tokens.swap_remove(which % self.tokens.len());
+                let _ = self.pair.responder.link.reply(token, Ok(Payload::from(b"answer")));
+            }
+            Step::Move(chunk) => {
+                self.pair.chunk = chunk;
+                self.pair.step();
+                self.pair.chunk = usize::MAX;
+            }
+            Step::Run => self.pair.run(),
+            Step::Pass(millis) => self.pair.pass(Duration::from_millis(millis)),
+            Step::Ping => link.ping(now),
+            Step::Cancel(_) | Step::Answer(_) => {}
+        }
+        self.look();
+    }
+
+    /// Cuts the link: sealed ones, and those of them that the link does not know the fate of.
+    fn cut(&mut self) -> (usize, usize) {
+        let now = self.pair.now;
+        self.pair.initiator.link.transport_failed(now);
+        self.pair.act(Side::Initiator);
+        let closed = self.pair.closed(Side::Initiator);
+        let back = std::iter::from_fn(|| self.pair.initiator.link.take_unsent()).count();
+        assert_eq!(back, closed.unsent);
+        (self.sent - back, closed.unknown)
+    }
+}
+
+/// Limits with the smallest window, with one in which neighbours are counted together, and few calls at a time.
+fn limits(wide: bool) -> Limits {
+    let limits = smallest(3);
+    if wide { Limits { window: 40_000, max_message: 9000, ..limits } } else { limits }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Each message is delivered, given back or unknown, whatever was cancelled, refused, abandoned or left waiting.
+    #[test]
+    fn m6_no_message_counts_as_confirmed_that_was_not_taken(steps in steps(), wide: bool) {
+        let limits = limits(wide);
+        let mut fates = Fates::new(limits);
+        for step in &steps {
+            fates.apply(step, limits.max_message as usize);
+        }
+        let (sealed, unknown) = fates.cut();
+        prop_assert!(unknown <= sealed, "{} of {} are unknown", unknown, sealed);
+        let confirmed = sealed - unknown;
+        prop_assert!(confirmed <= fates.taken, "{} are confirmed, {} were taken", confirmed, fates.taken);
+        // All that was not given back can still be taken, and nothing else.
+        fates.pair.responder.ready = Ready::ALL;
+        fates.pair.run();
+        fates.look();
+        prop_assert!(fates.taken <= sealed, "{} of {}", fates.taken, sealed);
+    }
+
+    /// Once all is taken, the answer to a ping says so.
+    #[test]
+    fn m6_behind_a_ping_nothing_is_unknown_that_was_taken(steps in steps(), wide: bool) {
+        let limits = limits(wide);
+        let mut fates = Fates::new(limits);
+        for step in &steps {
+            fates.apply(step, limits.max_message as usize);
+        }
+        for step in [Step::Takes(true), Step::Run, Step::Ping, Step::Run] {
+            fates.apply(&step, 0);
+        }
+        let (sealed, unknown) = fates.cut();
+        prop_assert_eq!((sealed, fates.taken, unknown), (fates.sent, fates.sent, 0));
+    }
+
+    /// A goodbye confirms what was taken at the time of CLOSE, on both sides.
+    #[test]
+    fn m6_an_orderly_end_confirms_all_that_was_taken(steps in steps(), wide: bool, takes: bool) {
+        let limits = limits(wide);
+        let mut fates = Fates::new(limits);
+        for step in &steps {
+            fates.apply(step, limits.max_message as usize);
+        }
+        fates.apply(&Step::Takes(takes), 0);
+        let now = fates.pair.now;
+        fates.pair.initiator.link.goodbye(0, "", now);
+        fates.pair.pass(secs(6));
+        fates.look();
+        let closed = fates.pair.closed(Side::Initiator);
+        let back = std::iter::from_fn(|| fates.pair.initiator.link.take_unsent()).count();
+        prop_assert!(fates.sent - back - closed.unknown <= fates.taken);
+        if takes && matches!(closed.reason, Reason::Goodbye { .. }) {
+            prop_assert_eq!((fates.taken, closed.unknown), (fates.sent - back, 0));
+        }
+        prop_assert_eq!(fates.pair.closed(Side::Responder).unknown, 0);
+    }
+}
+
+/// A raw peer to which the link has sent `lengths`, each a body of service `s`, and what it was charged.
+fn sent_to(raw: &mut Raw, lengths: &[usize]) -> Vec<u64> {
+    for length in lengths {
+        let message = Message::new("s", vec![0; *length]).priority(Priority::Urgent);
+        raw.link.send(message).expect("taken");
+        raw.act();
+    }
+    lengths.iter().map(|length| *length as u64 + 65).collect()
+}
+
+fn unknown(raw: &mut Raw) -> usize {
+    let now = raw.now;
+    raw.link.transport_failed(now);
+    raw.link.closed().expect("it has ended").unknown
+}
+
+#[test]
+fn m6_credit_confirms_messages_from_the_front() {
+    for taken in 0..=3 {
+        let mut raw = raw();
+        // Each costs more than a hundredth of the window, so that none are counted together.
+        let charges = sent_to(&mut raw, &[30_000, 20_000, 40_000]);
+        raw.send(&credit(0, charges[..taken].iter().sum()));
+        assert_eq!(unknown(&mut raw), 3 - taken);
+    }
+}
+
+#[test]
+fn m6_credit_of_an_abandoned_call_confirms_nothing_else() {
+    let mut raw = raw();
+    let now = raw.now;
+    let long = Message::new("s", vec![0; 500_000]).priority(Priority::Low);
+    let call = raw.link.call(long, secs(5), now).expect("taken");
+    // One batch of records, which is not all of it.
+    let bytes = raw.link.transmit(now).len();
+    raw.link.transmitted(bytes, now);
+    assert!(bytes < 400_000);
+    raw.link.cancel(call, now);
+    let charges = sent_to(&mut raw, &[30_000, 20_000]);
+    raw.send(&credit(0, 500_065));
+    // The peer gave back what the call was charged, as it may at once. Both messages can be unread.
+    assert_eq!((ended(&raw), charges.len()), (None, 2));
+    assert_eq!(unknown(&mut raw), 2);
 }
 
 #[test]

@@ -46,6 +46,35 @@ fn d3_what_waits_for_a_link_goes_by_the_first_one() {
 }
 
 #[test]
+fn m6_what_was_sealed_and_cut_off_is_reported_as_unknown_and_what_was_not_goes_by_the_next_link() {
+    let (mut world, a, b) = two();
+    world.set_permanence(a, b, Permanence::Permanent);
+    assert!(world.run_until(SECOND, |world| world.agree(a, b) == Some(true)));
+    let unknown = |world: &World| -> Vec<usize> {
+        let pick = |event: &NodeEvent| match event {
+            NodeEvent::Unlinked { closed, .. } => Some(closed.unknown),
+            _ => None,
+        };
+        world.events_of(a, pick).collect()
+    };
+    // Nothing passes any more: what is sealed now is lost, and nobody says so before the link is dead.
+    let conn = world.connections(a, b)[0];
+    world.mute(conn);
+    let lost: Vec<_> = (10..13).map(|length| world.send(a, b, Post::new(length)).expect("sealed")).collect();
+    assert!(world.run_until(SECOND * 120, |world| !unknown(world).is_empty()));
+    assert_eq!(unknown(&world), [3]);
+    let later = world.send(a, b, Post::new(10)).expect("queued");
+    assert!(world.run_until(SECOND * 60, |world| world.agree(a, b) == Some(true)));
+    world.run_for(SECOND);
+    assert_eq!(world.received(b).iter().map(|message| message.number).collect::<Vec<_>>(), [later]);
+    for number in lost {
+        assert_eq!(world.entry(number).map(|entry| (entry.fate, entry.delivered)), Some((Fate::Open, false)));
+    }
+    let account = world.settle();
+    assert_eq!((account.delivered, account.unknown), (1, 3));
+}
+
+#[test]
 fn c3_after_a_restart_the_new_incarnation_takes_over_from_a_half_open_link() {
     let (mut world, a, b) = two();
     world.set_permanence(a, b, Permanence::Permanent);

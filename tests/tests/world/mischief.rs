@@ -39,6 +39,11 @@ fn m6_an_owner_that_hands_a_message_over_twice_is_found_out() {
     expect(Mischief::DeliverTwice, &["delivered twice", "comes behind"]);
 }
 
+#[test]
+fn m6_a_link_that_does_not_say_what_it_does_not_know_is_found_out() {
+    expect(Mischief::ForgetUnknown, &["lost without a word"]);
+}
+
 /// A world in which words between links and nodes take their time.
 fn slow_words(seed: u64, mischief: Option<Mischief>) -> (World, usize, usize) {
     let weather = Weather { words: Duration::from_millis(200), ..Weather::default() };
