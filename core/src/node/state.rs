@@ -297,8 +297,10 @@ impl Node {
         if record.is_permanent() {
             self.tell(link, ToLink::Permanence(true));
         }
-        // A link begins with nobody's wish to keep it.
-        self.note_permanence(peer, false);
+        // A link begins with nobody's wish to keep it. One that is late says nothing of the newer one.
+        if self.is_newest(peer, link) {
+            self.note_permanence(peer, false);
+        }
         self.exchange_adverts(peer, link, &identity.hello);
         match dialler {
             Dialler::Own => self.dial_succeeded(peer),

@@ -43,11 +43,9 @@ pub(super) struct Handshake {
     ephemeral: Secret<32>,
     /// The suite chosen, once there is a preamble.
     suite: Option<Suite>,
-    /// In boxes, this and the next: where a value is moved, so is what lay in its gaps, and an empty place would
-    /// carry remains of the stack into the heap.
-    noise: Option<Box<HandshakeState>>,
+    noise: Option<HandshakeState>,
     /// What the key exchange gave.
-    channel: Option<Box<Split>>,
+    channel: Option<Split>,
     /// SHA-256 of `AUTH_R`, once it was sent or received.
     responder_auth: [u8; 32],
     /// The initiator's AUTH, made and not yet sent.
@@ -110,8 +108,7 @@ impl Handshake {
         prologue.extend_from_slice(&config.network);
         let ephemeral = core::mem::take(&mut self.ephemeral);
         let protocol = Protocol::of(suite);
-        let noise = HandshakeState::new(&*config.provider, protocol, self.role, &prologue, ephemeral);
-        self.noise = Some(Box::new(noise));
+        self.noise = Some(HandshakeState::new(&*config.provider, protocol, self.role, &prologue, ephemeral));
         self.suite = Some(suite);
     }
 
@@ -231,7 +228,7 @@ impl Link {
         // Dropped in its place, it wipes its secrets there.
         handshake.noise = None;
         match split {
-            Ok(channel) => handshake.channel = Some(Box::new(channel)),
+            Ok(channel) => handshake.channel = Some(channel),
             Err(error) => return self.fail_key_exchange(error),
         }
         self.enter_step(Phase::Authentication);
