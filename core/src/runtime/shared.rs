@@ -192,8 +192,10 @@ struct Queue {
 struct Lane {
     batch: Batch,
     free: usize,
-    /// Whoever waits longest is first, and nobody gets ahead.
-    line: VecDeque<Waiting>,
+    /// Whoever waits longest is first, and nobody gets ahead. There while somebody waits: mostly nobody does.
+    #[allow(clippy::box_collection)] // a link has four of these
+    line: Option<Box<VecDeque<Waiting>>>,
+    /// The next ticket. None is given twice: who was let in may not have noticed yet.
     next: u64,
 }
 
@@ -206,14 +208,14 @@ struct Waiting {
 
 impl Default for Lane {
     fn default() -> Self {
-        Self { batch: Batch::default(), free: QUEUE, line: VecDeque::new(), next: 0 }
+        Self { batch: Batch::default(), free: QUEUE, line: None, next: 0 }
     }
 }
 
 impl Lane {
     /// Takes room if there is some and nobody has a better claim.
     fn take(&mut self, cost: usize) -> bool {
-        let fits = self.line.is_empty() && self.free >= cost;
+        let fits = self.line.is_none() && self.free >= cost;
         if fits {
             self.free -= cost;
         }
@@ -225,12 +227,29 @@ impl Lane {
         // A line that was dissolved at the end gives back what it never had.
         self.free = (self.free + cost).min(QUEUE);
         let mut wakers = Vec::new();
-        while self.line.front().is_some_and(|first| first.cost <= self.free) {
-            let Some(first) = self.line.pop_front() else { break };
+        let Some(line) = &mut self.line else { return wakers };
+        while line.front().is_some_and(|first| first.cost <= self.free) {
+            let Some(first) = line.pop_front() else { break };
             self.free -= first.cost;
             wakers.push(first.waker);
         }
+        if line.is_empty() {
+            self.line = None;
+        }
         wakers
+    }
+
+    /// Puts somebody at the end of the line; the ticket shows the place.
+    fn line_up(&mut self, cost: usize, waker: Waker) -> u64 {
+        let ticket = self.next;
+        self.next += 1;
+        self.line.get_or_insert_default().push_back(Waiting { ticket, cost, waker });
+        ticket
+    }
+
+    /// Who waits with this ticket, unless it was their turn.
+    fn find(&mut self, ticket: u64) -> Option<&mut Waiting> {
+        self.line.as_mut()?.iter_mut().find(|waiting| waiting.ticket == ticket)
     }
 }
 
@@ -431,16 +450,14 @@ impl Shared {
         if matches!(state, State::Draining | State::Closed) {
             let lines = queue.lanes.each_mut().map(|lane| std::mem::take(&mut lane.line));
             drop(queue);
-            lines.into_iter().flatten().for_each(|waiting| waiting.waker.wake());
+            let waiting = lines.into_iter().flatten().flat_map(|line| *line);
+            waiting.for_each(|waiting| waiting.waker.wake());
         }
     }
 
     pub(crate) fn shrink(&self) {
         for lane in &mut lock(&self.queue).lanes {
             lane.batch.shrink();
-            if lane.line.is_empty() {
-                lane.line = VecDeque::new();
-            }
         }
     }
 
@@ -520,7 +537,7 @@ impl Future for Room<'_> {
         }
         let lane = &mut queue.lanes[self.lane];
         if let Some(ticket) = self.ticket {
-            if let Some(waiting) = lane.line.iter_mut().find(|waiting| waiting.ticket == ticket) {
+            if let Some(waiting) = lane.find(ticket) {
                 waiting.waker.clone_from(context.waker());
                 return Poll::Pending;
             }
@@ -530,10 +547,7 @@ impl Future for Room<'_> {
             if lane.take(self.cost) {
                 self.held = true;
             } else {
-                let ticket = lane.next;
-                lane.next += 1;
-                lane.line.push_back(Waiting { ticket, cost: self.cost, waker: context.waker().clone() });
-                self.ticket = Some(ticket);
+                self.ticket = Some(lane.line_up(self.cost, context.waker().clone()));
                 return Poll::Pending;
             }
         }
@@ -548,10 +562,12 @@ impl Drop for Room<'_> {
         }
         let mut queue = lock(&self.shared.queue);
         let lane = &mut queue.lanes[self.lane];
-        let before = lane.line.len();
-        lane.line.retain(|waiting| Some(waiting.ticket) != self.ticket);
         // Who is in the line still has nothing to give; but those behind may fit now.
-        let held = if lane.line.len() < before { 0 } else { self.cost };
+        let waits = self.ticket.is_some_and(|ticket| lane.find(ticket).is_some());
+        if let Some(line) = &mut lane.line {
+            line.retain(|waiting| Some(waiting.ticket) != self.ticket);
+        }
+        let held = if waits { 0 } else { self.cost };
         let wakers = lane.give_back(held);
         drop(queue);
         wakers.into_iter().for_each(Waker::wake);

@@ -85,6 +85,11 @@ fn surface(text: &str, runtime: &str) -> Items {
             };
             let path = path.trim_end_matches("::");
             for used in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+                if used == "Stream" || used == "ByteStream as Stream" {
+                    // Its reading and writing traits are the runtime's.
+                    add("Stream".into(), "a byte stream".into());
+                    continue;
+                }
                 assert_eq!(name(used), used, "only names are known here");
                 if used == runtime {
                     assert_eq!(path, "crate::runtime");
