@@ -13,7 +13,8 @@ use futures_channel::oneshot;
 
 use super::Runtime;
 use super::peer::PeerInfo;
-use super::shared::{Answer, Export, Job, Open, Shared};
+use super::queue::{Answer, Job};
+use super::shared::{Export, Open, Shared};
 use super::streams::OpenError;
 use super::sync::{lock, timeout_at};
 use crate::crypto::CryptoError;

@@ -39,6 +39,7 @@ mod link;
 mod listener;
 mod node;
 mod peer;
+mod queue;
 mod serve;
 mod services;
 mod shared;

@@ -5,7 +5,6 @@
 //! everything at once by exchanging the queue for an empty one. So a command costs no allocation of its own,
 //! and the task is woken once for as many commands as came while it slept.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::prelude::v1::*;
@@ -14,161 +13,17 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use event_listener::Event;
 use futures_channel::oneshot;
 use zeroize::Zeroizing;
 
 use super::clock::Clock;
+use super::queue::{Batch, Job, LANES, Lane, cost};
 use super::streams::{ByteStream, OpenError, Pipe};
 use super::sync::{lock, wake, wake_all};
 use crate::crypto::CryptoError;
 use crate::node::NodeToLink;
-use crate::{CallError, Closed, Envelope, Instant, Message, Payload, Priority, Reason, Stats, Why};
-
-pub(crate) const LANES: usize = Priority::ALL.len();
-
-/// The bytes that may wait in one priority's queue for the link's task; one message is always taken.
-const QUEUE: usize = 64 << 10;
-
-/// What a message is charged beside its bytes.
-const OVERHEAD: usize = 64;
-
-/// Bodies above this are kept as they are, those up to it are copied into the queue.
-pub(crate) const SMALL: usize = 1024;
-
-pub(crate) type Answer = Result<Bytes, CallError>;
-
-/// What to do with a queued message.
-#[derive(Debug)]
-pub(crate) enum Job {
-    Send,
-    Call { answer: oneshot::Sender<Answer>, deadline: Instant },
-}
-
-#[derive(Debug)]
-struct Entry {
-    job: Job,
-    service_len: usize,
-    body_len: usize,
-    expires: Option<Instant>,
-    /// The body, unless it lies in the small bytes behind the service name.
-    large: Option<Bytes>,
-    /// It is a signed message.
-    signed: bool,
-}
-
-impl Entry {
-    fn small_len(&self) -> usize {
-        self.service_len + if self.large.is_none() { self.body_len } else { 0 }
-    }
-}
-
-/// Messages of one priority, in order.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    entries: VecDeque<Entry>,
-    small: Vec<u8>,
-    at: usize,
-}
-
-impl Batch {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    fn push(&mut self, message: Message<'_>, job: Job) {
-        let (service_len, body_len) = (message.service.len(), message.body.len());
-        let (expires, signed) = (message.expires, message.body.is_signed());
-        self.small.extend_from_slice(message.service.as_bytes());
-        let large = match message.body {
-            Payload::Borrowed(bytes) if bytes.len() <= SMALL => {
-                self.small.extend_from_slice(bytes);
-                None
-            }
-            Payload::Owned(bytes) if bytes.len() <= SMALL => {
-                self.small.extend_from_slice(&bytes);
-                None
-            }
-            body => Some(body.into_bytes()),
-        };
-        self.entries.push_back(Entry { job, service_len, body_len, expires, large, signed });
-    }
-
-    /// The first message and what to do with it.
-    pub(crate) fn front(&self, priority: Priority) -> Option<(Message<'_>, &Job)> {
-        let entry = self.entries.front()?;
-        let small = self.small.get(self.at..self.at + entry.small_len()).unwrap_or_default();
-        let (service, body) = small.split_at_checked(entry.service_len).unwrap_or_default();
-        let body = match &entry.large {
-            Some(bytes) if entry.signed => Payload::Signed(bytes.clone()),
-            Some(bytes) => Payload::Owned(bytes.clone()),
-            None => Payload::Borrowed(body),
-        };
-        // It came in as `&str`.
-        let service = std::str::from_utf8(service).unwrap_or_default();
-        Some((Message { service, body, priority, expires: entry.expires }, &entry.job))
-    }
-
-    /// Takes the first message off; gives its job and what it was charged.
-    pub(crate) fn pop(&mut self) -> Option<(Job, usize)> {
-        let entry = self.entries.pop_front()?;
-        self.at += entry.small_len();
-        if self.entries.is_empty() {
-            self.small.clear();
-            self.at = 0;
-        }
-        Some((entry.job, charge(entry.service_len, entry.body_len)))
-    }
-
-    /// Takes over the messages of `later`, behind its own.
-    fn append(&mut self, later: &mut Self) {
-        if later.is_empty() {
-            return;
-        }
-        self.small.drain(..self.at);
-        self.at = 0;
-        self.small.extend_from_slice(later.small.get(later.at..).unwrap_or_default());
-        later.small.clear();
-        later.at = 0;
-        self.entries.append(&mut later.entries);
-    }
-
-    /// When the first of its calls runs out of time.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        let deadlines = self.entries.iter().filter_map(|entry| match entry.job {
-            Job::Call { deadline, .. } => Some(deadline),
-            Job::Send => None,
-        });
-        deadlines.min()
-    }
-
-    /// Fails calls whose time is over, wherever they stand; they keep their place until it is their turn.
-    pub(crate) fn expire(&mut self, now: Instant) {
-        use crate::Executed;
-        for entry in &mut self.entries {
-            if matches!(entry.job, Job::Call { deadline, .. } if deadline <= now) {
-                // What has lost its caller is dropped when its turn comes.
-                let (answer, _) = oneshot::channel();
-                let gone = Job::Call { answer, deadline: Instant::from_nanos(u64::MAX) };
-                if let Job::Call { answer, .. } = std::mem::replace(&mut entry.job, gone) {
-                    let _ = answer.send(Err(CallError::DeadlineExceeded { executed: Executed::No }));
-                }
-            }
-        }
-    }
-
-    /// Gives memory back that an idle link does not need.
-    pub(crate) fn shrink(&mut self) {
-        if self.is_empty() {
-            *self = Self::default();
-        }
-    }
-}
-
-fn charge(service_len: usize, body_len: usize) -> usize {
-    (OVERHEAD + service_len + body_len).min(QUEUE)
-}
+use crate::{Closed, Envelope, Message, Priority, Reason, Stats, Why};
 
 /// Whether the link takes new work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,72 +40,6 @@ struct Queue {
     state: State,
     /// The task's waker while it sleeps.
     waker: Option<Waker>,
-}
-
-/// The messages of one priority that wait for the task, and who waits for room among them.
-#[derive(Debug)]
-struct Lane {
-    batch: Batch,
-    free: usize,
-    /// Whoever waits longest is first, and nobody gets ahead. There while somebody waits: mostly nobody does.
-    #[allow(clippy::box_collection)] // a link has four of these
-    line: Option<Box<VecDeque<Waiting>>>,
-    /// The next ticket. None is given twice: who was let in may not have noticed yet.
-    next: u64,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    ticket: u64,
-    cost: usize,
-    waker: Waker,
-}
-
-impl Default for Lane {
-    fn default() -> Self {
-        Self { batch: Batch::default(), free: QUEUE, line: None, next: 0 }
-    }
-}
-
-impl Lane {
-    /// Takes room if there is some and nobody has a better claim.
-    fn take(&mut self, cost: usize) -> bool {
-        let fits = self.line.is_none() && self.free >= cost;
-        if fits {
-            self.free -= cost;
-        }
-        fits
-    }
-
-    /// Gives room back, and to those who wait for it; they are to be woken.
-    fn give_back(&mut self, cost: usize) -> Vec<Waker> {
-        // A line that was dissolved at the end gives back what it never had.
-        self.free = (self.free + cost).min(QUEUE);
-        let mut wakers = Vec::new();
-        let Some(line) = &mut self.line else { return wakers };
-        while line.front().is_some_and(|first| first.cost <= self.free) {
-            let Some(first) = line.pop_front() else { break };
-            self.free -= first.cost;
-            wakers.push(first.waker);
-        }
-        if line.is_empty() {
-            self.line = None;
-        }
-        wakers
-    }
-
-    /// Puts somebody at the end of the line; the ticket shows the place.
-    fn line_up(&mut self, cost: usize, waker: Waker) -> u64 {
-        let ticket = self.next;
-        self.next += 1;
-        self.line.get_or_insert_default().push_back(Waiting { ticket, cost, waker });
-        ticket
-    }
-
-    /// Who waits with this ticket, unless it was their turn.
-    fn find(&mut self, ticket: u64) -> Option<&mut Waiting> {
-        self.line.as_mut()?.iter_mut().find(|waiting| waiting.ticket == ticket)
-    }
 }
 
 /// A request for keying material.
@@ -408,7 +197,7 @@ impl Shared {
     }
 
     pub(crate) fn waiting_bytes(&self) -> usize {
-        lock(&self.queue).lanes.iter().map(|lane| QUEUE - lane.free.min(QUEUE)).sum()
+        lock(&self.queue).lanes.iter().map(Lane::waiting_bytes).sum()
     }
 
     /// Moves what has been queued to the task's batches: all of it, so that the task knows every deadline.
@@ -448,10 +237,9 @@ impl Shared {
         let mut queue = lock(&self.queue);
         queue.state = state;
         if matches!(state, State::Draining | State::Closed) {
-            let lines = queue.lanes.each_mut().map(|lane| std::mem::take(&mut lane.line));
+            let lines = queue.lanes.each_mut().map(Lane::dissolve);
             drop(queue);
-            let waiting = lines.into_iter().flatten().flat_map(|line| *line);
-            waiting.for_each(|waiting| waiting.waker.wake());
+            lines.into_iter().flatten().for_each(Waker::wake);
         }
     }
 
@@ -562,20 +350,12 @@ impl Drop for Room<'_> {
         }
         let mut queue = lock(&self.shared.queue);
         let lane = &mut queue.lanes[self.lane];
-        // Who is in the line still has nothing to give; but those behind may fit now.
-        let waits = self.ticket.is_some_and(|ticket| lane.find(ticket).is_some());
-        if let Some(line) = &mut lane.line {
-            line.retain(|waiting| Some(waiting.ticket) != self.ticket);
-        }
-        let held = if waits { 0 } else { self.cost };
-        let wakers = lane.give_back(held);
+        let waits = self.ticket.is_some_and(|ticket| lane.leave(ticket));
+        // Who was in the line still has nothing to give; but those behind may fit now.
+        let wakers = lane.give_back(if waits { 0 } else { self.cost });
         drop(queue);
         wakers.into_iter().for_each(Waker::wake);
     }
-}
-
-fn cost(message: &Message<'_>) -> usize {
-    charge(message.service.len(), message.body.len())
 }
 
 const fn why_of(state: State) -> Why {

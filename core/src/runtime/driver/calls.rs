@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use futures_channel::oneshot;
 
 use crate::CallId;
-use crate::runtime::shared::Answer;
+use crate::runtime::queue::Answer;
 
 /// Own calls in flight, ascending: ids grow, so they are added at the end and mostly leave near the front.
 #[derive(Debug, Default)]

@@ -8,7 +8,8 @@ use tracing::{field, info};
 
 use super::Driver;
 use crate::runtime::Runtime;
-use crate::runtime::shared::{End, Job, State};
+use crate::runtime::queue::Job;
+use crate::runtime::shared::{End, State};
 use crate::runtime::stream::{LINGER, wind_down};
 use crate::{By, CallError, Closed, Envelope, Executed, Priority, Reason};
 

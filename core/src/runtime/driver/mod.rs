@@ -33,9 +33,10 @@ use crate::runtime::connect::Setting;
 use crate::runtime::link::Link;
 use crate::runtime::node::{Member, Slot};
 use crate::runtime::peer::{Direction, PeerInfo};
+use crate::runtime::queue::{Batch, Job, LANES};
 use crate::runtime::serve::Server;
 use crate::runtime::services::View;
-use crate::runtime::shared::{Batch, Control, Job, LANES, Shared, State};
+use crate::runtime::shared::{Control, Shared, State};
 use crate::{Closed, Instant, Link as Core, Phase, Priority, Reason, Why};
 
 /// Turns of one poll at most, so that one busy link lets others of its thread run.
