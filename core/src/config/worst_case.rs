@@ -259,7 +259,7 @@ impl Config {
     /// The most memory that one link of this configuration takes, in bytes: the [total](WorstCase::total) of
     /// [`worst_case`](Self::worst_case), where it says what is in it and what is not.
     ///
-    /// With the defaults it is 127 MiB, of which byte streams are 46; docs/performance.md has what makes it less.
+    /// With the defaults it is 128 MiB, of which byte streams are 46; docs/performance.md has what makes it less.
     pub fn worst_case_bytes(&self) -> u64 {
         self.worst_case().total()
     }

@@ -375,7 +375,7 @@ fn m8_each_part_of_the_worst_case_holds_and_is_not_far_above_what_an_attack_fill
 fn m8_the_default_worst_case_is_a_number_that_the_documents_name() {
     let config = builder(2, &[RAW]).build().expect("a valid configuration");
     let worst = config.worst_case();
-    assert_eq!(worst.total() >> 20, 127, "{worst:?}");
+    assert_eq!(worst.total() >> 20, 128, "{worst:?}");
     assert_eq!(config.worst_case_bytes(), worst.total());
 }
 

@@ -410,6 +410,8 @@ async fn i10_a_shutdown_waits_for_what_the_registry_writes<H: Host>() {
     let slow = Slow::default();
     let ben = start(node::<H>(2).registry(slow.clone()).services(&echo()).listen("127.0.0.1:0")).await;
     let anna = linked_to(&ben).await;
+    // The dialler may know of the link first.
+    until("both know", || ben.peer(anna.id()).link().is_some()).await;
     soon(ben.shutdown(Duration::from_secs(5))).await;
     assert_eq!(slow.written.load(Ordering::SeqCst), 1);
     drop(anna);
