@@ -342,6 +342,7 @@ impl Node {
             place: 0,
             goes_on: false,
             confirmed: false,
+            kept: false,
         };
         self.links.insert(id, record);
         (id, link)

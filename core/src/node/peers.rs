@@ -65,6 +65,8 @@ pub(super) struct LinkRecord {
     pub(super) goes_on: bool,
     /// The peer is known to be established as well.
     pub(super) confirmed: bool,
+    /// The peer has said on it that it is to be kept.
+    pub(super) kept: bool,
 }
 
 impl LinkRecord {
@@ -105,6 +107,7 @@ impl Dialling {
 #[derive(Debug, Default)]
 pub(super) struct PeerRecord {
     pub(super) permanence: Permanence,
+    /// What was told of the peer's wish: that of its newest link.
     pub(super) peer_is_permanent: bool,
     /// Where it can be dialled, as the application says.
     pub(super) addresses: Vec<DialAddress>,

@@ -89,7 +89,7 @@ impl Node {
             record.last_closed = Some(Box::new(closed.clone()));
         }
         if self.links_of(peer).any(|(_, link)| link.stands()) {
-            return;
+            return self.look_at_permanence(peer);
         }
         let Some(record) = self.peers.get_mut(&peer) else { return };
         record.peer_is_permanent = false;

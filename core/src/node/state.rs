@@ -54,8 +54,9 @@ impl Node {
             FromLink::Confirmed => self.on_confirmed(link),
             FromLink::Draining { unsent, owes } => self.on_draining(link, unsent, owes),
             FromLink::Permanence(permanent) => {
-                if let Some(peer) = record.peer.filter(|peer| self.is_newest(*peer, link)) {
-                    self.note_permanence(peer, permanent);
+                record.kept = permanent;
+                if let Some(peer) = record.peer {
+                    self.look_at_permanence(peer);
                 }
             }
             FromLink::Advert(bytes) => self.on_advert(link, &bytes),
@@ -297,10 +298,7 @@ impl Node {
         if record.is_permanent() {
             self.tell(link, ToLink::Permanence(true));
         }
-        // A link begins with nobody's wish to keep it. One that is late says nothing of the newer one.
-        if self.is_newest(peer, link) {
-            self.note_permanence(peer, false);
-        }
+        self.look_at_permanence(peer);
         self.exchange_adverts(peer, link, &identity.hello);
         match dialler {
             Dialler::Own => self.dial_succeeded(peer),
@@ -346,14 +344,11 @@ impl Node {
         self.stop_routing(peer, loser);
     }
 
-    /// Whether of the established links with a peer this one is the newest.
-    fn is_newest(&self, peer: NodeId, link: LinkId) -> bool {
+    /// The peer's wish is what it has said on the newest of its established links; that may be another link now.
+    pub(super) fn look_at_permanence(&mut self, peer: NodeId) {
         let established = self.links_of(peer).filter(|(_, link)| link.stage == Stage::Established);
-        established.max_by_key(|(_, link)| link.place).is_some_and(|(newest, _)| newest == link)
-    }
-
-    /// What the peer says of permanence on its newest link.
-    fn note_permanence(&mut self, peer: NodeId, permanent: bool) {
+        let Some((_, newest)) = established.max_by_key(|(_, link)| link.place) else { return };
+        let permanent = newest.kept;
         let Some(record) = self.peers.get_mut(&peer) else { return };
         if core::mem::replace(&mut record.peer_is_permanent, permanent) != permanent {
             self.event(NodeEvent::Permanence { peer, permanent });

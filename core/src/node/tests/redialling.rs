@@ -245,3 +245,20 @@ fn d1_permanence_is_what_a_live_link_says() {
     bench.say(old, FromLink::Permanence(false));
     assert_eq!(bench.node.status(peer).map(|s| s.peer_is_permanent), Some(true));
 }
+
+#[test]
+fn d1_an_older_link_that_is_established_late_says_nothing_of_a_newer_one() {
+    let mut bench = Bench::new();
+    let peer = bench.greater;
+    let (own, theirs) = bench.both_dial(peer);
+    bench.say(own, FromLink::Established);
+    bench.say(own, FromLink::Permanence(true));
+    let told = |bench: &Bench| bench.node.status(peer).map(|status| status.peer_is_permanent);
+    assert_eq!(told(&bench), Some(true));
+    bench.say(theirs, FromLink::Established);
+    assert_eq!(told(&bench), Some(true), "the newest link is kept");
+    bench.end(own, Reason::Truncated, By::Transport);
+    assert_eq!(told(&bench), Some(false), "nobody has asked to keep the one that is left");
+    bench.say(theirs, FromLink::Permanence(true));
+    assert_eq!(told(&bench), Some(true));
+}
