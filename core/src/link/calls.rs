@@ -8,9 +8,10 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::context::Context;
 use super::inbox::Notice;
 use super::queue::{Body, Kind};
-use super::session::{Context, Session};
+use super::session::Session;
 use super::timers::Timer;
 use crate::error::{CallError, ServiceError};
 use crate::time::Instant;

@@ -5,7 +5,7 @@
 //! (`send`, `call`, `reply`, …).
 //!
 //! Where to look: `state` has every change of phase, `handshake` the way to the traffic keys, `recv` and
-//! `send` the way of bytes in and out, `session` what each frame does, `queue`, `control` and `inbox` what
+//! `send` the way of bytes in and out, `session` what each frame does (and `context` what it does it to), `queue`, `control` and `inbox` what
 //! waits, `streams` the byte streams, `calls` and `credit` the accounts. `managed` is what a link and its node tell each other, `alive`
 //! how two nodes find out which of two links is dead, `standing` what else they say of the link, `barrier`
 //! whether both are ready.
@@ -19,6 +19,7 @@ mod barrier;
 mod bytes;
 mod calls;
 mod commands;
+mod context;
 mod control;
 mod credit;
 pub(crate) mod footprint;

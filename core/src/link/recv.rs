@@ -1,19 +1,15 @@
 //! Bytes in: from the receive buffer to whole messages, each handed to what the phase expects.
 
-use alloc::boxed::Box;
 use core::time::Duration;
 
 use super::Link;
-use super::action::Body;
-use super::inbox::Stored;
-use super::session::{Context, Signal};
+use super::session::Signal;
 use super::timers::Timer;
 use crate::crypto::TAG_LEN;
 use crate::error::{By, Reason};
 use crate::node::FromLink;
 use crate::phase::Phase;
 use crate::refusal::Refusal;
-use crate::signed::{Accepted, Refused};
 use crate::time::Instant;
 use crate::wire::Malformed;
 use crate::wire::frame::Frame;
@@ -215,16 +211,11 @@ impl Link {
     }
 
     fn on_frame(&mut self, record: &mut Reader<'_>) -> Result<(), Reason> {
-        let Some(session) = &mut self.session else { return Ok(()) };
-        let mut context = Context {
-            config: &self.config,
-            now: self.now,
-            phase: self.phase,
-            timers: &mut self.timers,
-            stats: &mut self.stats,
-        };
+        // A peer that has sent CLOSE has nothing more to say.
+        let said_all = self.drain.as_ref().is_some_and(|drain| drain.close_received.is_some());
+        let Some((session, mut context, _)) = self.session_parts() else { return Ok(()) };
         let frame = Frame::parse(record).map_err(|what| context.malformed(what))?;
-        match (self.phase, frame) {
+        match (context.phase, frame) {
             (Phase::Status, Frame::Status(status)) => return self.on_status(status),
             (Phase::Status, _) => {
                 return Err(context.malformed(Malformed::new("the first frame is not STATUS")));
@@ -232,15 +223,14 @@ impl Link {
             (Phase::Alive | Phase::Admission, frame) => return self.on_alive_frame(frame),
             _ => {}
         }
-        // A peer that has sent CLOSE has nothing more to say.
-        if self.drain.as_ref().is_some_and(|drain| drain.close_received.is_some()) {
+        if said_all {
             return Err(context.malformed(Malformed::new("a frame behind CLOSE")));
         }
         match session.on_frame(frame, record.is_empty(), &mut context)? {
             None => {}
             Some(Signal::Rekey) => {
-                session.open.rekey(&*self.config.provider).map_err(|_| Reason::ProviderFailed)?;
-                self.stats.rekeys_received += 1;
+                session.open.rekey(&*context.config.provider).map_err(|_| Reason::ProviderFailed)?;
+                context.stats.rekeys_received += 1;
             }
             Some(Signal::Ready) => self.on_ready()?,
             Some(Signal::Stream { id, frame }) => self.on_stream_frame(id, frame)?,
@@ -252,7 +242,7 @@ impl Link {
                 self.drain(By::Peer, Reason::Goodbye { code, detail: detail.into() });
             }
             Some(Signal::Close(body)) => {
-                let theirs = reason::parse(body, self.config.node_id(), self.phase)
+                let theirs = reason::parse(body, context.config.node_id(), context.phase)
                     .map_err(|what| context.malformed(what))?;
                 if matches!(theirs, Reason::WrongPeer { .. } | Reason::Downgrade) {
                     return Err(context.malformed(Malformed::new("CLOSE: a reason of the handshake")));
@@ -261,29 +251,6 @@ impl Link {
             }
         }
         Ok(())
-    }
-}
-
-impl Context<'_> {
-    /// A signed message, if it goes to the application. Whoever passed a bad one on may be innocent, so none ends
-    /// the link.
-    pub(super) fn judge(&mut self, service: &[u8], body: Body<'_>) -> Option<Stored> {
-        let config = self.config;
-        let judged = config.signed.as_ref().and_then(|judge| {
-            // It came in as `&str`.
-            let service = core::str::from_utf8(service).ok()?;
-            Some(judge.judge(&config.node_id(), service, body.into_bytes(), &*config.provider))
-        });
-        let count = match &judged {
-            Some(Ok(_)) => &mut self.stats.signed_accepted,
-            Some(Err(Refused::NotFresh(_))) => &mut self.stats.signed_replays,
-            Some(Err(_)) | None => &mut self.stats.signed_refused,
-        };
-        *count += 1;
-        Some(match judged?.ok()? {
-            Accepted::Deliver(message) => Stored::Signed(Box::new(message)),
-            Accepted::Relay(message) => Stored::Relayed(Box::new(message)),
-        })
     }
 }
 
@@ -320,14 +287,7 @@ impl Link {
     }
 
     fn expire_calls(&mut self) {
-        if let Some(session) = &mut self.session {
-            let mut context = Context {
-                config: &self.config,
-                now: self.now,
-                phase: self.phase,
-                timers: &mut self.timers,
-                stats: &mut self.stats,
-            };
+        if let Some((session, mut context, _)) = self.session_parts() {
             session.expire_calls(&mut context);
         }
         self.advance_drain();

@@ -4,8 +4,9 @@ use alloc::vec::Vec;
 
 use super::Link;
 use super::calls::Sealed;
+use super::context::Context;
 use super::credit::Budget;
-use super::session::{Context, KeyAge, Session};
+use super::session::{KeyAge, Session};
 use super::state::Outbound;
 use super::timers::Timer;
 use crate::config::{Config, Padding};
@@ -109,15 +110,8 @@ impl Link {
     }
 
     fn seal_record(&mut self) -> Result<(), CryptoError> {
-        let Some(session) = &mut self.session else { return Ok(()) };
-        let mut context = Context {
-            config: &self.config,
-            now: self.now,
-            phase: self.phase,
-            timers: &mut self.timers,
-            stats: &mut self.stats,
-        };
-        session.seal_record(self.send.out(), &self.config, &mut context)?;
+        let Some((session, mut context, out)) = self.session_parts() else { return Ok(()) };
+        session.seal_record(out.out(), &mut context)?;
         self.advance_drain();
         Ok(())
     }
@@ -145,16 +139,11 @@ impl Session {
     }
 
     /// Seals one record behind `out`.
-    fn seal_record(
-        &mut self,
-        out: &mut Vec<u8>,
-        config: &Config,
-        context: &mut Context<'_>,
-    ) -> Result<(), CryptoError> {
+    fn seal_record(&mut self, out: &mut Vec<u8>, context: &mut Context<'_>) -> Result<(), CryptoError> {
         let start = out.len();
         let text = start + 2;
         out.extend_from_slice(&[0, 0]);
-        let rekey = self.write_record(out, text, config, context);
+        let rekey = self.write_record(out, text, context);
         let plaintext = out.get_mut(text..).unwrap_or_default();
         let length = plaintext.len();
         let field = u16::try_from(length + TAG_LEN).map_err(|_| CryptoError::BadLength);
@@ -174,7 +163,7 @@ impl Session {
         self.key_age.bytes += length as u64;
         context.stats.records_sealed += 1;
         if rekey {
-            self.seal.rekey(&*config.provider)?;
+            self.seal.rekey(&*context.config.provider)?;
             self.key_age = KeyAge { records: 0, bytes: 0, since: context.now };
             context.stats.rekeys_sent += 1;
         }
@@ -182,13 +171,8 @@ impl Session {
     }
 
     /// Writes a record's plaintext; true if the key changes behind it.
-    fn write_record(
-        &mut self,
-        out: &mut Vec<u8>,
-        text: usize,
-        config: &Config,
-        context: &mut Context<'_>,
-    ) -> bool {
+    fn write_record(&mut self, out: &mut Vec<u8>, text: usize, context: &mut Context<'_>) -> bool {
+        let config = context.config;
         let mut record = usize::from(self.limits.max_record);
         if let Some(frame) = self.control.alone.take() {
             let used = frame.len();

@@ -7,20 +7,19 @@ use core::time::Duration;
 use super::action::{Body as Received, Stats};
 use super::barrier::Barrier;
 use super::calls::{self, CallTable, Pending, Sealed, Serving};
+use super::context::Context;
 use super::control::Control;
 use super::credit::{Budget, MESSAGE_OVERHEAD, RecvCredit, SendCredit};
 use super::inbox::{Begun, Inbox, Notice, Partial, Request, RequestedCall, Stored};
 use super::queue::Lanes;
 use super::state::Outbound;
 use super::streams::Streams;
-use super::timers::{Timer, Timers};
+use super::timers::Timer;
 use crate::crypto::Secret;
 use crate::crypto::cipher::{OpenKey, SealKey};
-use crate::error::{CallError, Reason, ServiceError, Violation};
+use crate::error::{CallError, Reason, ServiceError};
 use crate::hello::Limits;
-use crate::phase::Phase;
 use crate::time::Instant;
-use crate::wire::Malformed;
 use crate::wire::frame::{Begin, Frame, Lane, MAX_ADVERT};
 use crate::wire::stream::StreamFrame;
 
@@ -98,25 +97,6 @@ enum Verdict {
     Deliver(Option<RequestedCall>),
     /// It has been dealt with.
     Drop,
-}
-
-/// What frames are handled with.
-pub(super) struct Context<'a> {
-    pub(super) config: &'a crate::config::Config,
-    pub(super) now: Instant,
-    pub(super) phase: Phase,
-    pub(super) timers: &'a mut Timers,
-    pub(super) stats: &'a mut Stats,
-}
-
-impl Context<'_> {
-    fn violation(&self, what: &'static str) -> Reason {
-        self.malformed(Malformed::new(what))
-    }
-
-    pub(super) fn malformed(&self, what: Malformed) -> Reason {
-        Reason::Violation(Violation { phase: self.phase, what })
-    }
 }
 
 impl Session {

@@ -40,6 +40,7 @@ pub(super) enum Stage {
 }
 
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 pub(super) struct LinkRecord {
     pub(super) dialler: Dialler,
     /// Where it comes from, if the peer dialled.

@@ -1,6 +1,7 @@
 //! Links over streams that are there already, and dialled ones.
 
 use std::fmt::Display;
+use std::io;
 use std::net::SocketAddr;
 use std::prelude::v1::*;
 use std::sync::Arc;
@@ -40,7 +41,10 @@ pub async fn connect<R: Runtime>(
     let address = address.to_string();
     let deadline = R::now() + config.timing().handshake;
     let dialled = async {
-        let stream = super::dial::<R>(&address, deadline).await.map_err(ConnectError::Unreachable)?;
+        let stream = super::dial::<R>(&address, deadline).await.map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => ConnectError::TimedOut,
+            _ => ConnectError::Unreachable(error),
+        })?;
         let clock = Clock::start::<R>();
         let link = Core::initiator(config, sequenced(dial, config), &random_seed::<R>(), clock.now());
         let remote = R::peer_addr(&stream);

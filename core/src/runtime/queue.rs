@@ -165,10 +165,10 @@ pub(crate) struct Lane {
 }
 
 #[derive(Debug)]
-pub(crate) struct Waiting {
+struct Waiting {
     ticket: u64,
     cost: usize,
-    pub(crate) waker: Waker,
+    waker: Waker,
 }
 
 impl Default for Lane {
@@ -231,9 +231,11 @@ impl Lane {
         ticket
     }
 
-    /// Who waits with this ticket, unless it was their turn.
-    pub(crate) fn find(&mut self, ticket: u64) -> Option<&mut Waiting> {
-        self.line.as_mut()?.iter_mut().find(|waiting| waiting.ticket == ticket)
+    /// Notes whom to wake when it is this ticket's turn; false if it was already.
+    pub(crate) fn keep_place(&mut self, ticket: u64, waker: &Waker) -> bool {
+        let mut line = self.line.iter_mut().flat_map(|line| line.iter_mut());
+        let place = line.find(|waiting| waiting.ticket == ticket);
+        place.map(|waiting| waiting.waker.clone_from(waker)).is_some()
     }
 }
 

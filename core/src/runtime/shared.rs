@@ -9,7 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::prelude::v1::*;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -136,10 +136,7 @@ impl Shared {
             drop(queue);
             return Err((why_of(state), message, job));
         }
-        lane.batch.push(message, job);
-        let waker = queue.waker.take();
-        drop(queue);
-        wake(waker);
+        push(queue, message, job);
         Ok(())
     }
 
@@ -155,19 +152,14 @@ impl Shared {
         message: Message<'a>,
         job: Job,
     ) -> Result<(), (Why, Message<'a>, Job)> {
-        let mut queue = lock(&self.queue);
-        match queue.state {
-            State::Open => {}
-            state => {
-                drop(queue);
-                return Err((why_of(state), message, job));
-            }
+        let queue = lock(&self.queue);
+        let state = queue.state;
+        if state != State::Open {
+            drop(queue);
+            return Err((why_of(state), message, job));
         }
         room.held = false;
-        queue.lanes[message.priority as usize].batch.push(message, job);
-        let waker = queue.waker.take();
-        drop(queue);
-        wake(waker);
+        push(queue, message, job);
         Ok(())
     }
 
@@ -325,8 +317,7 @@ impl Future for Room<'_> {
         }
         let lane = &mut queue.lanes[self.lane];
         if let Some(ticket) = self.ticket {
-            if let Some(waiting) = lane.find(ticket) {
-                waiting.waker.clone_from(context.waker());
+            if lane.keep_place(ticket, context.waker()) {
                 return Poll::Pending;
             }
             // Whoever gave room back has taken this out of the line.
@@ -356,6 +347,14 @@ impl Drop for Room<'_> {
         drop(queue);
         wakers.into_iter().for_each(Waker::wake);
     }
+}
+
+/// Puts a message into the room that it has, and wakes the task.
+fn push(mut queue: MutexGuard<'_, Queue>, message: Message<'_>, job: Job) {
+    queue.lanes[message.priority as usize].batch.push(message, job);
+    let waker = queue.waker.take();
+    drop(queue);
+    wake(waker);
 }
 
 const fn why_of(state: State) -> Why {

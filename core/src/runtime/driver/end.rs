@@ -73,12 +73,11 @@ impl<S, R: Runtime> Drop for Driver<S, R> {
         if self.shared.end().is_some() {
             return;
         }
+        self.link.close(self.shared.clock.now());
         if self.member.is_some() {
-            self.link.close(self.shared.clock.now());
             self.report_to_node();
             self.pass_turn();
         }
-        self.link.close(self.shared.clock.now());
         self.streams.end(&mut self.link);
         let peer = self.link.peer().map(|peer| peer.id);
         let closed = Closed::new(Reason::Dropped, By::Local, self.link.phase(), peer);

@@ -1,6 +1,6 @@
 //! Links over real sockets.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use futures_lite::future::zip;
@@ -162,6 +162,18 @@ async fn d5_nobody_listens_is_told_apart_from_somebody_silent<H: Host>() {
     assert!(timed_out && error.retry() == Retry::Later(None), "{error:?}");
 }
 
+async fn d5_a_dial_whose_packets_are_swallowed_is_out_of_time<H: Host>() {
+    let full = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = full.local_addr().expect("its address");
+    let knock = || TcpStream::connect_timeout(&address, Duration::from_millis(100)).ok();
+    // The operating system takes so many, and of the next one nothing is heard.
+    let taken: Vec<_> = std::iter::from_fn(knock).take(10_000).collect();
+    let timing = handclasp::Timing { handshake: Duration::from_millis(200), ..Default::default() };
+    let hasty = builder::<H>(1).timing(timing).build().expect("a configuration");
+    let error = soon(connect(address, &hasty, Dial::to(id(2)), &Services::<H>::new())).await;
+    assert!(matches!(error, Err(ConnectError::TimedOut)), "{error:?} behind {}", taken.len());
+}
+
 async fn c7_silent_peers_delay_nobodys_accept<H: Host>() {
     let (mut listener, address) = listen(&config::<H>(2), &echo::<H>()).await;
     let accepting = spawn::<H, _>(async move { (listener.accept().await, listener) });
@@ -275,6 +287,7 @@ handclasp_adapters::on_every_host!(
     i8_another_cluster_secret_fails_the_key_exchange_on_both_sides,
     i6_another_peer_than_the_pinned_one_is_told_apart,
     d5_nobody_listens_is_told_apart_from_somebody_silent,
+    d5_a_dial_whose_packets_are_swallowed_is_out_of_time,
     c7_silent_peers_delay_nobodys_accept,
     c6_over_the_cap_a_dialler_is_told_so_and_a_free_place_is_used_again,
     h6_a_refusal_arrives_although_the_refused_side_has_sent_more,
