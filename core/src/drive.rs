@@ -37,6 +37,8 @@ impl Budget {
 pub enum Taking {
     /// All kinds.
     Everything,
+    /// Of the peer's requests only [unordered](crate::Incoming::unordered) messages; all other events.
+    Unordered,
     /// All but the peer's requests: its services are behind.
     NoRequests,
     /// None.
@@ -45,7 +47,13 @@ pub enum Taking {
 
 impl Taking {
     fn ready(self, write: bool) -> Ready {
-        Ready { events: self != Self::Nothing, requests: self == Self::Everything, write }
+        let requests = self == Self::Everything;
+        Ready {
+            events: self != Self::Nothing,
+            requests,
+            unordered: requests || self == Self::Unordered,
+            write,
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub enum Owned {
         priority: Priority,
         /// Its number in its lane.
         sequence: u64,
+        /// It asks for no order.
+        unordered: bool,
     },
     /// See [`Event::Call`].
     Call {
@@ -107,6 +109,7 @@ impl From<Event<'_>> for Owned {
                 service: message.service.to_owned(),
                 priority: message.priority,
                 sequence: message.sequence,
+                unordered: message.unordered,
                 body: message.body.into_bytes(),
             },
             Event::Call { token, request, deadline } => Self::Call {

@@ -134,7 +134,8 @@ impl Connection {
             let State { link, waiting, .. } = &mut *state;
             // No request is taken that there is no room to answer: those that come wait in the link, and take
             // up the peer's credit.
-            let ready = Ready { events: true, requests: link.reply_space() > 0, write: writable };
+            let ready =
+                Ready { events: true, requests: link.reply_space() > 0, unordered: true, write: writable };
             match link.poll(now, ready) {
                 Action::Event(Event::Call { token, request, .. }) => {
                     let (service, body) = (request.service.to_owned(), request.body.into_bytes());

@@ -16,24 +16,28 @@ use crate::time::Instant;
 
 /// What the owner can take at the moment; see [`Link::poll`](super::Link::poll).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // each is asked for by itself
 pub struct Ready {
     /// It can take an event that is no request: answers, failures, and what concerns the link.
     pub events: bool,
-    /// It can take a request of the peer's: [`Event::Message`] or [`Event::Call`].
+    /// It can take any request of the peer's: [`Event::Message`], [`Event::Relay`] or [`Event::Call`].
     pub requests: bool,
+    /// It can take an [unordered](Incoming::unordered) message, even where it cannot take the requests that came
+    /// before it.
+    pub unordered: bool,
     /// It can write bytes to the stream.
     pub write: bool,
 }
 
 impl Ready {
     /// Everything.
-    pub const ALL: Self = Self { events: true, requests: true, write: true };
+    pub const ALL: Self = Self { events: true, requests: true, unordered: true, write: true };
     /// Events of all kinds, while the stream takes no bytes.
-    pub const EVENTS: Self = Self { events: true, requests: true, write: false };
+    pub const EVENTS: Self = Self { events: true, requests: true, unordered: true, write: false };
     /// Writing, while the application takes nothing.
-    pub const WRITE: Self = Self { events: false, requests: false, write: true };
+    pub const WRITE: Self = Self { events: false, requests: false, unordered: false, write: true };
     /// Nothing: to ask for the next deadline only.
-    pub const NOTHING: Self = Self { events: false, requests: false, write: false };
+    pub const NOTHING: Self = Self { events: false, requests: false, unordered: false, write: false };
 }
 
 /// What to do next.
@@ -163,8 +167,10 @@ pub struct Incoming<'a> {
     pub body: Body<'a>,
     /// Its priority.
     pub priority: Priority,
-    /// Its place among the messages of its priority on this link, from 0.
+    /// Its place among the messages of its priority on this link, in the order in which they came, from 0.
     pub sequence: u64,
+    /// Its sender asks for no order: it need not wait for those before it. Of a call it says nothing.
+    pub unordered: bool,
     /// If it came as a [signed message](crate::signed), the whole of it: verified, for this node, and come for the
     /// first time. What it says is its [origin](SignedMessage::origin)'s word, whoever the peer is.
     pub signed: Option<Box<SignedMessage>>,

@@ -160,9 +160,19 @@ impl ByteQueue {
         self.bytes.extend_from_slice(bytes);
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.head
+    }
+
     /// The first `count` bytes.
     pub(super) fn front(&self, count: usize) -> &[u8] {
-        self.bytes.get(self.head..self.head + count).unwrap_or_default()
+        self.slice(0, count)
+    }
+
+    /// `count` bytes that stand `before` bytes behind the first.
+    pub(super) fn slice(&self, before: usize, count: usize) -> &[u8] {
+        let from = self.head + before;
+        self.bytes.get(from..from + count).unwrap_or_default()
     }
 
     /// Takes out `count` bytes that stand `before` bytes behind the first.

@@ -4,25 +4,27 @@
 use super::Link;
 use super::calls::{Pending, Sealed};
 use super::credit::Budget;
-use super::inbox::Inbox;
 use super::message::{
     CallId, Envelope, MAX_ERROR_DETAIL, MAX_SERVICE, Message, Payload, Rejected, ReplyRejected, ReplyToken,
     Why,
 };
 use super::queue::{Kind, Lanes};
+use super::requests::Requests;
 use super::timers::Timer;
 use crate::crypto::CryptoError;
 use crate::error::{By, Reason, ServiceError};
 use crate::phase::Phase;
 use crate::refusal::Refusal;
 use crate::time::Instant;
+use crate::wire::frame::Marks;
 use crate::wire::frame::{Begin, Lane, begin_len};
 use crate::wire::reader::VARINT_MAX;
 use crate::wire::reason::MAX_DETAIL;
 use core::time::Duration;
 
 impl Link {
-    /// Sends a message one way. It is queued at once; its order among messages of the same priority is kept.
+    /// Sends a message one way. It is queued at once; its order among messages of the same priority is kept,
+    /// unless it is [unordered](Message::unordered).
     ///
     /// # Errors
     /// [`Rejected`] gives the message back with the reason: not established, draining, closed, full, too
@@ -34,7 +36,8 @@ impl Link {
         }
         if let Some(session) = &mut self.session {
             let body = message.body.queued();
-            let kind = Kind::Send { expires: message.expires, signed: message.body.is_signed() };
+            let marks = Marks { signed: message.body.is_signed(), unordered: message.unordered };
+            let kind = Kind::Send { expires: message.expires, marks };
             session.lanes.push(message.priority.lane(), kind, message.service, body);
         }
         Ok(())
@@ -244,7 +247,7 @@ impl Link {
         self.end(Reason::Revoked, By::Local);
         if let (Some(session), Some(ending)) = (&mut self.session, &mut self.ending) {
             ending.closed.untaken += session.requests.len();
-            session.requests = Inbox::default();
+            session.requests = Requests::default();
             if let Some(streams) = &mut session.streams {
                 streams.end_with_link(true);
             }

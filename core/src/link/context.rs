@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use super::Link;
 use super::action::{Body, Stats};
 use super::bytes::SendBuffer;
-use super::inbox::Stored;
+use super::requests::Content;
 use super::session::Session;
 use super::timers::Timers;
 use crate::config::Config;
@@ -49,7 +49,7 @@ impl Context<'_> {
 
     /// A signed message, if it goes to the application. Whoever passed a bad one on may be innocent, so none ends
     /// the link.
-    pub(super) fn judge(&mut self, service: &[u8], body: Body<'_>) -> Option<Stored> {
+    pub(super) fn judge(&mut self, service: &[u8], body: Body<'_>) -> Option<Content<'static>> {
         let config = self.config;
         let judged = config.signed.as_ref().and_then(|judge| {
             // It came in as `&str`.
@@ -63,8 +63,8 @@ impl Context<'_> {
         };
         *count += 1;
         Some(match judged?.ok()? {
-            Accepted::Deliver(message) => Stored::Signed(Box::new(message)),
-            Accepted::Relay(message) => Stored::Relayed(Box::new(message)),
+            Accepted::Deliver(message) => Content::Signed(Box::new(message)),
+            Accepted::Relay(message) => Content::Relayed(Box::new(message)),
         })
     }
 }

@@ -6,7 +6,7 @@
 use alloc::collections::VecDeque;
 use core::fmt;
 
-use super::inbox::Request;
+use super::requests::Freed;
 use super::session::Session;
 
 /// Bytes added to each message's charge, so that empty messages are not free.
@@ -14,6 +14,9 @@ pub(crate) const MESSAGE_OVERHEAD: usize = 64;
 
 /// The most that one message can be charged beyond its body.
 pub(crate) const LARGEST_EXTRA: usize = MESSAGE_OVERHEAD + 255;
+
+/// What a receiver may owe without saying so, as a divisor of the window.
+const HELD_BACK: u64 = 16;
 
 /// Which of the two windows a message is charged to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +167,7 @@ pub(super) struct RecvCredit {
     owed: u64,
     /// Give back once more than this is owed. At most what half the window holds beyond the largest message: a
     /// peer that waits to begin one, and has lanes that leave up to half the window to those above them, then
-    /// never waits for a credit that is never sent.
+    /// never waits for a credit that is never sent. Nor does one that keeps little under way.
     threshold: u64,
     /// Some of what is owed is for a one-way message: the peer learns from it that it was taken.
     confirms: bool,
@@ -174,7 +177,7 @@ impl RecvCredit {
     pub(super) fn new(window: u32, max_message: u32) -> Self {
         let window = u64::from(window);
         let slack = (window / 2).saturating_sub(u64::from(max_message) + LARGEST_EXTRA as u64);
-        Self { available: window, owed: 0, threshold: slack.min(window / 4), confirms: false }
+        Self { available: window, owed: 0, threshold: slack.min(window / HELD_BACK), confirms: false }
     }
 
     /// Charges a message that the peer began; false if it had no credit for it.
@@ -192,11 +195,6 @@ impl RecvCredit {
     /// Notes that the application took what `charge` was for.
     pub(super) const fn release(&mut self, charge: usize) {
         self.owed += charge as u64;
-    }
-
-    /// Notes that a one-way message is among what is owed.
-    pub(super) const fn note_confirmed(&mut self) {
-        self.confirms = true;
     }
 
     /// Whether a CREDIT frame would tell the peer of a one-way message.
@@ -228,29 +226,17 @@ impl Session {
     /// Gives back what a message that is not for the application was charged without its overhead, in its turn:
     /// the peer learns from the order which messages were taken.
     pub(super) fn release_in_turn(&mut self, charged: usize, one_way: bool) {
-        if let Some(request) = self.requests.back_mut() {
-            request.behind += charged + MESSAGE_OVERHEAD;
-            request.confirms |= one_way;
-        } else {
-            self.release(Budget::Messages, charged);
-            self.note_confirmed(one_way);
+        let freed = Freed::of(charged, one_way);
+        if !self.requests.owe_behind(freed) {
+            self.give_back(freed);
         }
     }
 
-    /// Notes whether what was just given back of the budget for messages is for a one-way message.
-    fn note_confirmed(&mut self, one_way: bool) {
-        if one_way {
-            self.recv_credit[Budget::Messages as usize].note_confirmed();
-        }
-    }
-
-    /// Takes the first request, and gives back what was charged for it and for what came behind it and was not
-    /// for the application.
-    pub(super) fn pop_request(&mut self) -> Option<Request> {
-        let request = self.requests.pop()?;
-        self.release(Budget::Messages, request.charged() + request.behind);
-        self.note_confirmed(request.confirms);
-        Some(request)
+    /// Gives back what was charged to the budget for messages.
+    pub(super) fn give_back(&mut self, freed: Freed) {
+        let credit = &mut self.recv_credit[Budget::Messages as usize];
+        credit.release(freed.bytes);
+        credit.confirms |= freed.confirms;
     }
 
     /// Whether a CREDIT frame for this budget is worth sending: enough is owed, or the peer is to learn what was

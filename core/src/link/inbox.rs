@@ -1,7 +1,7 @@
-//! What has come in and waits for the application, and messages that have come in part.
+//! What waits for the callers and the owner of a link, where its bytes are, and messages that have come in part.
 //!
 //! The peer's credit bounds both: what is in here was charged to it, and is given back when the application
-//! takes it.
+//! takes it. What waits for services is in `requests`.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -15,32 +15,7 @@ use super::message::{Envelope, SMALL_BODY};
 use crate::error::{By, CallError};
 use crate::signed::SignedMessage;
 use crate::time::Instant;
-use crate::wire::frame::Lane;
-
-/// What waits for a service: a message or a call.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub(super) lane: Lane,
-    pub(super) sequence: u64,
-    /// The service name is in the byte queue, before a small body.
-    pub(super) service_len: u8,
-    pub(super) body: Stored,
-    /// If it is a call.
-    pub(super) call: Option<RequestedCall>,
-    /// What was charged to messages that came behind it and were not for the application.
-    pub(super) behind: usize,
-    /// It or one of those is a one-way message.
-    pub(super) confirms: bool,
-}
-
-/// The call that a request is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RequestedCall {
-    pub(super) id: u64,
-    /// As in [`Serving`](super::calls::Serving).
-    pub(super) serial: u64,
-    pub(super) deadline: Instant,
-}
+use crate::wire::frame::Marks;
 
 /// What waits for the callers and for the owner of the link.
 #[derive(Debug)]
@@ -87,7 +62,18 @@ impl Stored {
         }
     }
 
-    fn small_len(&self) -> usize {
+    /// Keeps a body: a small one out of a record in `small`, others apart.
+    pub(super) fn of(body: Body<'_>, small: &mut ByteQueue) -> Self {
+        match body {
+            Body::Lent(bytes) if bytes.len() <= SMALL_BODY => {
+                small.push(bytes);
+                Self::Small(bytes.len())
+            }
+            body => Self::Large(body.into_bytes()),
+        }
+    }
+
+    pub(super) fn small_len(&self) -> usize {
         match self {
             Self::Small(len) => *len,
             Self::Large(_) | Self::Signed(_) | Self::Relayed(_) => 0,
@@ -104,25 +90,7 @@ impl Stored {
     }
 }
 
-impl Request {
-    /// What the peer was charged for it, without the overhead.
-    pub(super) fn charged(&self) -> usize {
-        usize::from(self.service_len) + self.body.len()
-    }
-}
-
-/// Something whose small bytes are in a byte queue.
-pub(super) trait Queued {
-    fn small_len(&self) -> usize;
-}
-
-impl Queued for Request {
-    fn small_len(&self) -> usize {
-        usize::from(self.service_len) + self.body.small_len()
-    }
-}
-
-impl Queued for Notice {
+impl Notice {
     fn small_len(&self) -> usize {
         match self {
             Self::Reply { body, .. } => body.small_len(),
@@ -131,35 +99,27 @@ impl Queued for Notice {
     }
 }
 
-/// Things that wait, in order. Requests and notices have one each: an owner that is behind with the one still
+/// Words for the owner, in order. They do not stand behind requests: an owner that is behind with the one still
 /// takes the other.
-#[derive(Debug)]
-pub(super) struct Inbox<T> {
-    items: VecDeque<T>,
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    items: VecDeque<Notice>,
     small: ByteQueue,
     /// Bytes at the front of `small` that the last event lent out.
     lent: usize,
 }
 
-impl<T> Default for Inbox<T> {
-    fn default() -> Self {
-        Self { items: VecDeque::new(), small: ByteQueue::default(), lent: 0 }
-    }
-}
-
-impl<T: Queued> Inbox<T> {
-    pub(super) fn push(&mut self, item: T) {
-        self.items.push_back(item);
+impl Inbox {
+    pub(super) fn push(&mut self, notice: Notice) {
+        self.items.push_back(notice);
     }
 
-    pub(super) fn back_mut(&mut self) -> Option<&mut T> {
-        self.items.back_mut()
+    pub(super) fn push_reply(&mut self, call: u64, body: Body<'_>) {
+        let body = Stored::of(body, &mut self.small);
+        self.push(Notice::Reply { call, body });
     }
 
-    pub(super) fn front(&self) -> Option<&T> {
-        self.items.front()
-    }
-
+    #[cfg(feature = "recording")]
     pub(super) fn len(&self) -> usize {
         self.items.len()
     }
@@ -168,36 +128,16 @@ impl<T: Queued> Inbox<T> {
         self.items.is_empty()
     }
 
-    /// Copies a service name in; to be followed by its body and its item.
-    pub(super) fn store_service(&mut self, service: &[u8]) -> u8 {
-        self.small.push(service);
-        u8::try_from(service.len()).unwrap_or(u8::MAX)
-    }
-
-    /// Keeps a body: a small one out of a record in the queue, others apart.
-    pub(super) fn store(&mut self, body: Body<'_>) -> Stored {
-        match body {
-            Body::Lent(bytes) if bytes.len() <= SMALL_BODY => {
-                self.small.push(bytes);
-                Stored::Small(bytes.len())
-            }
-            body => Stored::Large(body.into_bytes()),
-        }
-    }
-
-    pub(super) fn pop(&mut self) -> Option<T> {
+    pub(super) fn pop(&mut self) -> Option<Notice> {
         self.small.pop(core::mem::take(&mut self.lent));
-        let item = self.items.pop_front()?;
-        self.lent = item.small_len();
-        Some(item)
+        let notice = self.items.pop_front()?;
+        self.lent = notice.small_len();
+        Some(notice)
     }
 
-    /// The service name and the small body of the item popped last.
-    pub(super) fn lent(&self, service_len: u8) -> (&str, &[u8]) {
-        let bytes = self.small.front(self.lent);
-        let (service, body) = bytes.split_at_checked(usize::from(service_len)).unwrap_or_default();
-        // It came in as `&str`.
-        (core::str::from_utf8(service).unwrap_or_default(), body)
+    /// The small body of the answer popped last.
+    pub(super) fn lent(&self) -> &[u8] {
+        self.small.front(self.lent)
     }
 
     pub(super) fn shrink(&mut self) {
@@ -212,8 +152,7 @@ impl<T: Queued> Inbox<T> {
 /// What kind of message is under way in a lane.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Begun {
-    Send,
-    Signed,
+    Send(Marks),
     Call { id: u64, deadline: Instant },
     Reply { id: u64 },
 }

@@ -24,6 +24,7 @@ use crate::hello::{AdvertVersions, DialAddress};
 use crate::node::{FromLink, Identity, LinkToNode, NodeToLink, ToLink};
 use crate::phase::Phase;
 use crate::time::Instant;
+use crate::wire::frame::Marks;
 
 #[derive(Debug, Default)]
 pub(super) struct Managed {
@@ -189,9 +190,10 @@ impl Link {
         } else if envelope.service.len() > MAX_SERVICE {
             Why::LongServiceName
         } else {
-            let Envelope { service, body, signed, priority, expires } = envelope;
+            let Envelope { service, body, signed, priority, expires, unordered } = envelope;
+            let kind = Kind::Send { expires, marks: Marks { signed, unordered } };
             let body = Payload::Owned(body);
-            session.lanes.push(priority.lane(), Kind::Send { expires, signed }, &service, body.queued());
+            session.lanes.push(priority.lane(), kind, &service, body.queued());
             return;
         };
         self.tell_node(|| FromLink::Undeliverable(envelope, why));

@@ -154,18 +154,29 @@ pub struct Message<'a> {
     /// From when on a one-way message is not worth sending any more; `None` is never. A call has its timeout
     /// instead.
     pub expires: Option<Instant>,
+    /// Whether a one-way message may be taken before those of its priority that were sent before it, and after
+    /// those that are sent after it. Of a call it says nothing: calls are served side by side.
+    pub unordered: bool,
 }
 
 impl<'a> Message<'a> {
-    /// A message of normal priority that does not expire.
+    /// An ordered message of normal priority that does not expire.
     pub fn new(service: &'a str, body: impl Into<Payload<'a>>) -> Self {
-        Self { service, body: body.into(), priority: Priority::Normal, expires: None }
+        Self { service, body: body.into(), priority: Priority::Normal, expires: None, unordered: false }
     }
 
     /// The same message, dropped and reported if it could not be sent before `at`.
     #[must_use]
     pub fn expires(mut self, at: Instant) -> Self {
         self.expires = Some(at);
+        self
+    }
+
+    /// The same message, in no order with others: the peer need not be done with those before it. It still
+    /// leaves in its turn.
+    #[must_use]
+    pub fn unordered(mut self) -> Self {
+        self.unordered = true;
         self
     }
 
@@ -190,6 +201,8 @@ pub struct Envelope {
     pub priority: Priority,
     /// From when on it is not worth sending any more; `None` is never.
     pub expires: Option<Instant>,
+    /// See [`Message::unordered`].
+    pub unordered: bool,
 }
 
 impl Envelope {
@@ -206,6 +219,7 @@ impl Envelope {
             body: if self.signed { Payload::Signed(body) } else { Payload::Owned(body) },
             priority: self.priority,
             expires: self.expires,
+            unordered: self.unordered,
         }
     }
 }
@@ -218,6 +232,7 @@ impl From<Message<'_>> for Envelope {
             body: message.body.into_bytes(),
             priority: message.priority,
             expires: message.expires,
+            unordered: message.unordered,
         }
     }
 }

@@ -5,8 +5,8 @@
 //! (`send`, `call`, `reply`, …).
 //!
 //! Where to look: `state` has every change of phase, `handshake` the way to the traffic keys, `recv` and
-//! `send` the way of bytes in and out, `session` what each frame does (and `context` what it does it to), `queue`, `control` and `inbox` what
-//! waits, `streams` the byte streams, `calls` and `credit` the accounts. `managed` is what a link and its node tell each other, `alive`
+//! `send` the way of bytes in and out, `session` what each frame does (and `context` what it does it to), `queue`, `control`, `inbox` and
+//! `requests` what waits, `streams` the byte streams, `calls` and `credit` the accounts. `managed` is what a link and its node tell each other, `alive`
 //! how two nodes find out which of two links is dead, `standing` what else they say of the link, `barrier`
 //! whether both are ready.
 
@@ -34,6 +34,7 @@ mod queue;
 #[cfg(feature = "recording")]
 mod recorded;
 mod recv;
+mod requests;
 mod send;
 mod session;
 mod standing;
@@ -65,6 +66,7 @@ use self::credit::Budget;
 use self::handshake::Handshake;
 use self::inbox::{Notice, Stored};
 use self::managed::Managed;
+use self::requests::{Head, Requests};
 use self::session::Session;
 use self::state::{Drain, Ending, Outbound};
 use self::timers::{Timer, Timers};
@@ -157,6 +159,7 @@ impl Terms {
 enum Source {
     Notice,
     Request,
+    Unordered,
     End,
 }
 
@@ -287,6 +290,8 @@ impl Link {
             Some(Source::Notice)
         } else if ready.requests && self.has_request() {
             Some(Source::Request)
+        } else if ready.unordered && self.has_unordered() {
+            Some(Source::Unordered)
         } else if ready.events && self.is_over() {
             Some(Source::End)
         } else {
@@ -297,7 +302,8 @@ impl Link {
     fn take(&mut self, source: Source) -> Option<Event<'_>> {
         match source {
             Source::Notice => self.next_notice(),
-            Source::Request => self.session.as_mut()?.next_request(self.tag),
+            Source::Request => self.session.as_mut()?.next_request(false, self.tag),
+            Source::Unordered => self.session.as_mut()?.next_request(true, self.tag),
             Source::End => {
                 self.announce.closed = true;
                 self.timers.stop_all();
@@ -307,7 +313,7 @@ impl Link {
                     // What is left of the last words would follow a torn record.
                     session.outbound = Outbound::Over;
                     ending.closed.untaken += session.requests.len();
-                    session.requests = inbox::Inbox::default();
+                    session.requests = Requests::default();
                 }
                 Some(E::Closed(&ending.closed))
             }
@@ -347,6 +353,12 @@ impl Link {
         };
         session.drop_stale(&mut self.stats);
         !session.requests.is_empty()
+    }
+
+    /// Whether there is an unordered message to give out.
+    fn has_unordered(&mut self) -> bool {
+        let session = self.session.as_mut().filter(|_| !self.announce.established);
+        session.is_some_and(|session| session.requests.has_unordered())
     }
 
     /// Whether `Closed` is due: all else was given out, and the last bytes are gone or have had their time.
@@ -428,31 +440,35 @@ fn draws(provider: &dyn CryptoProvider, seed: &Seed) -> Option<(Secret<32>, u64,
 impl Session {
     /// Drops calls at the front of the queue that were cancelled or are over: expired work is never begun.
     fn drop_stale(&mut self, stats: &mut Stats) {
-        while let Some(call) = self.requests.front().and_then(|request| request.call) {
+        while let Some(call) = self.requests.first().and_then(|first| first.call) {
             if self.serving.get_mut(call.id).is_some_and(|serving| serving.serial == call.serial) {
                 break;
             }
-            if self.pop_request().is_some() {
+            if let Some((_, freed)) = self.requests.take() {
+                self.give_back(freed);
                 stats.expired_calls += 1;
             }
         }
     }
 
-    /// The first request, as an event; gives its credit back.
-    fn next_request(&mut self, tag: u64) -> Option<Event<'_>> {
-        let request = self.pop_request()?;
-        if let Some(serving) = request.call.and_then(|call| self.serving.get_mut(call.id)) {
+    /// The first request, or the first unordered message, as an event; gives back the credit that is due.
+    fn next_request(&mut self, unordered: bool, tag: u64) -> Option<Event<'_>> {
+        let (request, freed) =
+            if unordered { self.requests.take_unordered()? } else { self.requests.take()? };
+        self.give_back(freed);
+        let Head { lane, sequence, call, unordered } = request.head;
+        if let Some(serving) = call.and_then(|call| self.serving.get_mut(call.id)) {
             serving.dispatched = true;
         }
-        let (service, small) = self.requests.lent(request.service_len);
-        let priority = Priority::of_lane(request.lane);
+        let (service, small) = self.requests.lent(&request);
+        let priority = Priority::of_lane(lane);
         let (body, signed) = match request.body {
             Stored::Relayed(message) => return Some(E::Relay { message, priority }),
             Stored::Signed(message) => (Body::Owned(message.body()), Some(message)),
             body => (body.lend(small), None),
         };
-        let incoming = Incoming { service, body, priority, sequence: request.sequence, signed };
-        Some(match request.call {
+        let incoming = Incoming { service, body, priority, sequence, unordered, signed };
+        Some(match call {
             None => E::Message(incoming),
             Some(call) => {
                 let token = ReplyToken { id: call.id, serial: call.serial, link: tag };
@@ -472,8 +488,8 @@ impl Session {
         Some(match notice {
             Notice::Reply { call, body } => {
                 self.release(Budget::Replies, body.len());
-                let (_, small) = self.notices.lent(0);
-                E::Reply { call: CallId { id: call, link }, body: body.lend(small) }
+                let body = body.lend(self.notices.lent());
+                E::Reply { call: CallId { id: call, link }, body }
             }
             Notice::Failed { call, error, charged } => {
                 self.untaken_failures -= 1;

@@ -15,7 +15,7 @@ use super::bytes::ByteQueue;
 use super::credit::{Budget, MESSAGE_OVERHEAD, SendCredit, Unconfirmed};
 use super::streams::{PRIORITIES, Streams};
 use crate::time::Instant;
-use crate::wire::frame::{Begin, FrameWriter, HEADER_LEN, Lane, begin_len};
+use crate::wire::frame::{Begin, FrameWriter, HEADER_LEN, Lane, Marks, begin_len};
 
 /// Each lane's share, in bytes a round: answers first, then the application's priorities.
 const SHARES: [i64; Lane::COUNT] = [16 << 10, 8 << 10, 4 << 10, 2 << 10, 1 << 10];
@@ -23,13 +23,19 @@ const SHARES: [i64; Lane::COUNT] = [16 << 10, 8 << 10, 4 << 10, 2 << 10, 1 << 10
 /// What each lane leaves of the window to those above it, in eighths.
 const KEPT_EIGHTHS: [u64; Lane::COUNT] = [0, 0, 1, 2, 4];
 
+/// The lane that is to disturb nothing: that of the lowest priority.
+const BULK: usize = Lane::COUNT - 1;
+
+/// What may be under way, as a divisor of the window, when that lane begins a message.
+const BULK_BEGINS: u64 = 8;
+
 /// A shorter first piece of a long message is not worth its header.
 pub(super) const SHORTEST_PIECE: usize = 256;
 
 /// What is queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    Send { expires: Option<Instant>, signed: bool },
+    Send { expires: Option<Instant>, marks: Marks },
     Call { id: u64, deadline: Instant },
     Reply { id: u64 },
     Error { id: u64, code: u16 },
@@ -295,8 +301,8 @@ impl Lanes {
                     Begin::Call { id, timeout_ms: u64::try_from(timeout).unwrap_or(u64::MAX), service }
                 }
                 Kind::Reply { id } => Begin::Reply { id },
-                Kind::Send { signed: true, .. } => Begin::Signed { service },
-                Kind::Send { .. } | Kind::Error { .. } => Begin::Send { service },
+                Kind::Send { marks, .. } => Begin::Send { service, marks },
+                Kind::Error { .. } => return None,
             };
             let total = (piece < left).then_some(left as u64);
             out.begin(lane, begin, total, |out| {
@@ -419,9 +425,13 @@ impl Lanes {
 
 /// Whether lane `at` may begin `entry` with the credit there is. Lanes leave a part of the window to those
 /// above them: else bulk would have it all under way, and what is urgent would wait for it to be taken at the
-/// other side.
+/// other side. What has left is ahead of what is urgent on the wire too, whose buffers may hold megabytes: so the
+/// lowest priority has little under way, or one message.
 fn affords(at: usize, entry: &Entry, credit: &[SendCredit; 2]) -> bool {
     let credit = credit[entry.kind.budget() as usize];
+    if at == BULK && credit.under_way() > credit.window() / BULK_BEGINS {
+        return false;
+    }
     let kept = credit.window() / 8 * KEPT_EIGHTHS[at];
     credit.covers(entry.charge()) && (credit.is_whole() || credit.available() - entry.charge() as u64 >= kept)
 }
@@ -433,7 +443,8 @@ impl Entry {
         let service = usize::from(self.service_len);
         match self.kind {
             Kind::Send { .. } => {
-                begin_len(&Begin::Send { service: "" }, Some(self.body_len as u64)) + service
+                begin_len(&Begin::Send { service: "", marks: Marks::default() }, Some(self.body_len as u64))
+                    + service
             }
             Kind::Call { id, .. } => {
                 let begin = Begin::Call { id, timeout_ms: u64::MAX, service: "" };

@@ -10,8 +10,9 @@ use super::calls::{self, CallTable, Pending, Sealed, Serving};
 use super::context::Context;
 use super::control::Control;
 use super::credit::{Budget, MESSAGE_OVERHEAD, RecvCredit, SendCredit};
-use super::inbox::{Begun, Inbox, Notice, Partial, Request, RequestedCall, Stored};
+use super::inbox::{Begun, Inbox, Notice, Partial};
 use super::queue::Lanes;
+use super::requests::{Content, Head, RequestedCall, Requests};
 use super::state::Outbound;
 use super::streams::Streams;
 use super::timers::Timer;
@@ -20,7 +21,7 @@ use crate::crypto::cipher::{OpenKey, SealKey};
 use crate::error::{CallError, Reason, ServiceError};
 use crate::hello::Limits;
 use crate::time::Instant;
-use crate::wire::frame::{Begin, Frame, Lane, MAX_ADVERT};
+use crate::wire::frame::{Begin, Frame, Lane, MAX_ADVERT, Marks};
 use crate::wire::stream::StreamFrame;
 
 /// When the key of the sending direction changes next.
@@ -45,8 +46,8 @@ pub(super) struct Session {
     pub(super) streams: Option<Box<Streams>>,
     pub(super) send_credit: [SendCredit; 2],
     pub(super) recv_credit: [RecvCredit; 2],
-    pub(super) requests: Inbox<Request>,
-    pub(super) notices: Inbox<Notice>,
+    pub(super) requests: Requests,
+    pub(super) notices: Inbox,
     /// In boxes: an idle link has none.
     pub(super) partial: [Option<Box<Partial>>; Lane::COUNT],
     /// Messages of each lane so far.
@@ -115,7 +116,7 @@ impl Session {
             streams: None,
             send_credit: [send; 2],
             recv_credit: [recv; 2],
-            requests: Inbox::default(),
+            requests: Requests::default(),
             notices: Inbox::default(),
             partial: Default::default(),
             sequence: [0; Lane::COUNT],
@@ -239,8 +240,7 @@ impl Session {
             return Err(context.violation("a message begins inside another one of its lane"));
         }
         let (begun, service) = match first {
-            Begin::Send { service } => (Begun::Send, service),
-            Begin::Signed { service } => (Begun::Signed, service),
+            Begin::Send { service, marks } => (Begun::Send(marks), service),
             Begin::Call { id, timeout_ms, service } => {
                 let deadline = context.now + Duration::from_millis(timeout_ms);
                 (Begun::Call { id, deadline }, service)
@@ -296,27 +296,23 @@ impl Session {
         match begun {
             Begun::Reply { id } => {
                 if self.answered(id, context) {
-                    let body = self.notices.store(body);
-                    self.notices.push(Notice::Reply { call: id, body });
+                    self.notices.push_reply(id, body);
                 } else {
                     self.release(Budget::Replies, charged);
                 }
             }
-            Begun::Send | Begun::Call { .. } => {
+            Begun::Call { .. } => {
                 if let Verdict::Deliver(call) = self.accepts(lane, begun, charged, context)? {
-                    let service_len = self.requests.store_service(service);
-                    let body = self.requests.store(body);
-                    self.deliver(lane, call, service_len, body);
+                    self.deliver(lane, call, false, service, Content::Bytes(body));
                 }
             }
-            Begun::Signed => {
+            Begun::Send(Marks { signed, unordered }) => {
                 self.accepts(lane, begun, charged, context)?;
-                let Some(signed) = context.judge(service, body) else {
-                    self.release_in_turn(charged, true);
-                    return Ok(());
-                };
-                let service_len = self.requests.store_service(service);
-                self.deliver(lane, None, service_len, signed);
+                let said = if signed { context.judge(service, body) } else { Some(Content::Bytes(body)) };
+                match said {
+                    Some(said) => self.deliver(lane, None, unordered, service, said),
+                    None => self.release_in_turn(charged, true),
+                }
             }
         }
         Ok(())
@@ -367,12 +363,18 @@ impl Session {
         Ok(Verdict::Deliver(Some(RequestedCall { id, serial, deadline })))
     }
 
-    /// Queues a message, whose service name is stored already, for the application.
-    fn deliver(&mut self, lane: Lane, call: Option<RequestedCall>, service_len: u8, body: Stored) {
+    /// Queues a message or call for the application.
+    fn deliver(
+        &mut self,
+        lane: Lane,
+        call: Option<RequestedCall>,
+        unordered: bool,
+        service: &[u8],
+        content: Content<'_>,
+    ) {
         let sequence = self.sequence[lane.index()];
         self.sequence[lane.index()] += 1;
-        let confirms = call.is_none();
-        self.requests.push(Request { lane, sequence, service_len, body, call, behind: 0, confirms });
+        self.requests.push(Head { lane, sequence, call, unordered }, service, content);
     }
 
     /// Notes that an answer to call `id` has come; false if nobody waits for it.
@@ -478,7 +480,7 @@ impl Session {
 
 fn budget_of(begun: Begun) -> Budget {
     match begun {
-        Begun::Send | Begun::Signed | Begun::Call { .. } => Budget::Messages,
+        Begun::Send(_) | Begun::Call { .. } => Budget::Messages,
         Begun::Reply { .. } => Budget::Replies,
     }
 }

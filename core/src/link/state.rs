@@ -25,7 +25,8 @@ use alloc::vec::Vec;
 
 use super::Link;
 use super::calls::{Pending, Sealed};
-use super::inbox::{Inbox, Notice};
+use super::inbox::Notice;
+use super::requests::Requests;
 use super::session::Session;
 use super::timers::Timer;
 use crate::error::{By, CallError, Closed, Executed, Reason, Violation};
@@ -220,7 +221,7 @@ impl Link {
             if dropped {
                 // The owner has no use for the peer any more.
                 untaken = session.requests.len();
-                session.requests = Inbox::default();
+                session.requests = Requests::default();
             }
             unsent = session.lanes.unsent();
             unknown = session.lanes.unknown();

@@ -105,6 +105,7 @@ pub(crate) struct Post<'a> {
     pub(crate) body: Body<'a>,
     pub(crate) priority: Priority,
     pub(crate) expires: Option<Instant>,
+    pub(crate) unordered: bool,
 }
 
 impl<'a> From<&'a Message<'_>> for Post<'a> {
@@ -114,6 +115,7 @@ impl<'a> From<&'a Message<'_>> for Post<'a> {
             body: (&message.body).into(),
             priority: message.priority,
             expires: message.expires,
+            unordered: message.unordered,
         }
     }
 }
@@ -125,14 +127,16 @@ impl<'a> From<&'a Envelope> for Post<'a> {
             body: Body { bytes: Blob::of(&envelope.body), signed: envelope.signed },
             priority: envelope.priority,
             expires: envelope.expires,
+            unordered: envelope.unordered,
         }
     }
 }
 
 impl Post<'_> {
     pub(crate) fn to_message(&self) -> Message<'_> {
-        let Self { service, body, priority, expires } = self;
-        Message { service, body: body.to_payload(), priority: *priority, expires: *expires }
+        let Self { service, body, priority, expires, unordered } = self;
+        let (priority, expires, unordered) = (*priority, *expires, *unordered);
+        Message { service, body: body.to_payload(), priority, expires, unordered }
     }
 }
 
@@ -318,8 +322,9 @@ impl<'a> Input<'a> {
     /// Writes the arguments.
     pub(crate) fn put(&self, exact: bool, out: &mut Writer) {
         match self {
-            Self::Poll(Ready { events, requests, write }) => {
-                out.byte(u8::from(*events) | u8::from(*requests) << 1 | u8::from(*write) << 2);
+            Self::Poll(Ready { events, requests, unordered, write }) => {
+                let bits = [*events, *requests, *write, *unordered];
+                out.byte(bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit)));
             }
             Self::Received { count, bytes } => {
                 out.length(*count);
@@ -380,7 +385,8 @@ impl<'a> Input<'a> {
         Ok(match kind {
             0 => {
                 let bits = from.byte()?;
-                Self::Poll(Ready { events: bits & 1 != 0, requests: bits & 2 != 0, write: bits & 4 != 0 })
+                let [events, requests, write, unordered] = [0, 1, 2, 3].map(|bit| bits >> bit & 1 != 0);
+                Self::Poll(Ready { events, requests, unordered, write })
             }
             1 => Self::RecvSpace,
             2 => {
@@ -456,6 +462,7 @@ pub(crate) fn put_post(post: &Post<'_>, exact: bool, out: &mut Writer) {
     post.body.put(exact, out);
     out.byte(post.priority as u8);
     out.maybe_instant(post.expires);
+    out.flag(post.unordered);
 }
 
 pub(crate) fn get_post<'a>(exact: bool, from: &mut Cursor<'a>) -> Result<Post<'a>, BadRecording> {
@@ -464,5 +471,6 @@ pub(crate) fn get_post<'a>(exact: bool, from: &mut Cursor<'a>) -> Result<Post<'a
         body: Body::get(exact, from)?,
         priority: get_priority(from)?,
         expires: from.maybe_instant()?,
+        unordered: from.flag()?,
     })
 }

@@ -56,6 +56,7 @@ pub(crate) fn put(action: &Action<'_>, exact: bool, out: &mut Writer) {
         out.string(incoming.service.as_bytes());
         out.byte(incoming.priority as u8);
         out.number(incoming.sequence);
+        out.flag(incoming.unordered);
         put_signed(incoming.signed.as_deref(), out);
         body(out, &incoming.body);
     };
@@ -341,6 +342,9 @@ impl Words<'_, '_> {
         self.name()?;
         self.field("priority")?;
         self.field("sequence")?;
+        if self.from.flag()? {
+            self.say(format_args!(", unordered"));
+        }
         self.signed()?;
         self.body()
     }

@@ -197,14 +197,17 @@ const PHASES: [Phase; 9] = [
 fn arguments(input: &Input<'_>, exact: bool) -> Result<String, BadRecording> {
     let mut text = String::new();
     let post = |text: &mut String, post: &Post<'_>| {
-        let Post { service, body, priority, expires } = post;
+        let Post { service, body, priority, expires, unordered } = post;
         let signed = if body.signed { "signed, " } else { "" };
         let _ = write!(text, "{service:?}, {signed}{} bytes, {priority:?}", body.bytes.len());
+        text.push_str(if *unordered { ", unordered" } else { "" });
         expires.map(|at| write!(text, ", expires {}", Seconds(at)));
     };
     let _ = match input {
-        Input::Poll(Ready { events, requests, write }) => {
-            let wants = [(*events, "events"), (*requests, "requests"), (*write, "write")];
+        Input::Poll(Ready { events, requests, unordered, write }) => {
+            let unordered = *unordered && !requests;
+            let wants =
+                [(*events, "events"), (*requests, "requests"), (unordered, "unordered"), (*write, "write")];
             let mut wants = wants.into_iter().filter(|(wanted, _)| *wanted).map(|(_, name)| name);
             let first = wants.next().unwrap_or("nothing");
             text.push_str(first);

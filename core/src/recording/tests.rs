@@ -19,7 +19,7 @@ use crate::identity::{SecretKey, Signer};
 use crate::link::{Action, Dial, Envelope, Event, Link, Message, Priority, Ready};
 use crate::node::{NodeToLink, ToLink};
 use crate::time::Instant;
-use crate::wire::frame::{Begin, Frame, FrameWriter, Lane};
+use crate::wire::frame::{Begin, Frame, FrameWriter, Lane, Marks};
 use crate::wire::reader::Reader;
 use crate::wire::reason;
 
@@ -132,8 +132,18 @@ fn o5_what_applications_say_is_blanked_in_every_frame_that_carries_it() {
     let mut text = Vec::new();
     let mut writer = FrameWriter::new(&mut text);
     let fill = |out: &mut Vec<u8>| out.extend_from_slice(said);
-    writer.begin(Lane::of_priority(1), Begin::Send { service: "service" }, None, fill);
-    writer.begin(Lane::of_priority(2), Begin::Signed { service: "service" }, None, fill);
+    writer.begin(
+        Lane::of_priority(1),
+        Begin::Send { service: "service", marks: Marks::default() },
+        None,
+        fill,
+    );
+    writer.begin(
+        Lane::of_priority(2),
+        Begin::Send { service: "service", marks: Marks { signed: true, unordered: true } },
+        None,
+        fill,
+    );
     writer.begin(
         Lane::of_priority(1),
         Begin::Call { id: 1, timeout_ms: 9, service: "service" },
@@ -239,6 +249,7 @@ fn o5_a_node_s_words_to_its_link_are_recorded_and_replay() {
             service: "kept".into(),
             body: b"until there was a link".to_vec().into(),
             signed: false,
+            unordered: false,
             priority: Priority::Low,
             expires: None,
         };

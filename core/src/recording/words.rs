@@ -147,6 +147,7 @@ pub(crate) fn get_word(exact: bool, from: &mut Cursor<'_>) -> Result<ToLink, Bad
                     signed: post.body.signed,
                     priority: post.priority,
                     expires: post.expires,
+                    unordered: post.unordered,
                 });
             }
             ToLink::Deliver(envelopes)

@@ -39,6 +39,7 @@ struct Entry {
     large: Option<Bytes>,
     /// It is a signed message.
     signed: bool,
+    unordered: bool,
 }
 
 impl Entry {
@@ -62,7 +63,7 @@ impl Batch {
 
     pub(crate) fn push(&mut self, message: Message<'_>, job: Job) {
         let (service_len, body_len) = (message.service.len(), message.body.len());
-        let (expires, signed) = (message.expires, message.body.is_signed());
+        let (expires, unordered, signed) = (message.expires, message.unordered, message.body.is_signed());
         self.small.extend_from_slice(message.service.as_bytes());
         let large = match message.body {
             Payload::Borrowed(bytes) if bytes.len() <= SMALL => {
@@ -75,7 +76,7 @@ impl Batch {
             }
             body => Some(body.into_bytes()),
         };
-        self.entries.push_back(Entry { job, service_len, body_len, expires, large, signed });
+        self.entries.push_back(Entry { job, service_len, body_len, expires, large, signed, unordered });
     }
 
     /// The first message and what to do with it.
@@ -90,7 +91,8 @@ impl Batch {
         };
         // It came in as `&str`.
         let service = std::str::from_utf8(service).unwrap_or_default();
-        Some((Message { service, body, priority, expires: entry.expires }, &entry.job))
+        let Entry { expires, unordered, .. } = *entry;
+        Some((Message { service, body, priority, expires, unordered }, &entry.job))
     }
 
     /// Takes the first message off; gives its job and what it was charged.

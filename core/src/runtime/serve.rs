@@ -1,4 +1,4 @@
-//! The handlers of one link: calls side by side, messages one after the other.
+//! The handlers of one link: calls and unordered messages side by side, other messages one after the other.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -27,6 +27,7 @@ type Answer = Result<Bytes, ServiceError>;
 enum Done {
     Call(u64, Option<Answer>),
     Message,
+    Unordered(u64),
     Stream,
     Admission(Option<Result<(), Refusal>>),
 }
@@ -42,6 +43,31 @@ struct Running {
 enum Waiting<R> {
     Message(Arc<Entry<R>>, Request<R>),
     Relay(PassingOn, Relay),
+}
+
+/// Unordered messages whose handlers have a task.
+#[derive(Debug, Default)]
+struct Beside {
+    /// Ascending by number; each with the length of its body.
+    running: VecDeque<(u64, usize, Abort)>,
+    next: u64,
+    bytes: usize,
+    /// What there may be: as many as calls, and as many bytes as the peer may have under way.
+    most: usize,
+    most_bytes: usize,
+}
+
+impl Beside {
+    fn is_full(&self) -> bool {
+        !self.running.is_empty() && (self.running.len() >= self.most || self.bytes >= self.most_bytes)
+    }
+
+    fn remove(&mut self, number: u64) {
+        let at = self.running.binary_search_by_key(&number, |(number, ..)| *number);
+        if let Some((_, bytes, _)) = at.ok().and_then(|at| self.running.remove(at)) {
+            self.bytes -= bytes;
+        }
+    }
 }
 
 /// Who passes signed messages on.
@@ -65,6 +91,7 @@ pub(crate) struct Server<R> {
     behind: Option<Abort>,
     /// Messages that were taken before that showed.
     messages: VecDeque<Waiting<R>>,
+    beside: Beside,
     /// The link has ended and its messages had their time.
     abandoned: bool,
 }
@@ -77,6 +104,7 @@ impl<R> Default for Server<R> {
             waiting: VecDeque::new(),
             behind: None,
             messages: VecDeque::new(),
+            beside: Beside::default(),
             abandoned: false,
         }
     }
@@ -100,7 +128,17 @@ impl<R: Runtime> Server<R> {
 
     /// Whether messages and calls may come.
     pub(crate) fn is_ready(&self) -> bool {
-        self.behind.is_none()
+        self.behind.is_none() && self.takes_unordered()
+    }
+
+    /// Whether unordered messages may come.
+    pub(crate) fn takes_unordered(&self) -> bool {
+        !self.beside.is_full()
+    }
+
+    /// Whether no message is with its handler.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.behind.is_none() && self.beside.running.is_empty()
     }
 
     /// Begins a call, and answers it if that is possible at once.
@@ -144,6 +182,7 @@ impl<R: Runtime> Server<R> {
         link: &Core,
         entry: Option<Arc<Entry<R>>>,
         request: impl FnOnce(Arc<Entry<R>>) -> Request<R>,
+        unordered: bool,
         context: &mut Context<'_>,
     ) {
         let (Some(entry), Some(peer), false) = (entry, link.peer(), self.abandoned) else {
@@ -156,7 +195,13 @@ impl<R: Runtime> Server<R> {
             return;
         };
         let request = request(Arc::clone(&entry));
-        self.line_up(Waiting::Message(entry, request), context);
+        if unordered && self.takes_unordered() {
+            self.beside.most = peer.outcome.limits.max_calls as usize;
+            self.beside.most_bytes = peer.outcome.limits.window as usize;
+            self.run_beside(entry, request, context);
+        } else {
+            self.line_up(Waiting::Message(entry, request), context);
+        }
     }
 
     /// Hands a signed message on, in turn with the others.
@@ -186,21 +231,44 @@ impl<R: Runtime> Server<R> {
             }
             Waiting::Relay(PassingOn(pass_on), relay) => (None, begin(|| pass_on(relay), context)),
         };
+        self.behind = self.finish(begun, entry, Done::Message);
+    }
+
+    fn run_beside(&mut self, entry: Arc<Entry<R>>, request: Request<R>, context: &mut Context<'_>) {
+        let Kind::Message(handler) = &entry.handler().0 else { return };
+        let bytes = request.body.len();
+        let begun = begin(|| handler(request), context);
+        let number = self.beside.next;
+        if let Some(task) = self.finish(begun, Some(entry), Done::Unordered(number)) {
+            self.beside.next += 1;
+            self.beside.bytes += bytes;
+            self.beside.running.push_back((number, bytes, task));
+        }
+    }
+
+    /// Gives a task to a handler that is not done at once; `done` is what it ends with.
+    fn finish(
+        &mut self,
+        begun: Result<Option<()>, Caught<()>>,
+        entry: Option<Arc<Entry<R>>>,
+        done: Done,
+    ) -> Option<Abort> {
         let panicked = move || {
             let service = entry.as_ref().map(|entry| entry.name());
             trace!(service, "message handler panicked");
         };
         match begun {
-            Ok(Some(())) => {}
-            Ok(None) => panicked(),
-            Err(rest) => {
-                self.behind = Some(self.tasks.spawn::<R>(async move {
-                    if rest.await.is_none() {
-                        panicked();
-                    }
-                    Done::Message
-                }));
+            Ok(Some(())) => None,
+            Ok(None) => {
+                panicked();
+                None
             }
+            Err(rest) => Some(self.tasks.spawn::<R>(async move {
+                if rest.await.is_none() {
+                    panicked();
+                }
+                done
+            })),
         }
     }
 
@@ -274,6 +342,7 @@ impl<R: Runtime> Server<R> {
                     }
                 }
                 Some(Done::Message) => self.behind = None,
+                Some(Done::Unordered(number)) => self.beside.remove(number),
                 Some(Done::Admission(decision)) => decided(link, decision, now),
                 // A stream has its end by itself; who aborted a task has seen to the rest.
                 Some(Done::Stream) | None => {}
@@ -318,9 +387,9 @@ impl<R: Runtime> Server<R> {
     pub(crate) fn abandon(&mut self) {
         self.abandoned = true;
         self.messages.clear();
-        if let Some(task) = self.behind.take() {
-            task.abort();
-        }
+        let beside = std::mem::take(&mut self.beside).running;
+        let beside = beside.into_iter().map(|(.., task)| task);
+        beside.chain(self.behind.take()).for_each(|task| task.abort());
     }
 
     /// Ends every handler and waits until they are gone. One that blocks its thread is left behind after

@@ -158,6 +158,9 @@ impl<R: Runtime> Handler<R> {
 
     /// Takes one-way messages, one after the other in the order they came on their link. While it is behind,
     /// the link takes no further messages and calls, so that the sender feels it.
+    ///
+    /// [Unordered](crate::Message::unordered) messages are taken even then, and side by side: as many at a time as
+    /// the link may have calls, and about as many bytes as its window.
     pub fn message<F, Done>(handler: F) -> Self
     where
         F: Fn(Request<R>) -> Done + Send + Sync + 'static,

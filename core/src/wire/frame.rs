@@ -14,6 +14,7 @@ pub(crate) const MAX_ADVERT: usize = 2048;
 const MORE: u8 = 0x80;
 const ABANDON: u8 = 0x40;
 const SIGNED: u8 = 0x10;
+const UNORDERED: u8 = 0x08;
 const LANE_MASK: u8 = 0x07;
 const SKIPPABLE: u8 = 0x80;
 
@@ -78,24 +79,31 @@ impl Lane {
     }
 }
 
+/// What the flags of a SEND say of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Marks {
+    /// Its body is a signed message.
+    pub(crate) signed: bool,
+    /// It need not keep its place among the messages of its lane.
+    pub(crate) unordered: bool,
+}
+
+impl Marks {
+    fn from_flags(flags: u8) -> Self {
+        Self { signed: flags & SIGNED != 0, unordered: flags & UNORDERED != 0 }
+    }
+
+    fn flags(self) -> u8 {
+        (if self.signed { SIGNED } else { 0 }) | (if self.unordered { UNORDERED } else { 0 })
+    }
+}
+
 /// What a message's first frame says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begin<'a> {
-    Send {
-        service: &'a str,
-    },
-    /// A SEND whose body is a signed message.
-    Signed {
-        service: &'a str,
-    },
-    Call {
-        id: u64,
-        timeout_ms: u64,
-        service: &'a str,
-    },
-    Reply {
-        id: u64,
-    },
+    Send { service: &'a str, marks: Marks },
+    Call { id: u64, timeout_ms: u64, service: &'a str },
+    Reply { id: u64 },
 }
 
 /// A frame, its bodies borrowed from the record.
@@ -220,8 +228,8 @@ impl<'a> Frame<'a> {
     }
 
     fn parse_begin(kind: u8, flags: u8, mut body: Reader<'a>) -> Result<Self, Malformed> {
-        let signed = if kind == kind::SEND { flags & SIGNED } else { 0 };
-        if flags & !(LANE_MASK | MORE | signed) != 0 {
+        let marks = if kind == kind::SEND { SIGNED | UNORDERED } else { 0 };
+        if flags & !(LANE_MASK | MORE | marks) != 0 {
             return Err(FLAGS);
         }
         let lane = Lane::from_flags(flags)?;
@@ -237,8 +245,7 @@ impl<'a> Frame<'a> {
             let service = text(body.prefixed_u8()?)?;
             match kind {
                 kind::CALL => Begin::Call { id, timeout_ms, service },
-                _ if signed != 0 => Begin::Signed { service },
-                _ => Begin::Send { service },
+                _ => Begin::Send { service, marks: Marks::from_flags(flags) },
             }
         };
         let body = body.rest();
@@ -340,14 +347,13 @@ impl<'a> FrameWriter<'a> {
         total: Option<u64>,
         fill: impl FnOnce(&mut Vec<u8>),
     ) {
-        let kind = match begin {
-            Begin::Send { .. } | Begin::Signed { .. } => kind::SEND,
-            Begin::Call { .. } => kind::CALL,
-            Begin::Reply { .. } => kind::REPLY,
+        let (kind, marks) = match begin {
+            Begin::Send { marks, .. } => (kind::SEND, marks.flags()),
+            Begin::Call { .. } => (kind::CALL, 0),
+            Begin::Reply { .. } => (kind::REPLY, 0),
         };
         let more = if total.is_some() { MORE } else { 0 };
-        let signed = if matches!(begin, Begin::Signed { .. }) { SIGNED } else { 0 };
-        self.frame(kind, lane.0 | more | signed, |out| {
+        self.frame(kind, lane.0 | more | marks, |out| {
             if let Begin::Call { id, timeout_ms, .. } = begin {
                 put_varint(out, id);
                 put_varint(out, timeout_ms.min(VARINT_MAX));
@@ -357,7 +363,7 @@ impl<'a> FrameWriter<'a> {
             if let Some(total) = total {
                 put_varint(out, total);
             }
-            if let Begin::Send { service } | Begin::Signed { service } | Begin::Call { service, .. } = begin {
+            if let Begin::Send { service, .. } | Begin::Call { service, .. } = begin {
                 out.push(u8::try_from(service.len()).unwrap_or(u8::MAX));
                 out.extend_from_slice(service.as_bytes());
             }
@@ -449,7 +455,7 @@ pub(crate) const fn begin_len(begin: &Begin<'_>, total: Option<u64>) -> usize {
     HEADER_LEN
         + total
         + match begin {
-            Begin::Send { service } | Begin::Signed { service } => 1 + service.len(),
+            Begin::Send { service, .. } => 1 + service.len(),
             Begin::Call { id, timeout_ms, service } => {
                 let timeout = if *timeout_ms > VARINT_MAX { VARINT_MAX } else { *timeout_ms };
                 varint_len(*id) + varint_len(timeout) + 1 + service.len()

@@ -34,7 +34,7 @@ fn write(frame: &Frame<'_>) -> Option<Vec<u8>> {
         Frame::AliveReply { go_on } => writer.alive_reply(go_on),
         Frame::Begin { lane, begin, total, body } => {
             assert!(total.is_none_or(|total| total > body.len() as u64), "nothing is left to come");
-            if let Begin::Send { service } | Begin::Signed { service } | Begin::Call { service, .. } = begin {
+            if let Begin::Send { service, .. } | Begin::Call { service, .. } = begin {
                 assert!(service.len() <= 255, "a service name of {} bytes", service.len());
             }
             writer.begin(lane, begin, total, |out| out.extend_from_slice(body));

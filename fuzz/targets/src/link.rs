@@ -89,7 +89,12 @@ fn take_step(setup: &Setup, owner: &mut Owner, input: &mut Input<'_>) {
         step::TIME => time(owner, input),
         step::READY => {
             let flags = input.u8();
-            owner.ready = Ready { events: flags & 1 == 0, requests: flags & 2 == 0, write: flags & 4 == 0 };
+            owner.ready = Ready {
+                events: flags & 1 == 0,
+                requests: flags & 2 == 0,
+                unordered: flags & 16 == 0,
+                write: flags & 4 == 0,
+            };
             owner.chunk = if flags & 8 == 0 { usize::MAX } else { 1 + usize::from(flags >> 4) };
         }
         step::COMMAND => command(owner, input),

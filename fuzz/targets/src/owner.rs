@@ -20,6 +20,7 @@ pub(crate) struct Got {
     pub(crate) service: String,
     pub(crate) body: Vec<u8>,
     pub(crate) priority: Priority,
+    pub(crate) unordered: bool,
 }
 
 /// A link, and what its owner knows of it.
@@ -178,15 +179,22 @@ impl Owner {
             }
             Owned::Ready => self.reach(Stage::Established, Stage::Ready),
             Owned::Closed(closed) => self.closed(&closed),
-            Owned::Message { service, body, priority, sequence } => {
-                self.came(service, body.to_vec(), priority, sequence);
+            Owned::Message { service, body, priority, sequence, unordered } => {
+                if !unordered {
+                    let next = &mut self.next_sequence[priority as usize];
+                    assert!(sequence >= *next, "message {sequence} behind {next} of {priority:?}");
+                    *next = sequence + 1;
+                }
+                self.charge(service.len() + body.len());
+                self.got.push(Got { service, body: body.to_vec(), priority, unordered });
             }
             Owned::Call { token, service, body, deadline } => {
                 assert!(deadline > self.now, "a call that is over");
                 self.tokens.push((token, body.first_chunk().copied().unwrap_or_default()));
                 // The sequence is not in `Owned`: calls are numbered with the messages.
                 self.charge(service.len() + body.len());
-                self.got.push(Got { service, body: body.to_vec(), priority: Priority::Normal });
+                let (body, priority) = (body.to_vec(), Priority::Normal);
+                self.got.push(Got { service, body, priority, unordered: false });
             }
             Owned::Reply { call, body } => {
                 self.ended(call);
@@ -211,14 +219,6 @@ impl Owner {
             Owned::Draining { .. } => assert!(self.stage >= Stage::Established && self.stage < Stage::Closed),
         }
         assert!(self.expired <= self.sent, "more has expired than was sent");
-    }
-
-    fn came(&mut self, service: String, body: Vec<u8>, priority: Priority, sequence: u64) {
-        let next = &mut self.next_sequence[priority as usize];
-        assert!(sequence >= *next, "message {sequence} behind {next} of {priority:?}");
-        *next = sequence + 1;
-        self.charge(service.len() + body.len());
-        self.got.push(Got { service, body, priority });
     }
 
     /// A request was taken.
@@ -318,7 +318,12 @@ impl Owner {
                 self.link.close(self.now);
             }
             blocked => {
-                self.ready = Ready { events: true, requests: blocked == 2, write: blocked != 2 };
+                self.ready = Ready {
+                    events: true,
+                    requests: blocked == 2,
+                    unordered: blocked == 2,
+                    write: blocked != 2,
+                };
                 self.act();
                 self.link.goodbye(3, "the end", self.now);
             }

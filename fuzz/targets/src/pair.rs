@@ -207,8 +207,12 @@ impl Pair {
             step::READY => {
                 let flags = input.u8();
                 let owner = &mut self.owners[side];
-                owner.ready =
-                    Ready { events: flags & 1 == 0, requests: flags & 2 == 0, write: flags & 4 == 0 };
+                owner.ready = Ready {
+                    events: flags & 1 == 0,
+                    requests: flags & 2 == 0,
+                    unordered: flags & 16 == 0,
+                    write: flags & 4 == 0,
+                };
                 owner.chunk = if flags & 8 == 0 { usize::MAX } else { 1 + usize::from(flags >> 4) };
             }
             step::COMMAND => match input.below(5) {
@@ -237,14 +241,16 @@ impl Pair {
         self.next += 1;
         let mut body = self.next.to_be_bytes().to_vec();
         body.resize(4 + input.length(), self.next.to_le_bytes()[0]);
-        Got { service: "s".repeat(input.below(3) * 40), body, priority }
+        Got { service: "s".repeat(input.below(3) * 40), body, priority, unordered: false }
     }
 
     fn send(&mut self, side: usize, input: &mut Input<'_>) {
         let how = input.u8();
-        let got = self.new_body(input, Priority::ALL[usize::from(how & 3)]);
+        let mut got = self.new_body(input, Priority::ALL[usize::from(how & 3)]);
+        got.unordered = how & 24 == 24;
         let owner = &mut self.owners[side];
         let mut message = Message::new(&got.service, &got.body[..]).priority(got.priority);
+        message.unordered = got.unordered;
         if how & 4 != 0 {
             message = message.expires(owner.now + Duration::from_millis(u64::from(how)));
         }
@@ -362,7 +368,7 @@ impl Pair {
 }
 
 impl Way {
-    /// The other side has this: it was sent, and is not behind another of its priority.
+    /// The other side has this: it was sent, and if it has an order is not behind another of its priority.
     fn delivered(&mut self, got: &Got) {
         if let Some(place) = self.calls.iter().position(|call| call == got) {
             self.calls.swap_remove(place);
@@ -371,6 +377,12 @@ impl Way {
         let sent = &mut self.sent[got.priority as usize];
         let place = sent.iter().position(|each| each == got);
         let place = place.unwrap_or_else(|| panic!("a message that was not sent, or twice: {got:?}"));
-        self.skipped += sent.drain(..=place).count() - 1;
+        let skipped = if got.unordered { 0 } else { place };
+        sent.remove(place);
+        // What is unordered may have stayed behind.
+        let mut ordered = sent.drain(..skipped).partition::<VecDeque<_>, _>(|each| !each.unordered);
+        self.skipped += ordered.0.len();
+        ordered.1.extend(sent.drain(..));
+        *sent = ordered.1;
     }
 }

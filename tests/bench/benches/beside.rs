@@ -31,7 +31,7 @@ fn main() {
     for (name, priority, kind) in [
         ("beside a byte stream", Priority::default(), Bulk::Stream),
         ("beside a byte stream, call of a higher priority", Priority::ALL[0], Bulk::Stream),
-        ("beside 1 MiB messages", Priority::default(), Bulk::Messages),
+        ("beside 1 MiB messages of the lowest priority", Priority::default(), Bulk::Messages),
     ] {
         let over = Arc::new(AtomicBool::new(false));
         let flowing = client.spawn(flow(link.clone(), kind, bulk, Arc::clone(&over)));
@@ -103,7 +103,7 @@ async fn flow(link: Link, kind: Bulk, bytes: u64, over: Arc<AtomicBool>) {
         Bulk::Messages => {
             let body = bytes::Bytes::from(vec![7; (1 << 20) - 1024]);
             for _ in 0..bytes / body.len() as u64 {
-                link.send(Message::new("bulk", body.clone())).await.expect("an open link");
+                link.send(Message::new("bulk", body.clone()).priority(Priority::Bulk)).await.expect("an open link");
             }
         }
     }

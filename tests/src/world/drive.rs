@@ -251,7 +251,12 @@ impl World {
         let taking = self.hosts[host].taking;
         let mut moved = false;
         for _ in 0..MOVES {
-            let ready = Ready { events: taking, requests: taking, write: !driven.full };
+            let ready = Ready {
+                events: taking,
+                requests: taking,
+                unordered: taking || host % 2 == 1,
+                write: !driven.full,
+            };
             let finished = driven.link.is_finished();
             match driven.link.poll(local, ready) {
                 Action::Event(event) => {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use handclasp::{Executed, Priority};
 
+use super::app::is_unordered;
 use super::net::Conn;
 
 /// Why a message came back to its sender.
@@ -148,6 +149,9 @@ impl Ledger {
             _ => {}
         }
         let route = route.ok_or_else(|| format!("#{number} came by a link that was never the route"))?;
+        if !call && is_unordered(number) {
+            return Ok(());
+        }
         let stream = (seen.from, seen.life, seen.to, seen.priority);
         let order = self.order.entry(stream).or_default();
         let before = order.range(..=route).next_back().map(|(_, (_, last))| *last);

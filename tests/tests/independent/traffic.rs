@@ -37,7 +37,7 @@ fn m1_send_both_ways() {
             world.peer.put(&frames);
             world.run();
             match world.events.pop_front() {
-                Some(Owned::Message { service, body, priority: seen, sequence: 0 }) => {
+                Some(Owned::Message { service, body, priority: seen, sequence: 0, unordered: false }) => {
                     assert_eq!((service.as_str(), &body[..], seen), ("", &[lane][..], priority));
                 }
                 other => panic!("{other:?}"),
@@ -396,7 +396,7 @@ fn h8_frames_that_the_rules_forbid_end_the_link() {
         send(0, b"\0x"),
         send(1, b"\0x"),
         send(6, b"\0x"),
-        send(3 | 0x08, b"\0x"),
+        send(3 | 0x20, b"\0x"),
         send(3 | ABANDON, b"\0x"),
         // Without the service, with half of it, with one that is no UTF-8.
         send(3, b""),

@@ -135,7 +135,8 @@ fn storm(exact: bool, run: u64) -> (usize, Vec<&'static str>, [u64; 3]) {
             pair.chunk = [1 + dice.below(90), 1000, 7000, usize::MAX][dice.below(4)];
             if dice.one_in(5) {
                 let mut coin = || !dice.one_in(3);
-                pair.end(side).ready = Ready { events: coin(), requests: coin(), write: coin() };
+                pair.end(side).ready =
+                    Ready { events: coin(), requests: coin(), unordered: coin(), write: coin() };
             }
             if pair.end(side).ready.write || dice.one_in(2) {
                 pair.act(side);

@@ -82,7 +82,7 @@ pub fn signed_ones(pair: &mut Pair) -> (Vec<(bool, SignedMessage)>, [u64; 3]) {
     pair.end(b).ready.requests = false;
     pair.run();
     let mut came = Vec::new();
-    let requests = Ready { events: false, requests: true, write: false };
+    let requests = Ready { events: false, requests: true, unordered: true, write: false };
     while let Action::Event(event) = pair.link(b).poll(now, requests) {
         match event {
             Event::Message(message) => {

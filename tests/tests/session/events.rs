@@ -64,7 +64,7 @@ fn apply(pair: &mut Pair, step: &Step) {
         }
         Step::Pass(millis) => pair.pass(Duration::from_millis(millis)),
         Step::Ready(of, (events, requests, write)) => {
-            pair.end(side(of)).ready = Ready { events, requests, write };
+            pair.end(side(of)).ready = Ready { events, requests, unordered: requests, write };
         }
         Step::Send(of) => drop(pair.link(side(of)).send(Message::new("s", b"body"))),
         Step::Call(of) => drop(pair.link(side(of)).call(Message::new("s", b"body"), secs(5), now)),

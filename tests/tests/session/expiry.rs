@@ -42,6 +42,7 @@ fn m11_a_message_that_waits_expires_at_its_time_and_is_given_back() {
             service: "late".into(),
             body: "body".into(),
             signed: false,
+            unordered: false,
             priority,
             expires: Some(at),
         };

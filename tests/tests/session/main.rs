@@ -18,3 +18,4 @@ mod reasons;
 mod storm;
 mod streams;
 mod support;
+mod unordered;

@@ -116,7 +116,7 @@ pub(crate) fn take(pair: &mut Pair, side: Side) -> Vec<Came> {
     loop {
         pair.run();
         let now = pair.now;
-        let only_requests = Ready { events: false, requests: true, write: false };
+        let only_requests = Ready { events: false, requests: true, unordered: true, write: false };
         match pair.link(side).poll(now, only_requests) {
             Action::Event(Event::Message(message)) => came.push(Came::Message {
                 service: message.service.to_owned(),

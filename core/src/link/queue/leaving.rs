@@ -58,13 +58,14 @@ impl Lanes {
             self.bytes[budget] -= entry.charge();
             self.waiting[budget] -= 1;
         }
-        let message = if let Kind::Send { expires, signed } = entry.kind {
+        let message = if let Kind::Send { expires, marks } = entry.kind {
             let small = queue.small.front(entry.small_len());
             let (service, body) = small.split_at_checked(usize::from(entry.service_len)).unwrap_or_default();
             Some(Envelope {
                 service: core::str::from_utf8(service).unwrap_or_default().to_string(),
                 body: entry.large.clone().unwrap_or_else(|| Bytes::copy_from_slice(body)),
-                signed,
+                signed: marks.signed,
+                unordered: marks.unordered,
                 priority: Priority::of_lane(Lane::ALL[at]),
                 expires,
             })

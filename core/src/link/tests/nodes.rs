@@ -210,6 +210,7 @@ pub(super) fn envelope(service: &str, priority: Priority) -> Envelope {
         service: service.into(),
         body: Bytes::from_static(b"body"),
         signed: false,
+        unordered: false,
         priority,
         expires: None,
     }

@@ -193,6 +193,7 @@ proptest! {
                                     service: number.to_string(),
                                     body,
                                     signed: false,
+                                    unordered: false,
                                     priority,
                                     expires: None,
                                 }

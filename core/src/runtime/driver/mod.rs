@@ -139,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
             if self.turn(now, context) {
                 continue;
             }
-            if self.server.is_ready() {
+            if self.server.is_idle() {
                 if let Some(closed) = self.closed.take() {
                     return Poll::Ready(closed);
                 }
@@ -236,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
 
     /// When handlers that are behind no longer keep an ended link.
     fn patience(&self) -> Option<Instant> {
-        let ended = self.ended.filter(|_| !self.server.is_ready())?;
+        let ended = self.ended.filter(|_| !self.server.is_idle())?;
         Some(ended + self.grace())
     }
 

@@ -38,6 +38,7 @@ pub(super) struct Taken<R> {
     body: Bytes,
     priority: Priority,
     sequence: u64,
+    unordered: bool,
     signed: Option<Box<SignedMessage>>,
 }
 
@@ -56,11 +57,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
     /// Moves bytes and events; true if there is more.
     pub(super) fn pump(&mut self, context: &mut Context<'_>) -> (News, bool) {
         let clock = self.shared.clock;
-        let serves = self.server.is_ready() && self.has_turn();
+        let taking = match (self.server.is_ready() && self.has_turn(), self.server.takes_unordered()) {
+            (true, _) => Taking::Everything,
+            // What has no order waits neither for its turn nor for what is behind.
+            (false, true) => Taking::Unordered,
+            (false, false) => Taking::NoRequests,
+        };
         let Self { link, stream, shared, calls, items, view, unflushed, .. } = self;
         let mut news = News::default();
         let mut taken = 0;
-        let taking = if serves { Taking::Everything } else { Taking::NoRequests };
         let read = |context: &mut Context<'_>, space: &mut [u8]| {
             Pin::new(&mut *stream.borrow_mut()).poll_read(context, space)
         };
@@ -155,8 +160,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
                     server.call(link, token, service, request(incoming, Some(deadline)), context);
                 }
                 Item::Message(mut incoming) => {
-                    let service = incoming.service.take();
-                    server.message(link, service, request(incoming, None), context);
+                    let (service, unordered) = (incoming.service.take(), incoming.unordered);
+                    server.message(link, service, request(incoming, None), unordered, context);
                 }
                 Item::Relay { message, priority } => {
                     let relay = Relay { peer: Arc::clone(peer), message, priority };
@@ -166,7 +171,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
                 Item::Stream { id, name, priority, service } => {
                     let open = |service: Arc<Entry<R>>, link: &mut Core| {
                         let (body, sequence) = (Bytes::new(), id.get());
-                        let taken = Taken { service: None, body, priority, sequence, signed: None };
+                        let taken =
+                            Taken { service: None, body, priority, sequence, unordered: false, signed: None };
                         let pipe = streams.add(id);
                         // What the machine said of it before is not said again.
                         pipe.serve(link);
@@ -182,7 +188,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
 
 fn take<R: Runtime>(incoming: Incoming<'_>, view: &mut View<R>) -> Taken<R> {
     let service = view.find(incoming.service);
-    let (priority, sequence) = (incoming.priority, incoming.sequence);
-    let signed = incoming.signed;
-    Taken { service, body: incoming.body.into_bytes(), priority, sequence, signed }
+    let Incoming { body, priority, sequence, unordered, signed, .. } = incoming;
+    Taken { service, body: body.into_bytes(), priority, sequence, unordered, signed }
 }

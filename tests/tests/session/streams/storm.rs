@@ -145,7 +145,7 @@ impl Storm {
             }
             Step::Pass(millis) => self.pair.pass(Duration::from_millis(millis)),
             Step::Ready(events, write) => {
-                self.pair.end(side).ready = Ready { events, requests: events, write };
+                self.pair.end(side).ready = Ready { events, requests: events, unordered: events, write };
             }
             Step::Open(priority) => match self.pair.link(side).open_stream("s", Priority::ALL[priority]) {
                 Ok(id) => {
