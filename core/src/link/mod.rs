@@ -440,7 +440,7 @@ fn draws(provider: &dyn CryptoProvider, seed: &Seed) -> Option<(Secret<32>, u64,
 impl Session {
     /// Drops calls at the front of the queue that were cancelled or are over: expired work is never begun.
     fn drop_stale(&mut self, stats: &mut Stats) {
-        while let Some(call) = self.requests.first().and_then(|first| first.call) {
+        while let Some(call) = self.requests.first_call() {
             if self.serving.get_mut(call.id).is_some_and(|serving| serving.serial == call.serial) {
                 break;
             }

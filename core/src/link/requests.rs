@@ -44,18 +44,31 @@ pub(super) enum Content<'a> {
     Relayed(Box<SignedMessage>),
 }
 
-/// A request that waits. Its service name is in the byte queue, before a small body.
+/// When a request may be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    InTurn,
+    Any,
+    /// It was, before its turn.
+    Taken,
+}
+
+/// A request that waits. Its service name is in the byte queue, before a small body. There may be many: they are
+/// kept small.
 #[derive(Debug)]
 pub(super) struct Request {
-    head: Head,
-    service_len: u8,
+    sequence: u64,
+    call: Option<RequestedCall>,
     body: Stored,
-    /// Where its bytes stand among all that ever came into the byte queue.
-    at: u64,
     /// What is given back with it: what it was charged, and messages behind it that were not for the application.
-    owed: Freed,
-    /// It was taken before its turn.
-    taken: bool,
+    owed: usize,
+    /// Where its bytes stand among all that ever came into the byte queue, modulo 2³²: a window is shorter.
+    at: u32,
+    lane: Lane,
+    order: Order,
+    service_len: u8,
+    /// Some of what is owed was charged for a one-way message.
+    confirms: bool,
 }
 
 /// A request that was taken.
@@ -82,9 +95,9 @@ impl Freed {
         Self { bytes: charged + MESSAGE_OVERHEAD, confirms: one_way }
     }
 
-    fn add(&mut self, other: Self) {
-        self.bytes += other.bytes;
-        self.confirms |= other.confirms;
+    fn add(&mut self, request: &Request) {
+        self.bytes += request.owed;
+        self.confirms |= request.confirms;
     }
 }
 
@@ -95,8 +108,8 @@ pub(super) struct Requests {
     small: ByteQueue,
     /// Bytes at the front of `small` that nobody needs once the last event is done with.
     lent: usize,
-    /// Bytes that have left `small`.
-    gone: u64,
+    /// Bytes that have left `small`, modulo 2³².
+    gone: u32,
     /// No unordered one waits before this place.
     looked: usize,
     /// Places of those that were taken before their turn.
@@ -104,6 +117,11 @@ pub(super) struct Requests {
 }
 
 impl Request {
+    fn head(&self) -> Head {
+        let Self { lane, sequence, call, order, .. } = *self;
+        Head { lane, sequence, call, unordered: order != Order::InTurn }
+    }
+
     fn small_len(&self) -> usize {
         usize::from(self.service_len) + self.body.small_len()
     }
@@ -111,23 +129,29 @@ impl Request {
 
 impl Requests {
     pub(super) fn push(&mut self, head: Head, service: &[u8], content: Content<'_>) {
-        let at = self.gone + self.small.len() as u64;
+        let at = self.gone.wrapping_add(truncated(self.small.len()));
         self.small.push(service);
         let body = match content {
             Content::Bytes(body) => Stored::of(body, &mut self.small),
             Content::Signed(message) => Stored::Signed(message),
             Content::Relayed(message) => Stored::Relayed(message),
         };
-        let owed = Freed::of(service.len() + body.len(), head.call.is_none());
+        let Freed { bytes: owed, confirms } = Freed::of(service.len() + body.len(), head.call.is_none());
         let service_len = u8::try_from(service.len()).unwrap_or(u8::MAX);
-        self.items.push_back(Request { head, service_len, body, at, owed, taken: false });
+        let Head { lane, sequence, call, unordered } = head;
+        let order = if unordered { Order::Any } else { Order::InTurn };
+        let request = Request { sequence, call, body, owed, at, lane, order, service_len, confirms };
+        self.items.push_back(request);
     }
 
     /// Adds credit of a message that is not for the application to that of the one before it. False if none
     /// waits.
     #[must_use]
     pub(super) fn owe_behind(&mut self, freed: Freed) -> bool {
-        self.items.back_mut().map(|last| last.owed.add(freed)).is_some()
+        let Some(last) = self.items.back_mut() else { return false };
+        last.owed += freed.bytes;
+        last.confirms |= freed.confirms;
+        true
     }
 
     /// How many wait.
@@ -139,15 +163,15 @@ impl Requests {
         self.items.is_empty()
     }
 
-    /// The first one.
-    pub(super) fn first(&self) -> Option<&Head> {
-        self.items.front().map(|first| &first.head)
+    /// The first one, if it is a call.
+    pub(super) fn first_call(&self) -> Option<RequestedCall> {
+        self.items.front()?.call
     }
 
     /// Whether an unordered message waits. What was looked at is not looked at again.
     pub(super) fn has_unordered(&mut self) -> bool {
         while let Some(request) = self.items.get(self.looked) {
-            if request.head.unordered && !request.taken {
+            if request.order == Order::Any {
                 return true;
             }
             self.looked += 1;
@@ -158,12 +182,14 @@ impl Requests {
     /// Takes the first one, and the credit that is due with it.
     pub(super) fn take(&mut self) -> Option<(Taken, Freed)> {
         self.forget_lent();
-        let Request { head, service_len, body, owed: mut freed, .. } = self.pop()?;
-        while self.items.front().is_some_and(|next| next.taken) {
+        let request = self.pop()?;
+        let mut freed = Freed { bytes: request.owed, confirms: request.confirms };
+        while self.items.front().is_some_and(|next| next.order == Order::Taken) {
             self.early -= 1;
-            freed.add(self.pop()?.owed);
+            freed.add(&self.pop()?);
         }
-        Some((Taken { head, body, service_len, offset: 0 }, freed))
+        let head = request.head();
+        Some((Taken { head, body: request.body, service_len: request.service_len, offset: 0 }, freed))
     }
 
     /// Takes the first unordered message, whatever stands before it.
@@ -176,14 +202,15 @@ impl Requests {
         }
         self.forget_lent();
         let request = self.items.get_mut(self.looked)?;
-        request.taken = true;
+        let head = request.head();
+        request.order = Order::Taken;
         self.early += 1;
         self.looked += 1;
         // Its small bytes stay where they are until its place goes.
         let place = Stored::Small(request.body.small_len());
         let body = core::mem::replace(&mut request.body, place);
-        let offset = usize::try_from(request.at - self.gone).ok()?;
-        let taken = Taken { head: request.head, body, service_len: request.service_len, offset };
+        let offset = request.at.wrapping_sub(self.gone) as usize;
+        let taken = Taken { head, body, service_len: request.service_len, offset };
         Some((taken, Freed::default()))
     }
 
@@ -197,7 +224,7 @@ impl Requests {
     fn forget_lent(&mut self) {
         let lent = core::mem::take(&mut self.lent);
         self.small.pop(lent);
-        self.gone += lent as u64;
+        self.gone = self.gone.wrapping_add(truncated(lent));
     }
 
     /// The service name and the small body of the request that was taken last.
@@ -216,4 +243,10 @@ impl Requests {
             self.items = VecDeque::new();
         }
     }
+}
+
+/// A length modulo 2³².
+#[allow(clippy::cast_possible_truncation)] // it is what this is for
+const fn truncated(length: usize) -> u32 {
+    length as u32
 }

@@ -40,6 +40,8 @@ mod listener;
 mod node;
 mod peer;
 mod queue;
+#[cfg(feature = "recording")]
+mod records;
 mod serve;
 mod services;
 mod shared;

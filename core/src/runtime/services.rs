@@ -15,9 +15,13 @@ use event_listener::Event;
 use super::Runtime;
 use super::link::Link;
 use super::peer::PeerInfo;
+#[cfg(feature = "recording")]
+use super::records::Records;
 use super::shared::Shared;
 use super::streams::ByteStream;
 use super::sync::{lock, wake_all};
+#[cfg(feature = "recording")]
+use crate::recording::Recording;
 use crate::services::{Allow, LongServiceName, Service, ServiceTable};
 use crate::signed::SignedMessage;
 use crate::{Priority, Refusal, ServiceError};
@@ -211,6 +215,8 @@ impl<R> Default for Services<R> {
             version: AtomicU64::new(0),
             admission: Mutex::default(),
             relay: Mutex::default(),
+            #[cfg(feature = "recording")]
+            records: Mutex::default(),
         }))
     }
 }
@@ -222,6 +228,8 @@ struct Inner<R> {
     version: AtomicU64,
     admission: Mutex<Option<Admission>>,
     relay: Mutex<Option<PassOn>>,
+    #[cfg(feature = "recording")]
+    records: Mutex<Option<Arc<Records>>>,
 }
 
 impl<R: Runtime> Services<R> {
@@ -310,6 +318,22 @@ impl<R: Runtime> Services<R> {
         let pass_on: PassOn = Arc::new(move |relay| Box::pin(handler(relay)));
         *lock(&self.0.relay) = Some(pass_on);
         self
+    }
+
+    /// Debugging only: records each link that is made with these services from now on, without secrets and payloads
+    /// ([`Recorder::redacted`](crate::recording::Recorder::redacted)), in at most `limit` bytes each. `sink` is given
+    /// the recording when the link has ended, on the link's own task: it should hand it on and return.
+    #[cfg(feature = "recording")]
+    #[must_use]
+    pub fn record(self, limit: usize, sink: impl Fn(Recording) + Send + Sync + 'static) -> Self {
+        let sink = Box::new(sink);
+        *lock(&self.0.records) = Some(Arc::new(Records { limit, sink }));
+        self
+    }
+
+    #[cfg(feature = "recording")]
+    pub(crate) fn records(&self) -> Option<Arc<Records>> {
+        lock(&self.0.records).clone()
     }
 
     pub(crate) fn pass_on(&self) -> Option<PassOn> {

@@ -69,7 +69,7 @@ fn body(number: usize, length: usize) -> Bytes {
 
 /// A fifth of all messages ask for no order.
 pub(super) const fn is_unordered(number: usize) -> bool {
-    number % 5 == 0
+    number.is_multiple_of(5)
 }
 
 /// The number in a body that is as it was sent.

@@ -55,6 +55,7 @@ fn command(pair: &mut Pair, side: Side, streams: &mut Vec<StreamId>, dice: &mut 
         0..=4 => {
             let mut message = Message::new("a service", body).priority(priority);
             message.expires = dice.one_in(4).then_some(now + Duration::from_millis(30));
+            message.unordered = dice.one_in(3);
             drop(link.send(message));
         }
         5..=7 => {
@@ -79,7 +80,7 @@ fn command(pair: &mut Pair, side: Side, streams: &mut Vec<StreamId>, dice: &mut 
             // Node 3's words come again and again, node 4's never pass.
             let audience = if side == Side::Initiator { id(2) } else { id(1) };
             let number = if dice.one_in(5) { 4 } else { 3 };
-            let message = sign(number, audience, dice.next() % 4, &body);
+            let message = sign(number, audience, dice.next() % 2, &body);
             drop(link.send(message.message().priority(priority)));
         }
         _ => {}

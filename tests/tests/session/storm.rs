@@ -95,7 +95,7 @@ fn number_of(body: &[u8]) -> u64 {
 
 /// A third of all messages ask for no order.
 const fn is_unordered(number: u64) -> bool {
-    number % 3 == 0
+    number.is_multiple_of(3)
 }
 
 /// Those in order, and the others ascending.

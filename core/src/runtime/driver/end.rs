@@ -67,12 +67,21 @@ impl<S, R: Runtime> Driver<S, R> {
 }
 
 impl<S, R: Runtime> Drop for Driver<S, R> {
+    fn drop(&mut self) {
+        if self.shared.end().is_none() {
+            self.break_off();
+        }
+        #[cfg(feature = "recording")]
+        if let Some(records) = &self.records {
+            records.end(&mut self.link);
+        }
+    }
+}
+
+impl<S, R: Runtime> Driver<S, R> {
     /// A runtime that shuts down drops the task wherever it is: whoever waits for the link is told all the
     /// same.
-    fn drop(&mut self) {
-        if self.shared.end().is_some() {
-            return;
-        }
+    fn break_off(&mut self) {
         self.link.close(self.shared.clock.now());
         if self.member.is_some() {
             self.report_to_node();

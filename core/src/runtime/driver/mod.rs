@@ -34,6 +34,8 @@ use crate::runtime::link::Link;
 use crate::runtime::node::{Member, Slot};
 use crate::runtime::peer::{Direction, PeerInfo};
 use crate::runtime::queue::{Batch, Job, LANES};
+#[cfg(feature = "recording")]
+use crate::runtime::records::Records;
 use crate::runtime::serve::Server;
 use crate::runtime::services::View;
 use crate::runtime::shared::{Control, Shared, State};
@@ -82,17 +84,21 @@ pub(crate) struct Driver<S, R: Runtime> {
     slot: Option<Arc<Slot<R>>>,
     /// The node's messages have come in before a turn, so that what is queued now is later than those.
     routed: bool,
+    #[cfg(feature = "recording")]
+    records: Option<Arc<Records>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
     pub(crate) fn new(
-        link: Core,
+        #[cfg_attr(not(feature = "recording"), allow(unused_mut))] mut link: Core,
         stream: S,
         shared: Arc<Shared>,
         setting: &Setting<'_, R>,
         report: Option<Report<R>>,
     ) -> Self {
         Self {
+            #[cfg(feature = "recording")]
+            records: setting.services.records().and_then(|records| records.begin(&mut link)),
             link,
             stream: RefCell::new(stream),
             shared,

@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use async_channel::{bounded, unbounded};
 use async_lock::Semaphore;
-use futures_lite::future::{yield_now, zip};
-use handclasp::runtime::{Handler, Link, Request, Services, accept_over, connect_over};
+use futures_lite::future::yield_now;
+use handclasp::runtime::{Handler, Link, Request, Services};
 use handclasp::services::Allow;
 use handclasp::{
-    By, CallError, Capability, Dial, Executed, Limits, Message, Priority, Reason, Refusal, Rejected,
-    ServiceError, Timing, Trust, Why,
+    By, CallError, Capability, Executed, Limits, Message, Priority, Reason, Rejected, ServiceError, Timing,
+    Why,
 };
 use handclasp_adapters::links::{Guard, builder, config, hanging, id, pair, pair_of};
-use handclasp_adapters::{Host, TaskSet, pipe, sleep, soon, spawn, timeout, until};
+use handclasp_adapters::{Host, TaskSet, sleep, soon, spawn, until};
 
 async fn m1_sends_arrive_in_order_with_their_sender<H: Host>() {
     let (sender, got) = unbounded();
@@ -393,33 +393,6 @@ async fn l3_what_was_not_delivered_comes_back<H: Host>() {
     soon(other.closed()).await;
 }
 
-async fn i4_the_application_is_asked_under_trust_ask<H: Host>() {
-    let ask = |number| builder::<H>(number).trust(Trust::Ask).build().expect("a configuration");
-    let admit = |yes: bool| {
-        Services::<H>::new().admit(move |peer| async move {
-            yield_now().await;
-            assert!(peer.id == id(1) || peer.id == id(2));
-            if yes { Ok(()) } else { Err(Refusal::ShuttingDown) }
-        })
-    };
-    let (link, other) = pair_of((&ask(1), &admit(true)), (&ask(2), &admit(true))).await;
-    assert_eq!((link.peer().id, other.peer().id), (id(2), id(1)));
-
-    for (services, refusal) in
-        [(admit(false), Refusal::ShuttingDown), (Services::<H>::new(), Refusal::Denied)]
-    {
-        let (near, far, _) = pipe(4096);
-        let (one, two, yes) = (ask(1), ask(2), admit(true));
-        let (dialled, accepted) = soon(zip(
-            connect_over::<H>(near, &one, Dial::anyone(), &yes),
-            accept_over::<H>(far, &two, &services),
-        ))
-        .await;
-        assert_eq!(dialled.expect_err("refused").reason, Reason::Refused(refusal.clone()));
-        assert_eq!(accepted.expect_err("refused").reason, Reason::Refused(refusal));
-    }
-}
-
 async fn m1_a_message_handler_may_call_back_over_its_link<H: Host>() {
     let (sender, got) = unbounded();
     let services = Services::<H>::new().on("ask", Allow::Anyone, move |request: Request<H>| {
@@ -493,28 +466,6 @@ async fn m3_calls_given_up_at_any_moment_leave_no_trace<H: Host>() {
     until("no handler is left", || alive.load(Ordering::SeqCst) == 0).await;
 }
 
-async fn h11_a_link_is_ready_when_each_side_that_holds_has_said_so<H: Host>() {
-    let held = builder::<H>(2).hold_ready().build().expect("a good configuration");
-    let services =
-        Services::<H>::new().serve("echo", Allow::Anyone, |request| async move { Ok(request.body) });
-    let (one, two) = pair_of((&config::<H>(1), &Services::<H>::new()), (&held, &services)).await;
-    let mut waits = Box::pin(one.ready());
-    assert!(timeout(Duration::from_millis(100), &mut waits).await.is_none(), "the other side holds");
-    assert_eq!(soon(one.call("echo", "sync")).await.expect("messages flow meanwhile"), "sync");
-    soon(two.ready()).await.expect("both are ready");
-    soon(waits).await.expect("both are ready");
-    soon(one.ready()).await.expect("again, at once");
-}
-
-async fn h11_a_side_that_is_never_ready_ends_the_link<H: Host>() {
-    let timing = Timing { ready: Duration::from_millis(200), ..Timing::default() };
-    let held = builder::<H>(2).hold_ready().timing(timing).build().expect("a good configuration");
-    let (one, two) = pair_of((&config::<H>(1), &Services::<H>::new()), (&held, &Services::<H>::new())).await;
-    let closed = soon(one.ready()).await.expect_err("the other side is never ready");
-    assert_eq!((closed.reason, closed.by), (Reason::NotReady, By::Peer));
-    assert_eq!(soon(two.closed()).await.reason, Reason::NotReady);
-}
-
 handclasp_adapters::on_every_host!(
     m1_sends_arrive_in_order_with_their_sender,
     m1_many_calls_at_once_each_get_their_own_answer,
@@ -530,9 +481,6 @@ handclasp_adapters::on_every_host!(
     l3_goodbye_lets_calls_finish_and_refuses_new_work,
     l3_dropping_the_last_handle_closes_the_link_and_its_handlers,
     l3_what_was_not_delivered_comes_back,
-    i4_the_application_is_asked_under_trust_ask,
     m1_a_message_handler_may_call_back_over_its_link,
     m3_calls_given_up_at_any_moment_leave_no_trace,
-    h11_a_link_is_ready_when_each_side_that_holds_has_said_so,
-    h11_a_side_that_is_never_ready_ends_the_link,
 );
