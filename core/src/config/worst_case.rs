@@ -20,9 +20,6 @@ use crate::link::footprint as size;
 /// - what a node lets wait for a link, which [`NodePolicy`](crate::node::NodePolicy) bounds;
 /// - the queues between the link and the handles of an adapter: 64 KiB of messages for each priority, where the last
 ///   message may go over it, and 64 KiB for each direction of each open byte stream.
-///
-/// An owner that takes requests has to take the other events as well (see [`Ready`](crate::Ready)): one that does
-/// the first without the second is not told of cancelled calls, and those words are not bounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorstCase {
@@ -174,7 +171,7 @@ impl Account {
     /// Answers and their errors, own calls that failed, calls of the peer's that were cancelled, messages that have
     /// expired, and a goodbye.
     fn notices(&self) -> u64 {
-        let count = add(&[self.window / OVERHEAD, self.calls.saturating_mul(2), self.sends, 1]);
+        let count = add(&[self.window / OVERHEAD, self.calls.saturating_mul(3), self.sends, 2]);
         places(count).saturating_mul(size::NOTICE as u64)
     }
 

@@ -9,7 +9,6 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::context::Context;
-use super::inbox::Notice;
 use super::queue::{Body, Kind};
 use super::session::Session;
 use super::timers::Timer;
@@ -172,9 +171,7 @@ impl Session {
             self.fail(call.id, error, None);
         }
         while let Some(call) = self.serving.take_due(context.now) {
-            if call.dispatched {
-                self.notices.push(Notice::Cancelled { serial: call.serial });
-            }
+            self.tell_cancelled(&call);
         }
         let next = self.pending.next_deadline().into_iter().chain(self.serving.next_deadline()).min();
         if let Some(next) = next {

@@ -5,10 +5,11 @@
 //! (`send`, `call`, `reply`, …).
 //!
 //! Where to look: `state` has every change of phase, `handshake` the way to the traffic keys, `recv` and
-//! `send` the way of bytes in and out, `session` what each frame does (and `context` what it does it to), `queue`, `control`, `inbox` and
-//! `requests` what waits, `streams` the byte streams, `calls` and `credit` the accounts. `managed` is what a link and its node tell each other, `alive`
-//! how two nodes find out which of two links is dead, `standing` what else they say of the link, `barrier`
-//! whether both are ready.
+//! `send` the way of bytes in and out, `session` what each frame does (`context` is what it does it to), `events`
+//! what the owner is told and when. `queue`, `control`, `inbox` and `requests` are what waits, `streams` the byte
+//! streams, `calls` and `credit` the accounts. `managed` is what a link and its node tell each other, `alive` how
+//! two nodes find out which of two links is dead, `standing` what else they say of the link, `barrier` whether
+//! both are ready.
 
 #[macro_use]
 mod note;
@@ -22,6 +23,7 @@ mod commands;
 mod context;
 mod control;
 mod credit;
+mod events;
 pub(crate) mod footprint;
 mod handshake;
 mod inbox;
@@ -60,15 +62,13 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 
-use self::action::Event as E;
 use self::bytes::{RecvBuffer, SendBuffer};
 use self::credit::Budget;
+use self::events::Announce;
 use self::handshake::Handshake;
-use self::inbox::{Notice, Stored};
 use self::managed::Managed;
-use self::requests::{Head, Requests};
 use self::session::Session;
-use self::state::{Drain, Ending, Outbound};
+use self::state::{Drain, Ending};
 use self::timers::{Timer, Timers};
 use crate::config::{Config, Trust};
 use crate::crypto::noise::Role;
@@ -152,29 +152,6 @@ impl Terms {
     fn of(config: &Config) -> Self {
         Self { hello: config.hello.clone(), trust: config.trust.clone(), managed: None }
     }
-}
-
-/// Where an event comes from.
-#[derive(Clone, Copy, Debug)]
-enum Source {
-    Notice,
-    Request,
-    Unordered,
-    End,
-}
-
-/// Events of which each link has one at most.
-#[derive(Debug, Default)]
-#[allow(clippy::struct_excessive_bools)] // each event has come or not, on its own
-struct Announce {
-    opened: bool,
-    identified: bool,
-    established: bool,
-    ready: bool,
-    /// The owner was ready before the link was.
-    said_ready: bool,
-    /// `Closed` has been given: nothing follows it.
-    closed: bool,
 }
 
 impl Link {
@@ -284,90 +261,6 @@ impl Link {
         self.timers.next().into_iter().chain(expiry).min()
     }
 
-    /// Where the next event comes from, of those that the owner can take.
-    fn next_source(&mut self, ready: Ready) -> Option<Source> {
-        if ready.events && self.has_notice() {
-            Some(Source::Notice)
-        } else if ready.requests && self.has_request() {
-            Some(Source::Request)
-        } else if ready.unordered && self.has_unordered() {
-            Some(Source::Unordered)
-        } else if ready.events && self.is_over() {
-            Some(Source::End)
-        } else {
-            None
-        }
-    }
-
-    fn take(&mut self, source: Source) -> Option<Event<'_>> {
-        match source {
-            Source::Notice => self.next_notice(),
-            Source::Request => self.session.as_mut()?.next_request(false, self.tag),
-            Source::Unordered => self.session.as_mut()?.next_request(true, self.tag),
-            Source::End => {
-                self.announce.closed = true;
-                self.timers.stop_all();
-                self.send.clear();
-                let ending = self.ending.as_mut()?;
-                if let Some(session) = &mut self.session {
-                    // What is left of the last words would follow a torn record.
-                    session.outbound = Outbound::Over;
-                    ending.closed.untaken += session.requests.len();
-                    session.requests = Requests::default();
-                }
-                Some(E::Closed(&ending.closed))
-            }
-        }
-    }
-
-    fn has_notice(&self) -> bool {
-        let Announce { opened, identified, established, ready, .. } = self.announce;
-        opened
-            || identified
-            || established
-            || ready
-            || self.session.as_ref().is_some_and(|session| session.has_notice())
-    }
-
-    fn next_notice(&mut self) -> Option<Event<'_>> {
-        if core::mem::take(&mut self.announce.opened) {
-            return Some(E::Opened);
-        }
-        if core::mem::take(&mut self.announce.identified) {
-            return self.peer.as_deref().map(E::Identified);
-        }
-        if core::mem::take(&mut self.announce.established) {
-            return self.peer.as_deref().map(E::Established);
-        }
-        if core::mem::take(&mut self.announce.ready) {
-            return Some(E::Ready);
-        }
-        self.session.as_mut()?.next_notice(self.tag)
-    }
-
-    /// Whether there is a message or call to give out, once what is not worth it any more is dropped.
-    fn has_request(&mut self) -> bool {
-        // They come behind `Established`.
-        let Some(session) = self.session.as_mut().filter(|_| !self.announce.established) else {
-            return false;
-        };
-        session.drop_stale(&mut self.stats);
-        !session.requests.is_empty()
-    }
-
-    /// Whether there is an unordered message to give out.
-    fn has_unordered(&mut self) -> bool {
-        let session = self.session.as_mut().filter(|_| !self.announce.established);
-        session.is_some_and(|session| session.requests.has_unordered())
-    }
-
-    /// Whether `Closed` is due: all else was given out, and the last bytes are gone or have had their time.
-    fn is_over(&self) -> bool {
-        let Some(ending) = self.ending.as_ref().filter(|_| !self.announce.closed) else { return false };
-        let taken = self.session.as_ref().is_none_or(|session| session.requests.is_empty());
-        (taken || ending.waited) && (ending.flushed || !self.wants_write())
-    }
-
     /// Where the link stands.
     pub const fn phase(&self) -> Phase {
         self.phase
@@ -435,75 +328,4 @@ fn draws(provider: &dyn CryptoProvider, seed: &Seed) -> Option<(Secret<32>, u64,
     let (tag, rest) = rest.split_first_chunk::<8>()?;
     let ping = rest.first_chunk::<8>()?;
     Some((Secret::new(*ephemeral), u64::from_be_bytes(*tag), u64::from_be_bytes(*ping)))
-}
-
-impl Session {
-    /// Drops calls at the front of the queue that were cancelled or are over: expired work is never begun.
-    fn drop_stale(&mut self, stats: &mut Stats) {
-        while let Some(call) = self.requests.first_call() {
-            if self.serving.get_mut(call.id).is_some_and(|serving| serving.serial == call.serial) {
-                break;
-            }
-            if let Some((_, freed)) = self.requests.take() {
-                self.give_back(freed);
-                stats.expired_calls += 1;
-            }
-        }
-    }
-
-    /// The first request, or the first unordered message, as an event; gives back the credit that is due.
-    fn next_request(&mut self, unordered: bool, tag: u64) -> Option<Event<'_>> {
-        let (request, freed) =
-            if unordered { self.requests.take_unordered()? } else { self.requests.take()? };
-        self.give_back(freed);
-        let Head { lane, sequence, call, unordered } = request.head;
-        if let Some(serving) = call.and_then(|call| self.serving.get_mut(call.id)) {
-            serving.dispatched = true;
-        }
-        let (service, small) = self.requests.lent(&request);
-        let priority = Priority::of_lane(lane);
-        let (body, signed) = match request.body {
-            Stored::Relayed(message) => return Some(E::Relay { message, priority }),
-            Stored::Signed(message) => (Body::Owned(message.body()), Some(message)),
-            body => (body.lend(small), None),
-        };
-        let incoming = Incoming { service, body, priority, sequence, unordered, signed };
-        Some(match call {
-            None => E::Message(incoming),
-            Some(call) => {
-                let token = ReplyToken { id: call.id, serial: call.serial, link: tag };
-                E::Call { token, request: incoming, deadline: call.deadline }
-            }
-        })
-    }
-
-    fn has_notice(&self) -> bool {
-        !self.notices.is_empty() || self.streams.as_ref().is_some_and(|streams| streams.has_news())
-    }
-
-    /// The first notice, as an event; gives the credit of an answer back. What there is to tell of streams comes
-    /// behind.
-    fn next_notice(&mut self, link: u64) -> Option<Event<'_>> {
-        let Some(notice) = self.notices.pop() else { return self.streams.as_mut()?.next_news(link) };
-        Some(match notice {
-            Notice::Reply { call, body } => {
-                self.release(Budget::Replies, body.len());
-                let body = body.lend(self.notices.lent());
-                E::Reply { call: CallId { id: call, link }, body }
-            }
-            Notice::Failed { call, error, charged } => {
-                self.untaken_failures -= 1;
-                if let Some(charged) = charged {
-                    self.release(Budget::Replies, charged);
-                }
-                E::CallFailed { call: CallId { id: call, link }, error }
-            }
-            Notice::Cancelled { serial } => E::Cancelled { call: serial },
-            Notice::Expired(envelope) => {
-                self.untaken_expired -= envelope.charge();
-                E::Expired(*envelope)
-            }
-            Notice::Draining { by, code, detail } => E::Draining { by, code, detail },
-        })
-    }
 }

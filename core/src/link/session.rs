@@ -57,6 +57,8 @@ pub(super) struct Session {
     pub(super) next_call: u64,
     /// Failures of own calls that the owner has not taken.
     pub(super) untaken_failures: usize,
+    /// Calls of the peer's that ended, of which the owner has not been told.
+    pub(super) untaken_cancels: usize,
     /// What expired messages were charged to the send buffer that the owner has not been told of.
     pub(super) untaken_expired: usize,
     /// Calls of the peer's so far.
@@ -124,6 +126,7 @@ impl Session {
             serving: CallTable::default(),
             next_call: 1,
             untaken_failures: 0,
+            untaken_cancels: 0,
             untaken_expired: 0,
             served: 0,
             peer_said_goodbye: false,
@@ -340,9 +343,9 @@ impl Session {
             return Err(context.violation("CALL: its request id is in flight"));
         }
         // Answers wait for the peer to take them, and it has no reason to let more of them pile up than it
-        // may have calls.
+        // may have calls. Of no more calls than that can the owner miss the end, if it takes what it is told.
         let most = self.limits.max_calls as usize;
-        if self.lanes.answers() >= most.saturating_mul(2) {
+        if self.lanes.answers() >= most.saturating_mul(2) || self.untaken_cancels > most {
             return Err(Reason::Flood);
         }
         if deadline <= context.now {
@@ -425,9 +428,15 @@ impl Session {
 
     fn on_cancel(&mut self, id: u64) {
         if let Some(call) = self.serving.remove(id) {
-            if call.dispatched {
-                self.notices.push(Notice::Cancelled { serial: call.serial });
-            }
+            self.tell_cancelled(&call);
+        }
+    }
+
+    /// Queues word that nobody waits for the answer to a call, if the owner knows of it.
+    pub(super) fn tell_cancelled(&mut self, call: &Serving) {
+        if call.dispatched {
+            self.untaken_cancels += 1;
+            self.notices.push(Notice::Cancelled { serial: call.serial });
         }
     }
 
