@@ -92,6 +92,8 @@ pub(crate) struct Server<R> {
     /// Messages that were taken before that showed.
     messages: VecDeque<Waiting<R>>,
     beside: Beside,
+    /// Unordered messages that were taken before that was full.
+    unordered: VecDeque<(Arc<Entry<R>>, Request<R>)>,
     /// The link has ended and its messages had their time.
     abandoned: bool,
 }
@@ -105,6 +107,7 @@ impl<R> Default for Server<R> {
             behind: None,
             messages: VecDeque::new(),
             beside: Beside::default(),
+            unordered: VecDeque::new(),
             abandoned: false,
         }
     }
@@ -138,7 +141,7 @@ impl<R: Runtime> Server<R> {
 
     /// Whether no message is with its handler.
     pub(crate) fn is_idle(&self) -> bool {
-        self.behind.is_none() && self.beside.running.is_empty()
+        self.behind.is_none() && self.beside.running.is_empty() && self.unordered.is_empty()
     }
 
     /// Begins a call, and answers it if that is possible at once.
@@ -195,13 +198,13 @@ impl<R: Runtime> Server<R> {
             return;
         };
         let request = request(Arc::clone(&entry));
-        if unordered && self.takes_unordered() {
-            self.beside.most = peer.outcome.limits.max_calls as usize;
-            self.beside.most_bytes = peer.outcome.limits.window as usize;
-            self.run_beside(entry, request, context);
-        } else {
-            self.line_up(Waiting::Message(entry, request), context);
+        if !unordered {
+            return self.line_up(Waiting::Message(entry, request), context);
         }
+        self.beside.most = peer.outcome.limits.max_calls as usize;
+        self.beside.most_bytes = peer.outcome.limits.window as usize;
+        self.unordered.push_back((entry, request));
+        self.run_unordered(context);
     }
 
     /// Hands a signed message on, in turn with the others.
@@ -234,15 +237,19 @@ impl<R: Runtime> Server<R> {
         self.behind = self.finish(begun, entry, Done::Message);
     }
 
-    fn run_beside(&mut self, entry: Arc<Entry<R>>, request: Request<R>, context: &mut Context<'_>) {
-        let Kind::Message(handler) = &entry.handler().0 else { return };
-        let bytes = request.body.len();
-        let begun = begin(|| handler(request), context);
-        let number = self.beside.next;
-        if let Some(task) = self.finish(begun, Some(entry), Done::Unordered(number)) {
-            self.beside.next += 1;
-            self.beside.bytes += bytes;
-            self.beside.running.push_back((number, bytes, task));
+    /// Runs unordered messages as far as there may be more of them.
+    fn run_unordered(&mut self, context: &mut Context<'_>) {
+        while !self.beside.is_full() {
+            let Some((entry, request)) = self.unordered.pop_front() else { break };
+            let Kind::Message(handler) = &entry.handler().0 else { continue };
+            let bytes = request.body.len();
+            let begun = begin(|| handler(request), context);
+            let number = self.beside.next;
+            if let Some(task) = self.finish(begun, Some(entry), Done::Unordered(number)) {
+                self.beside.next += 1;
+                self.beside.bytes += bytes;
+                self.beside.running.push_back((number, bytes, task));
+            }
         }
     }
 
@@ -342,7 +349,10 @@ impl<R: Runtime> Server<R> {
                     }
                 }
                 Some(Done::Message) => self.behind = None,
-                Some(Done::Unordered(number)) => self.beside.remove(number),
+                Some(Done::Unordered(number)) => {
+                    self.beside.remove(number);
+                    self.run_unordered(context);
+                }
                 Some(Done::Admission(decision)) => decided(link, decision, now),
                 // A stream has its end by itself; who aborted a task has seen to the rest.
                 Some(Done::Stream) | None => {}
@@ -387,6 +397,7 @@ impl<R: Runtime> Server<R> {
     pub(crate) fn abandon(&mut self) {
         self.abandoned = true;
         self.messages.clear();
+        self.unordered.clear();
         let beside = std::mem::take(&mut self.beside).running;
         let beside = beside.into_iter().map(|(.., task)| task);
         beside.chain(self.behind.take()).for_each(|task| task.abort());
