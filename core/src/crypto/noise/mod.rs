@@ -366,29 +366,22 @@ impl HandshakeState {
     /// # Errors
     /// [`CryptoError::OutOfTurn`] when messages are missing.
     pub fn split(mut self, provider: &dyn CryptoProvider) -> Result<Split, CryptoError> {
-        self.split_in_place(provider)
-    }
-
-    /// The same for a state that stays where it is: moved out of its place it would leave its chaining key
-    /// behind there, where nothing wipes it. Once only; then it is to be dropped.
-    pub(crate) fn split_in_place(&mut self, provider: &dyn CryptoProvider) -> Result<Split, CryptoError> {
         if !self.is_finished() {
             return Err(CryptoError::OutOfTurn);
         }
-        let [first, second, master] = self.symmetric.hkdf(provider, &[])?;
+        let (hash, cipher) = (*self.symmetric.hash(), self.protocol.cipher);
+        let [first, second, master] = self.symmetric.hkdf::<3>(provider, &[])?;
         let (seal, open) = match self.role {
             Role::Initiator => (first, second),
             Role::Responder => (second, first),
         };
-        let split = Split {
-            seal: SealKey::new(provider, self.protocol.cipher, &seal)?,
-            open: OpenKey::new(provider, self.protocol.cipher, &open)?,
-            hash: *self.symmetric.hash(),
-            master,
-        };
-        // A second one would repeat the nonces of the first.
-        self.done += 1;
-        Ok(split)
+        // One place serves all three in turn.
+        let mut key = Secret::copied(seal);
+        let seal = SealKey::new(provider, cipher, &key)?;
+        key.expose_mut().copy_from_slice(open);
+        let open = OpenKey::new(provider, cipher, &key)?;
+        key.expose_mut().copy_from_slice(master);
+        Ok(Split { seal, open, hash, master: key })
     }
 }
 
