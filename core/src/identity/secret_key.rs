@@ -2,7 +2,7 @@
 
 use super::NodeId;
 use super::text::{self, TextError};
-use crate::crypto::stack::{CURVE, SYMMETRIC, scrubbed};
+use crate::crypto::stack::scrubbed;
 use crate::crypto::{Secret, Seed};
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -69,7 +69,7 @@ impl SecretKey {
     #[must_use]
     pub fn from_seed(seed: &Seed) -> Self {
         let mut secret = Secret::default();
-        scrubbed::<SYMMETRIC, _>(|| {
+        scrubbed(|| {
             let mut hash = Sha256::new();
             hash.update("handclasp/1 identity");
             hash.update(seed.secret().expose());
@@ -88,7 +88,7 @@ impl SecretKey {
     /// The same of bytes that have had no other place.
     #[must_use]
     pub fn from_secret(bytes: Secret<32>) -> Self {
-        let (expanded, public) = scrubbed::<CURVE, _>(|| {
+        let (expanded, public) = scrubbed(|| {
             let expanded = Box::new(ExpandedSecretKey::from(bytes.expose()));
             let public = VerifyingKey::from(&*expanded);
             (expanded, public)
@@ -102,7 +102,7 @@ impl SecretKey {
     /// [`TextError`], which repeats nothing of the text.
     pub fn from_text(text: &str) -> Result<Self, TextError> {
         let mut seed = Secret::default();
-        scrubbed::<SYMMETRIC, _>(|| text::read(text, PREFIX, seed.expose_mut()))?;
+        scrubbed(|| text::read(text, PREFIX, seed.expose_mut()))?;
         Ok(Self::from_secret(seed))
     }
 
@@ -111,7 +111,7 @@ impl SecretKey {
         // The capacity is exact: a string that grows leaves copies of itself behind.
         let mut text = SecretText(String::with_capacity(TEXT_LEN));
         // Writing to a string doesn't fail.
-        let _ = scrubbed::<SYMMETRIC, _>(|| text::write(&mut text.0, PREFIX, self.seed.expose()));
+        let _ = scrubbed(|| text::write(&mut text.0, PREFIX, self.seed.expose()));
         text
     }
 }
@@ -122,7 +122,7 @@ impl Signer for SecretKey {
     }
 
     fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignerError> {
-        Ok(scrubbed::<CURVE, _>(|| raw_sign::<Sha512>(&self.expanded, message, &self.public).to_bytes()))
+        Ok(scrubbed(|| raw_sign::<Sha512>(&self.expanded, message, &self.public).to_bytes()))
     }
 }
 
