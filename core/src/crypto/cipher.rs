@@ -196,6 +196,11 @@ impl HandshakeKey {
         Self { key: Secret::copied(key), cipher, counter: Counter::default() }
     }
 
+    /// The place of the key, for the next one.
+    pub(super) fn into_place(self) -> Secret<32> {
+        self.key
+    }
+
     pub(super) fn seal_with_ad(
         &mut self,
         provider: &dyn CryptoProvider,

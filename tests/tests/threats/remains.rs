@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::hint::black_box;
 use std::io::{Read, Seek, SeekFrom};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ed25519_dalek::hazmat::ExpandedSecretKey;
 use handclasp::crypto::{Cipher, CryptoError, CryptoProvider, RustCrypto, Secret, Seed};
@@ -16,6 +16,13 @@ use handclasp::{
     Signer, Trust,
 };
 use handclasp_sim::watched::{Key, Watch, Watched};
+
+/// One test at a time: what one reads to search it is a copy, which another would find.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Secrets are kept under a mask, so that keeping them leaves nothing to be found.
 const MASK: u8 = 0xa7;
@@ -85,6 +92,9 @@ impl Notes {
                 at += if length == buffer.len() { length - 15 } else { length };
             }
         }
+        // It holds what it was looked for in.
+        buffer.fill(0);
+        black_box(&mut buffer);
         found
     }
 }
@@ -274,6 +284,7 @@ fn step(links: &mut [Link; 2], step: u64, now: Instant) {
 /// dropped.
 #[test]
 fn k6_nothing_secret_is_left_in_the_heap_when_links_and_configurations_are_gone() {
+    let _turn = turn();
     let notes = Watched::new(Notes::default());
     deep(|| live(&notes));
     assert_eq!(notes.found(), Found::new(), "left in memory");
@@ -320,6 +331,7 @@ fn live(notes: &Watched<Notes>) {
 /// Links that go in the middle of their handshake, at each step of it, and one that another cluster secret ends.
 #[test]
 fn k6_nothing_secret_is_left_in_the_heap_by_a_handshake_that_fails() {
+    let _turn = turn();
     let now = Instant::from_nanos(1_000_000_000);
     for (steps, secrets) in (0..6).map(|steps| (steps, [3, 3])).chain([(4, [3, 4])]) {
         let notes = Watched::new(Notes::default());
@@ -338,6 +350,7 @@ fn k6_nothing_secret_is_left_in_the_heap_by_a_handshake_that_fails() {
 /// A key file that is written and read: neither the key nor its text is left.
 #[test]
 fn k6_nothing_secret_is_left_in_the_heap_by_a_key_file() {
+    let _turn = turn();
     let notes = Notes::default();
     let path = std::env::temp_dir().join(format!("handclasp-threats-{}", std::process::id()));
     deep(|| {
@@ -358,6 +371,7 @@ fn k6_nothing_secret_is_left_in_the_heap_by_a_key_file() {
 /// Each operation with a secret, by itself: its copies on the stack are overwritten.
 #[test]
 fn k6_an_operation_leaves_nothing_secret_on_the_stack() {
+    let _turn = turn();
     type Operation = (&'static str, fn(&Secret<32>));
     let operations: [Operation; 9] = [
         ("a public key", |secret| {

@@ -1,12 +1,12 @@
 //! The chaining key, the handshake hash and the key of a handshake in progress.
 
 use crate::crypto::cipher::HandshakeKey;
-use crate::crypto::{Cipher, CryptoError, CryptoProvider, TAG_LEN};
+use crate::crypto::{Cipher, CryptoError, CryptoProvider, Secret, TAG_LEN};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use zeroize::Zeroize;
 
-/// The chaining key, and where HKDF puts what it makes of it. As with a [`Secret`](crate::crypto::Secret), the bytes
+/// The chaining key, and where HKDF puts what it makes of it. As with a [`Secret`], the bytes
 /// have one place in the heap, and nothing moves them.
 struct Chain {
     key: [u8; 32],
@@ -41,6 +41,13 @@ impl Clone for SymmetricState {
         let Self { chain, hash, key, cipher } = self;
         Self { chain: Chain::new(&chain.key), hash: *hash, key: key.clone(), cipher: *cipher }
     }
+
+    fn clone_from(&mut self, source: &Self) {
+        self.chain.key.copy_from_slice(&source.chain.key);
+        self.hash = source.hash;
+        self.key.clone_from(&source.key);
+        self.cipher = source.cipher;
+    }
 }
 
 impl SymmetricState {
@@ -67,6 +74,11 @@ impl SymmetricState {
         let (used, _) = outputs.split_at_mut(N);
         provider.hkdf_sha256(key, input, &[], used.as_flattened_mut())?;
         Ok(outputs)
+    }
+
+    /// Room for a key: that of the handshake, which serves no more.
+    pub(super) fn place(&mut self) -> Secret<32> {
+        self.key.take().map_or_else(Secret::default, HandshakeKey::into_place)
     }
 
     pub(super) fn mix_key(&mut self, provider: &dyn CryptoProvider, input: &[u8]) -> Result<(), CryptoError> {
