@@ -248,8 +248,8 @@ fn nodes(notes: &Watched<Notes>, run: u64, secrets: [u8; 2]) -> [Arc<Config>; 2]
 }
 
 /// Two links of these nodes.
-fn links(notes: &Notes, nodes: &[Arc<Config>; 2], run: u64, now: Instant) -> [Link; 2] {
-    let [i, r] = nodes;
+fn links(notes: &Notes, both: &[Arc<Config>; 2], run: u64, now: Instant) -> [Link; 2] {
+    let [i, r] = both;
     let [i_seed, r_seed] =
         [8, 9].map(|number| Seed::from_secret(secret(notes, "a link's seed", run, number)));
     let initiator = Link::initiator(i, Dial::to(r.node_id()), &i_seed, now);
@@ -368,11 +368,13 @@ fn k6_nothing_secret_is_left_in_the_heap_by_a_key_file() {
     assert_eq!(notes.found(), Found::new(), "left in memory");
 }
 
+/// What uses a secret, with its name.
+type Operation = (&'static str, fn(&Secret<32>));
+
 /// Each operation with a secret, by itself: its copies on the stack are overwritten.
 #[test]
 fn k6_an_operation_leaves_nothing_secret_on_the_stack() {
     let _turn = turn();
-    type Operation = (&'static str, fn(&Secret<32>));
     let operations: [Operation; 9] = [
         ("a public key", |secret| {
             black_box(RustCrypto.x25519_public(secret));
