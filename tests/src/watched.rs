@@ -84,7 +84,7 @@ impl Key {
     /// # Errors
     /// Its own.
     pub fn new(cipher: Cipher, secret: &Secret<32>) -> Result<Self, CryptoError> {
-        Ok(Self { inner: RustCrypto.cipher(cipher, secret)?, secret: Secret::new(*secret.expose()) })
+        Ok(Self { inner: RustCrypto.cipher(cipher, secret)?, secret: secret.clone() })
     }
 
     /// Seals as the cipher does.

@@ -192,8 +192,13 @@ pub(super) struct HandshakeKey {
 }
 
 impl HandshakeKey {
-    pub(super) fn new(cipher: Cipher, key: Secret<32>) -> Self {
-        Self { key, cipher, counter: Counter::default() }
+    pub(super) fn new(cipher: Cipher, key: &[u8; 32]) -> Self {
+        Self { key: Secret::copied(key), cipher, counter: Counter::default() }
+    }
+
+    /// The place of the key, for the next one.
+    pub(super) fn into_place(self) -> Secret<32> {
+        self.key
     }
 
     pub(super) fn seal_with_ad(

@@ -8,6 +8,7 @@ pub mod noise;
 mod rustcrypto;
 mod secret;
 mod self_test;
+pub(crate) mod stack;
 mod suite;
 
 #[cfg(test)]
@@ -31,7 +32,9 @@ pub const NONCE_LEN: usize = 12;
 /// What a link needs from cryptography: X25519, Ed25519 verification, SHA-256, HKDF and the suite's cipher.
 ///
 /// Methods are total: they return a typed error or a value and never panic, whatever bytes come from a peer.
-/// Implementations must run in time independent of secrets.
+/// Implementations must run in time independent of secrets, and should leave none behind, on the stack either: what
+/// lies there gets to the heap with values that are moved over it. [`RustCrypto`] overwrites the stack that its
+/// operations have used.
 pub trait CryptoProvider: fmt::Debug + Send + Sync {
     /// The provider's name, for logs and reports.
     fn name(&self) -> &'static str;

@@ -1,5 +1,6 @@
 //! The provider that comes with the crate: dalek's curves, and hash and cipher of the `RustCrypto` project.
 
+use super::stack::scrubbed;
 use super::{Cipher, CipherKey, CryptoError, CryptoProvider, NONCE_LEN, Secret, Suite, SuiteSet, TAG_LEN};
 use alloc::boxed::Box;
 use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, Key, KeyInit};
@@ -10,7 +11,8 @@ use x25519_dalek::{PublicKey, StaticSecret};
 
 /// Pure-Rust cryptography: ed25519-dalek, x25519-dalek, sha2, hkdf and chacha20poly1305.
 ///
-/// It has both suites with ChaCha20-Poly1305 and needs no set-up.
+/// It has both suites with ChaCha20-Poly1305 and needs no set-up. Each operation with a secret overwrites the stack that
+/// it has used, 6 KiB of it in an optimized build.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RustCrypto;
 
@@ -26,27 +28,29 @@ impl CryptoProvider for RustCrypto {
     fn x25519_public(&self, secret: &Secret<32>) -> [u8; 32] {
         // The base point has a precomputed table in Edwards form, which is several times faster than the
         // ladder.
-        PublicKey::from(&StaticSecret::from(*secret.expose())).to_bytes()
+        scrubbed(|| PublicKey::from(&StaticSecret::from(*secret.expose())).to_bytes())
     }
 
     fn x25519(&self, secret: &Secret<32>, public: &[u8; 32]) -> Result<Secret<32>, CryptoError> {
-        let shared = StaticSecret::from(*secret.expose()).diffie_hellman(&PublicKey::from(*public));
-        // Compares in constant time.
-        if shared.was_contributory() {
-            let mut secret = Secret::default();
-            secret.expose_mut().copy_from_slice(shared.as_bytes());
-            Ok(secret)
-        } else {
-            Err(CryptoError::ZeroSharedSecret)
-        }
+        scrubbed(|| {
+            let shared = StaticSecret::from(*secret.expose()).diffie_hellman(&PublicKey::from(*public));
+            // Compares in constant time.
+            if shared.was_contributory() {
+                Ok(Secret::copied(shared.as_bytes()))
+            } else {
+                Err(CryptoError::ZeroSharedSecret)
+            }
+        })
     }
 
     fn sha256(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        for part in parts {
-            hash.update(part);
-        }
-        hash.finalize().into()
+        scrubbed(|| {
+            let mut hash = Sha256::new();
+            for part in parts {
+                hash.update(part);
+            }
+            hash.finalize().into()
+        })
     }
 
     fn hkdf_sha256(
@@ -56,9 +60,11 @@ impl CryptoProvider for RustCrypto {
         info: &[&[u8]],
         out: &mut [u8],
     ) -> Result<(), CryptoError> {
-        Hkdf::<Sha256>::new(Some(salt), key_material)
-            .expand_multi_info(info, out)
-            .map_err(|_| CryptoError::BadLength)
+        scrubbed(|| {
+            Hkdf::<Sha256>::new(Some(salt), key_material)
+                .expand_multi_info(info, out)
+                .map_err(|_| CryptoError::BadLength)
+        })
     }
 
     fn verify(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> Result<(), CryptoError> {
@@ -74,7 +80,9 @@ impl CryptoProvider for RustCrypto {
 
     fn cipher(&self, cipher: Cipher, key: &Secret<32>) -> Result<Box<dyn CipherKey>, CryptoError> {
         match cipher {
-            Cipher::ChaChaPoly => Ok(Box::new(ChaChaPolyKey(ChaCha20Poly1305::new(key_ref(key))))),
+            Cipher::ChaChaPoly => scrubbed(|| {
+                Ok(Box::new(ChaChaPolyKey(ChaCha20Poly1305::new(key_ref(key)))) as Box<dyn CipherKey>)
+            }),
         }
     }
 }
@@ -103,10 +111,12 @@ impl CipherKey for ChaChaPolyKey {
         associated: &[u8],
         text: &mut [u8],
     ) -> Result<[u8; TAG_LEN], CryptoError> {
-        self.0
-            .encrypt_inout_detached(nonce.into(), associated, text.into())
-            .map(Into::into)
-            .map_err(|_| CryptoError::BadLength)
+        scrubbed(|| {
+            self.0
+                .encrypt_inout_detached(nonce.into(), associated, text.into())
+                .map(Into::into)
+                .map_err(|_| CryptoError::BadLength)
+        })
     }
 
     fn open(
@@ -116,9 +126,11 @@ impl CipherKey for ChaChaPolyKey {
         text: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), CryptoError> {
-        self.0
-            .decrypt_inout_detached(nonce.into(), associated, text.into(), tag.into())
-            .map_err(|_| CryptoError::BadTag)
+        scrubbed(|| {
+            self.0
+                .decrypt_inout_detached(nonce.into(), associated, text.into(), tag.into())
+                .map_err(|_| CryptoError::BadTag)
+        })
     }
 }
 

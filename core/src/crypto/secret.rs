@@ -1,17 +1,32 @@
 //! Bytes that must not outlive their use.
 
+use alloc::boxed::Box;
 use core::fmt;
 use rand_core::CryptoRng;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// `N` secret bytes, wiped when dropped, never printed.
-#[derive(Clone)]
-pub struct Secret<const N: usize>([u8; N]);
+///
+/// They have one place in the heap from first to last: moving the value moves a pointer. Bytes that were part of the
+/// value would be copied with every move, and a copy that is left behind on a stack gets to the heap again in
+/// whatever is moved there with gaps in it.
+pub struct Secret<const N: usize>(Box<[u8; N]>);
 
 impl<const N: usize> Secret<N> {
-    /// Takes over `bytes`. The caller's own copy, if it keeps one, is the caller's to wipe.
-    pub const fn new(bytes: [u8; N]) -> Self {
-        Self(bytes)
+    /// Takes over `bytes` and wipes the array that was passed. Copies that the caller keeps, or that were made on the
+    /// way here, are the caller's to wipe: [`copied`](Self::copied), or zeros filled by
+    /// [`expose_mut`](Self::expose_mut), make none.
+    pub fn new(mut bytes: [u8; N]) -> Self {
+        let secret = Self::copied(&bytes);
+        bytes.zeroize();
+        secret
+    }
+
+    /// A copy of `bytes`, straight from their place.
+    pub fn copied(bytes: &[u8; N]) -> Self {
+        let mut secret = Self::default();
+        secret.0.copy_from_slice(bytes);
+        secret
     }
 
     /// The bytes themselves, for the moment of use.
@@ -25,9 +40,16 @@ impl<const N: usize> Secret<N> {
     }
 }
 
+/// Zeros.
 impl<const N: usize> Default for Secret<N> {
     fn default() -> Self {
-        Self([0; N])
+        Self(Box::new([0; N]))
+    }
+}
+
+impl<const N: usize> Clone for Secret<N> {
+    fn clone(&self) -> Self {
+        Self::copied(&self.0)
     }
 }
 
@@ -61,8 +83,14 @@ pub struct Seed(Secret<32>);
 
 impl Seed {
     /// A seed of bytes that the caller vouches for: from the operating system in production, fixed in a test.
-    pub const fn new(bytes: [u8; 32]) -> Self {
+    /// For the caller's copies see [`Secret::new`].
+    pub fn new(bytes: [u8; 32]) -> Self {
         Self(Secret::new(bytes))
+    }
+
+    /// The same of bytes that have had no other place.
+    pub const fn from_secret(bytes: Secret<32>) -> Self {
+        Self(bytes)
     }
 
     /// A seed drawn from `rng`.

@@ -88,22 +88,21 @@ fn hkdf_sha256(provider: &dyn CryptoProvider) -> bool {
 
 /// RFC 7748 §5.2 (first vector), §6.1, and the refusal of a zero result.
 fn x25519(provider: &dyn CryptoProvider) -> bool {
-    const SCALAR: Secret<32> =
-        Secret::new(hex("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4"));
+    const SCALAR: [u8; 32] = hex("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4");
     const POINT: [u8; 32] = hex("e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c");
     const PRODUCT: [u8; 32] = hex("c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552");
-    const ALICE: Secret<32> =
-        Secret::new(hex("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a"));
+    const ALICE: [u8; 32] = hex("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a");
     const ALICE_PUBLIC: [u8; 32] = hex("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a");
     const BOB_PUBLIC: [u8; 32] = hex("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f");
     const SHARED: [u8; 32] = hex("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742");
     let equals = |outcome: Result<Secret<32>, CryptoError>, wanted: &[u8; 32]| {
         outcome.is_ok_and(|shared| shared.expose() == wanted)
     };
-    equals(provider.x25519(&SCALAR, &POINT), &PRODUCT)
-        && provider.x25519_public(&ALICE) == ALICE_PUBLIC
-        && equals(provider.x25519(&ALICE, &BOB_PUBLIC), &SHARED)
-        && provider.x25519(&ALICE, &[0; 32]).err() == Some(CryptoError::ZeroSharedSecret)
+    let (scalar, alice) = (Secret::new(SCALAR), Secret::new(ALICE));
+    equals(provider.x25519(&scalar, &POINT), &PRODUCT)
+        && provider.x25519_public(&alice) == ALICE_PUBLIC
+        && equals(provider.x25519(&alice, &BOB_PUBLIC), &SHARED)
+        && provider.x25519(&alice, &[0; 32]).err() == Some(CryptoError::ZeroSharedSecret)
 }
 
 /// RFC 8032 §7.1, test 2; then the same with another message, and under a key of small order, which
@@ -122,8 +121,7 @@ fn ed25519(provider: &dyn CryptoProvider) -> bool {
 
 /// RFC 8439 §2.8.2; then a changed tag, text, nonce and associated data.
 fn chacha_poly(provider: &dyn CryptoProvider) -> Result<bool, CryptoError> {
-    const KEY: Secret<32> =
-        Secret::new(hex("808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f"));
+    const KEY: [u8; 32] = hex("808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f");
     const NONCE: [u8; NONCE_LEN] = hex("070000004041424344454647");
     const ASSOCIATED: [u8; 12] = hex("50515253c0c1c2c3c4c5c6c7");
     const TEXT: [u8; 114] = *b"Ladies and Gentlemen of the class of '99: If I could offer you only one \
@@ -134,7 +132,7 @@ fn chacha_poly(provider: &dyn CryptoProvider) -> Result<bool, CryptoError> {
          3ff4def08e4b7a9de576d26586cec64b6116");
     const TAG: [u8; TAG_LEN] = hex("1ae10b594f09e26a7e902ecbd0600691");
 
-    let key = provider.cipher(Cipher::ChaChaPoly, &KEY)?;
+    let key = provider.cipher(Cipher::ChaChaPoly, &Secret::new(KEY))?;
     let mut text = TEXT;
     let sealed = key.seal(&NONCE, &ASSOCIATED, &mut text)? == TAG && text == SEALED;
     let opened = key.open(&NONCE, &ASSOCIATED, &mut text, &TAG).is_ok() && text == TEXT;

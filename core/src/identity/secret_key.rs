@@ -2,11 +2,13 @@
 
 use super::NodeId;
 use super::text::{self, TextError};
+use crate::crypto::stack::scrubbed;
 use crate::crypto::{Secret, Seed};
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
+use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::hazmat::{ExpandedSecretKey, raw_sign};
-use ed25519_dalek::{SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256, Sha512};
 use zeroize::Zeroize;
 
@@ -56,8 +58,8 @@ impl core::error::Error for SignerError {}
 pub struct SecretKey {
     seed: Secret<32>,
     /// Derived from the seed once, rather than at each signature. Always of the same seed as `public`: a
-    /// mismatch would give the secret away.
-    expanded: ExpandedSecretKey,
+    /// mismatch would give the secret away. In a place of its own, as the seed is.
+    expanded: Box<ExpandedSecretKey>,
     public: VerifyingKey,
 }
 
@@ -66,21 +68,32 @@ impl SecretKey {
     /// seed used elsewhere by mistake doesn't give the key away.
     #[must_use]
     pub fn from_seed(seed: &Seed) -> Self {
-        let derived = Sha256::new().chain_update("handclasp/1 identity").chain_update(seed.secret().expose());
         let mut secret = Secret::default();
-        derived.finalize_into(secret.expose_mut().into());
-        Self::new(secret)
+        scrubbed(|| {
+            let mut hash = Sha256::new();
+            hash.update("handclasp/1 identity");
+            hash.update(seed.secret().expose());
+            hash.finalize_into(secret.expose_mut().into());
+        });
+        Self::from_secret(secret)
     }
 
-    /// The key of these 32 bytes: the "secret key" of RFC 8032 §5.1.5, as other software keeps it.
+    /// The key of these 32 bytes: the "secret key" of RFC 8032 §5.1.5, as other software keeps it. For the caller's
+    /// copies see [`Secret::new`].
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self::new(Secret::new(bytes))
+        Self::from_secret(Secret::new(bytes))
     }
 
-    fn new(seed: Secret<32>) -> Self {
-        let signing = SigningKey::from_bytes(seed.expose());
-        Self { expanded: ExpandedSecretKey::from(seed.expose()), public: signing.verifying_key(), seed }
+    /// The same of bytes that have had no other place.
+    #[must_use]
+    pub fn from_secret(bytes: Secret<32>) -> Self {
+        let (expanded, public) = scrubbed(|| {
+            let expanded = Box::new(ExpandedSecretKey::from(bytes.expose()));
+            let public = VerifyingKey::from(&*expanded);
+            (expanded, public)
+        });
+        Self { seed: bytes, expanded, public }
     }
 
     /// Reads the text form: `hclsec1` and 58 more characters of bech32m (BIP-350).
@@ -89,8 +102,8 @@ impl SecretKey {
     /// [`TextError`], which repeats nothing of the text.
     pub fn from_text(text: &str) -> Result<Self, TextError> {
         let mut seed = Secret::default();
-        text::read(text, PREFIX, seed.expose_mut())?;
-        Ok(Self::new(seed))
+        scrubbed(|| text::read(text, PREFIX, seed.expose_mut()))?;
+        Ok(Self::from_secret(seed))
     }
 
     /// The text form, for a key file.
@@ -98,7 +111,7 @@ impl SecretKey {
         // The capacity is exact: a string that grows leaves copies of itself behind.
         let mut text = SecretText(String::with_capacity(TEXT_LEN));
         // Writing to a string doesn't fail.
-        let _ = text::write(&mut text.0, PREFIX, self.seed.expose());
+        let _ = scrubbed(|| text::write(&mut text.0, PREFIX, self.seed.expose()));
         text
     }
 }
@@ -109,7 +122,7 @@ impl Signer for SecretKey {
     }
 
     fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignerError> {
-        Ok(raw_sign::<Sha512>(&self.expanded, message, &self.public).to_bytes())
+        Ok(scrubbed(|| raw_sign::<Sha512>(&self.expanded, message, &self.public).to_bytes()))
     }
 }
 

@@ -170,7 +170,8 @@ impl Link {
 
     fn start(config: &Arc<Config>, role: Role, dial: Dial, terms: Terms, seed: &Seed, now: Instant) -> Self {
         let drawn = draws(&*config.provider, seed);
-        let (ephemeral, tag, ping) = drawn.clone().unwrap_or_default();
+        let failed = drawn.is_none();
+        let (ephemeral, tag, ping) = drawn.unwrap_or_default();
         let Terms { hello, trust, managed } = terms;
         let handshake = Handshake::new(role, dial, hello, trust, ephemeral, ping);
         let mut timers = Timers::default();
@@ -202,7 +203,7 @@ impl Link {
             #[cfg(feature = "recording")]
             recorded: recorded::Recorded::default(),
         };
-        if drawn.is_none() {
+        if failed {
             // Without its draws the link would use a key that everybody knows.
             link.end(Reason::ProviderFailed, By::Local);
             return link;
@@ -327,5 +328,5 @@ fn draws(provider: &dyn CryptoProvider, seed: &Seed) -> Option<(Secret<32>, u64,
     let (ephemeral, rest) = draws.expose().split_first_chunk::<32>()?;
     let (tag, rest) = rest.split_first_chunk::<8>()?;
     let ping = rest.first_chunk::<8>()?;
-    Some((Secret::new(*ephemeral), u64::from_be_bytes(*tag), u64::from_be_bytes(*ping)))
+    Some((Secret::copied(ephemeral), u64::from_be_bytes(*tag), u64::from_be_bytes(*ping)))
 }

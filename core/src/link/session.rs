@@ -103,11 +103,18 @@ enum Verdict {
 }
 
 impl Session {
-    pub(super) fn new(seal: SealKey, open: OpenKey, limits: Limits, first_ping: u64, now: Instant) -> Self {
+    pub(super) fn new(
+        seal: SealKey,
+        open: OpenKey,
+        exporter: Secret<32>,
+        limits: Limits,
+        first_ping: u64,
+        now: Instant,
+    ) -> Self {
         let send = SendCredit::new(limits.window);
         let recv = RecvCredit::new(limits.window, limits.max_message);
         Self {
-            exporter: Secret::default(),
+            exporter,
             seal,
             open,
             key_age: KeyAge { records: 0, bytes: 0, since: now },

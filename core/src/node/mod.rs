@@ -321,7 +321,7 @@ impl Node {
             self.trusted.snapshot(),
             self.advert_versions(peer),
             &self.addresses,
-            &Seed::new(*seed.expose()),
+            &Seed::from_secret(seed),
             self.now,
         );
         if drawn.is_err() {

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant as StdInstant};
 
-use zeroize::Zeroizing;
-
 use super::Runtime;
+use crate::crypto::Secret;
 use crate::{Instant, Seed};
 
 /// A link's clock: the runtime's monotonic clock, counted from the link's start.
@@ -37,9 +36,9 @@ impl Clock {
 /// # Panics
 /// If the operating system has no randomness: nothing here is safe without.
 pub fn random_seed<R: Runtime>() -> Seed {
-    let mut bytes = Zeroizing::new([0; 32]);
-    R::random(&mut *bytes);
-    Seed::new(*bytes)
+    let mut bytes = Secret::default();
+    R::random(bytes.expose_mut());
+    Seed::from_secret(bytes)
 }
 
 /// A random number for [`Config::builder`](crate::Config::builder): draw it once at the start of the process.

@@ -143,6 +143,8 @@ pub struct HandshakeState {
     /// How many messages are done.
     done: usize,
     symmetric: SymmetricState,
+    /// One that is not needed any more, for the next copy.
+    spare: Option<SymmetricState>,
     /// Held until the exchange has used it.
     ephemeral: Option<Secret<32>>,
     remote: Option<[u8; 32]>,
@@ -168,6 +170,7 @@ impl HandshakeState {
             role,
             done: 0,
             symmetric,
+            spare: None,
             ephemeral: Some(ephemeral),
             remote: None,
             psk: None,
@@ -206,12 +209,14 @@ impl HandshakeState {
     ) -> Result<(), CryptoError> {
         let start = out.len();
         let tokens = self.next(self.role)?;
-        match self.write_tokens(provider, tokens, payload, out) {
-            Ok(symmetric) if out.len() - start <= MAX_MESSAGE => {
+        let mut symmetric = self.copy();
+        match self.write_tokens(provider, tokens, payload, &mut symmetric, out) {
+            Ok(()) if out.len() - start <= MAX_MESSAGE => {
                 self.advance(tokens, symmetric, self.remote);
                 Ok(())
             }
             outcome => {
+                self.spare = Some(symmetric);
                 out.truncate(start);
                 Err(outcome.err().unwrap_or(CryptoError::BadLength))
             }
@@ -223,16 +228,16 @@ impl HandshakeState {
         provider: &dyn CryptoProvider,
         tokens: &[Token],
         payload: &[u8],
+        symmetric: &mut SymmetricState,
         out: &mut Vec<u8>,
-    ) -> Result<SymmetricState, CryptoError> {
-        let mut symmetric = self.symmetric.clone();
+    ) -> Result<(), CryptoError> {
         for token in tokens {
             if let Token::E = token {
                 let public = provider.x25519_public(self.ephemeral()?);
                 out.extend_from_slice(&public);
-                self.mix_public(provider, &mut symmetric, &public)?;
+                self.mix_public(provider, symmetric, &public)?;
             } else {
-                self.mix_secret(provider, *token, &mut symmetric, self.remote.as_ref())?;
+                self.mix_secret(provider, *token, symmetric, self.remote.as_ref())?;
             }
         }
         let start = out.len();
@@ -240,7 +245,7 @@ impl HandshakeState {
         let (_, text) = out.split_at_mut(start);
         let tag = symmetric.encrypt_and_hash(provider, text)?;
         out.extend(tag.into_iter().flatten());
-        Ok(symmetric)
+        Ok(())
     }
 
     /// Reads the peer's message, which is the whole of `message`, and appends its payload to `payload`.
@@ -262,12 +267,14 @@ impl HandshakeState {
         };
         let start = payload.len();
         let tokens = self.next(peer)?;
-        match self.read_tokens(provider, tokens, message, payload) {
-            Ok((symmetric, remote)) => {
+        let mut symmetric = self.copy();
+        match self.read_tokens(provider, tokens, message, &mut symmetric, payload) {
+            Ok(remote) => {
                 self.advance(tokens, symmetric, remote);
                 Ok(())
             }
             Err(error) => {
+                self.spare = Some(symmetric);
                 payload.truncate(start);
                 Err(error)
             }
@@ -279,23 +286,24 @@ impl HandshakeState {
         provider: &dyn CryptoProvider,
         tokens: &[Token],
         message: &[u8],
+        symmetric: &mut SymmetricState,
         payload: &mut Vec<u8>,
-    ) -> Result<(SymmetricState, Option<[u8; 32]>), CryptoError> {
+    ) -> Result<Option<[u8; 32]>, CryptoError> {
         if message.len() > MAX_MESSAGE {
             return Err(CryptoError::BadLength);
         }
-        let (mut symmetric, mut remote, mut rest) = (self.symmetric.clone(), self.remote, message);
+        let (mut remote, mut rest) = (self.remote, message);
         for token in tokens {
             if let Token::E = token {
                 let (public, after) = rest.split_first_chunk::<32>().ok_or(CryptoError::BadLength)?;
-                self.mix_public(provider, &mut symmetric, public)?;
+                self.mix_public(provider, symmetric, public)?;
                 (remote, rest) = (Some(*public), after);
             } else {
-                self.mix_secret(provider, *token, &mut symmetric, remote.as_ref())?;
+                self.mix_secret(provider, *token, symmetric, remote.as_ref())?;
             }
         }
         symmetric.decrypt_and_hash(provider, rest, payload)?;
-        Ok((symmetric, remote))
+        Ok(remote)
     }
 
     /// The part of `e` that both sides share. With a pre-shared key in the pattern the public key enters the
@@ -331,6 +339,17 @@ impl HandshakeState {
         }
     }
 
+    /// The symmetric state to try the next message on.
+    fn copy(&mut self) -> SymmetricState {
+        match self.spare.take() {
+            Some(mut spare) => {
+                spare.clone_from(&self.symmetric);
+                spare
+            }
+            None => self.symmetric.clone(),
+        }
+    }
+
     fn ephemeral(&self) -> Result<&Secret<32>, CryptoError> {
         self.ephemeral.as_ref().ok_or(CryptoError::OutOfTurn)
     }
@@ -345,7 +364,7 @@ impl HandshakeState {
     }
 
     fn advance(&mut self, tokens: &[Token], symmetric: SymmetricState, remote: Option<[u8; 32]>) {
-        self.symmetric = symmetric;
+        self.spare = Some(core::mem::replace(&mut self.symmetric, symmetric));
         self.remote = remote;
         self.done += 1;
         if tokens.contains(&Token::Ee) {
@@ -366,29 +385,23 @@ impl HandshakeState {
     /// # Errors
     /// [`CryptoError::OutOfTurn`] when messages are missing.
     pub fn split(mut self, provider: &dyn CryptoProvider) -> Result<Split, CryptoError> {
-        self.split_in_place(provider)
-    }
-
-    /// The same for a state that stays where it is: moved out of its place it would leave its chaining key
-    /// behind there, where nothing wipes it. Once only; then it is to be dropped.
-    pub(crate) fn split_in_place(&mut self, provider: &dyn CryptoProvider) -> Result<Split, CryptoError> {
         if !self.is_finished() {
             return Err(CryptoError::OutOfTurn);
         }
-        let [first, second, master] = self.symmetric.hkdf(provider, &[])?;
+        let (hash, cipher) = (*self.symmetric.hash(), self.protocol.cipher);
+        // One place serves all three outputs in turn.
+        let mut key = self.symmetric.place();
+        let [first, second, master] = self.symmetric.hkdf::<3>(provider, &[])?;
         let (seal, open) = match self.role {
             Role::Initiator => (first, second),
             Role::Responder => (second, first),
         };
-        let split = Split {
-            seal: SealKey::new(provider, self.protocol.cipher, &seal)?,
-            open: OpenKey::new(provider, self.protocol.cipher, &open)?,
-            hash: *self.symmetric.hash(),
-            master,
-        };
-        // A second one would repeat the nonces of the first.
-        self.done += 1;
-        Ok(split)
+        key.expose_mut().copy_from_slice(seal);
+        let seal = SealKey::new(provider, cipher, &key)?;
+        key.expose_mut().copy_from_slice(open);
+        let open = OpenKey::new(provider, cipher, &key)?;
+        key.expose_mut().copy_from_slice(master);
+        Ok(Split { seal, open, hash, master: key })
     }
 }
 

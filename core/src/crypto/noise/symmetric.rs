@@ -2,15 +2,53 @@
 
 use crate::crypto::cipher::HandshakeKey;
 use crate::crypto::{Cipher, CryptoError, CryptoProvider, Secret, TAG_LEN};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
+use zeroize::Zeroize;
+
+/// The chaining key, and where HKDF puts what it makes of it. As with a [`Secret`], the bytes
+/// have one place in the heap, and nothing moves them.
+struct Chain {
+    key: [u8; 32],
+    outputs: [[u8; 32]; 3],
+}
+
+impl Chain {
+    #[allow(clippy::unnecessary_box_returns)] // a secret is no value to be moved
+    fn new(key: &[u8; 32]) -> Box<Self> {
+        let mut chain = Box::new(Self { key: [0; 32], outputs: [[0; 32]; 3] });
+        chain.key.copy_from_slice(key);
+        chain
+    }
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        self.key.zeroize();
+        self.outputs.zeroize();
+    }
+}
 
 /// The `SymmetricState` of §5.2. It is copied before each message, so that a failed one leaves no trace.
-#[derive(Clone)]
 pub(super) struct SymmetricState {
-    chaining_key: Secret<32>,
+    chain: Box<Chain>,
     hash: [u8; 32],
     key: Option<HandshakeKey>,
     cipher: Cipher,
+}
+
+impl Clone for SymmetricState {
+    fn clone(&self) -> Self {
+        let Self { chain, hash, key, cipher } = self;
+        Self { chain: Chain::new(&chain.key), hash: *hash, key: key.clone(), cipher: *cipher }
+    }
+
+    fn clone_from(&mut self, source: &Self) {
+        self.chain.key.copy_from_slice(&source.chain.key);
+        self.hash = source.hash;
+        self.key.clone_from(&source.key);
+        self.cipher = source.cipher;
+    }
 }
 
 impl SymmetricState {
@@ -22,32 +60,42 @@ impl SymmetricState {
             Some(start) => start.copy_from_slice(name),
             None => hash = provider.sha256(&[name]),
         }
-        Self { chaining_key: Secret::new(hash), hash, key: None, cipher }
+        Self { chain: Chain::new(&hash), hash, key: None, cipher }
     }
 
-    /// Noise's `HKDF` with `N` outputs, at most three (§4.3): RFC 5869 with the chaining key as salt and no
-    /// info.
+    /// Noise's `HKDF` with `N` outputs (§4.3): RFC 5869 with the chaining key as salt and no info. There are three at
+    /// most, and behind the first `N` stands nothing of use.
     pub(super) fn hkdf<const N: usize>(
-        &self,
+        &mut self,
         provider: &dyn CryptoProvider,
         input: &[u8],
-    ) -> Result<[Secret<32>; N], CryptoError> {
+    ) -> Result<&[[u8; 32]; 3], CryptoError> {
         const { assert!(N <= 3) }
-        let mut block = Secret::<96>::default();
-        let mut outputs = [const { Secret::new([0; 32]) }; N];
-        let (used, _) = block.expose_mut().split_at_mut(32 * N);
-        provider.hkdf_sha256(self.chaining_key.expose(), input, &[], used)?;
-        for (output, bytes) in outputs.iter_mut().zip(used.chunks_exact(32)) {
-            output.expose_mut().copy_from_slice(bytes);
-        }
+        let Chain { key, outputs } = &mut *self.chain;
+        let (used, _) = outputs.split_at_mut(N);
+        provider.hkdf_sha256(key, input, &[], used.as_flattened_mut())?;
         Ok(outputs)
     }
 
+    /// Room for a key: that of the handshake, which serves no more.
+    pub(super) fn place(&mut self) -> Secret<32> {
+        self.key.take().map_or_else(Secret::default, HandshakeKey::into_place)
+    }
+
     pub(super) fn mix_key(&mut self, provider: &dyn CryptoProvider, input: &[u8]) -> Result<(), CryptoError> {
-        let [chaining_key, key] = self.hkdf(provider, input)?;
-        self.chaining_key = chaining_key;
-        self.key = Some(HandshakeKey::new(self.cipher, key));
+        let cipher = self.cipher;
+        let [_, key, _] = self.hkdf::<2>(provider, input)?;
+        self.key = Some(HandshakeKey::new(cipher, key));
+        self.advance();
         Ok(())
+    }
+
+    /// The first output is the next chaining key. None is needed any more.
+    fn advance(&mut self) {
+        let Chain { key, outputs } = &mut *self.chain;
+        let [next, ..] = outputs;
+        key.copy_from_slice(next);
+        outputs.zeroize();
     }
 
     /// Mixes in `data` and the tag behind it, which is empty where there is none.
@@ -65,10 +113,12 @@ impl SymmetricState {
         provider: &dyn CryptoProvider,
         input: &[u8],
     ) -> Result<(), CryptoError> {
-        let [chaining_key, hash, key] = self.hkdf(provider, input)?;
-        self.chaining_key = chaining_key;
-        self.mix_hash(provider, hash.expose(), &[]);
-        self.key = Some(HandshakeKey::new(self.cipher, key));
+        let (own, cipher) = (self.hash, self.cipher);
+        let [_, hash, key] = self.hkdf::<3>(provider, input)?;
+        let (hash, key) = (provider.sha256(&[&own, hash]), HandshakeKey::new(cipher, key));
+        self.hash = hash;
+        self.key = Some(key);
+        self.advance();
         Ok(())
     }
 

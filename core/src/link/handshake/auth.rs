@@ -156,28 +156,35 @@ impl Handshake {
         let info = [TRAFFIC_LABEL, &self.responder_auth, initiator_auth];
         let derived = provider.hkdf_sha256(&channel.hash, channel.master.expose(), &info, out.expose_mut());
         derived.map_err(|_| Reason::ProviderFailed)?;
-        let part = |index: usize| {
-            let mut part = Secret::<32>::default();
-            if let Some(bytes) = out.expose().get(32 * index..32 * (index + 1)) {
-                part.expose_mut().copy_from_slice(bytes);
-            }
-            part
-        };
+        // One place serves each part in turn.
+        let mut place = Secret::<32>::default();
         let (seal, open) = match self.role {
-            Role::Initiator => (part(0), part(1)),
-            Role::Responder => (part(1), part(0)),
+            Role::Initiator => (0, 1),
+            Role::Responder => (1, 0),
         };
         let cipher = self.suite.unwrap_or(Suite::NnChaChaPoly).cipher();
+        let seal = SealKey::new(provider, cipher, part(&out, seal, &mut place));
+        let open = OpenKey::new(provider, cipher, part(&out, open, &mut place));
+        #[cfg(feature = "key-log")]
+        let traffic_keys = [0, 1].map(|index| part(&out, index, &mut place).clone());
+        // The last part is no secret.
+        let binding = *part(&out, 3, &mut place).expose();
+        part(&out, 2, &mut place);
         Ok(Keys {
-            seal: SealKey::new(provider, cipher, &seal).map_err(|_| Reason::ProviderFailed)?,
-            open: OpenKey::new(provider, cipher, &open).map_err(|_| Reason::ProviderFailed)?,
-            exporter: part(2),
-            binding: *part(3).expose(),
+            seal: seal.map_err(|_| Reason::ProviderFailed)?,
+            open: open.map_err(|_| Reason::ProviderFailed)?,
+            exporter: place,
+            binding,
             #[cfg(feature = "key-log")]
-            log: Box::new(crate::link::KeyLog {
-                handshake_hash: channel.hash,
-                traffic_keys: [part(0), part(1)],
-            }),
+            log: Box::new(crate::link::KeyLog { handshake_hash: channel.hash, traffic_keys }),
         })
     }
+}
+
+/// Part `index` of the derived keys, in `place`.
+fn part<'a>(derived: &Secret<128>, index: usize, place: &'a mut Secret<32>) -> &'a Secret<32> {
+    if let Some(bytes) = derived.expose().get(32 * index..32 * (index + 1)) {
+        place.expose_mut().copy_from_slice(bytes);
+    }
+    place
 }

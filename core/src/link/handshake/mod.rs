@@ -10,7 +10,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use self::auth::{AUTH, Claim, REFUSE};
+use self::auth::{AUTH, Claim, Keys, REFUSE};
 use super::peer::Peer;
 use super::session::Session;
 use super::state::Outbound;
@@ -40,7 +40,8 @@ pub(super) struct Handshake {
     hello: Hello,
     /// Whom this side takes if it dials nobody in particular.
     trust: Trust,
-    ephemeral: Secret<32>,
+    /// Until the key exchange begins.
+    ephemeral: Option<Secret<32>>,
     /// The suite chosen, once there is a preamble.
     suite: Option<Suite>,
     noise: Option<HandshakeState>,
@@ -73,7 +74,7 @@ impl Handshake {
             expected: dial.expected,
             hello,
             trust,
-            ephemeral,
+            ephemeral: Some(ephemeral),
             suite: None,
             noise: None,
             channel: None,
@@ -106,7 +107,7 @@ impl Handshake {
         prologue.extend_from_slice(&preamble);
         prologue.extend_from_slice(&length_field(config.network.len()));
         prologue.extend_from_slice(&config.network);
-        let ephemeral = core::mem::take(&mut self.ephemeral);
+        let Some(ephemeral) = self.ephemeral.take() else { return };
         let protocol = Protocol::of(suite);
         self.noise = Some(HandshakeState::new(&*config.provider, protocol, self.role, &prologue, ephemeral));
         self.suite = Some(suite);
@@ -223,11 +224,8 @@ impl Link {
 
     fn finish_key_exchange(&mut self) {
         let Some(handshake) = &mut self.handshake else { return };
-        let Some(noise) = &mut handshake.noise else { return };
-        let split = noise.split_in_place(&*self.config.provider);
-        // Dropped in its place, it wipes its secrets there.
-        handshake.noise = None;
-        match split {
+        let Some(noise) = handshake.noise.take() else { return };
+        match noise.split(&*self.config.provider) {
             Ok(channel) => handshake.channel = Some(channel),
             Err(error) => return self.fail_key_exchange(error),
         }
@@ -316,8 +314,8 @@ impl Link {
             Ok(keys) => keys,
             Err(why) => return self.end(why, By::Local),
         };
-        let mut session = Session::new(keys.seal, keys.open, limits, first_ping, self.now);
-        session.exporter = keys.exporter;
+        let Keys { seal, open, exporter, .. } = keys;
+        let session = Session::new(seal, open, exporter, limits, first_ping, self.now);
         self.session = Some(Box::new(session));
         #[cfg(feature = "key-log")]
         {
