@@ -160,6 +160,7 @@ impl fmt::Debug for Config {
 
 /// Which peers a node links with. The default is an empty list: nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Trust {
     /// Only these. An id off the list is refused before its signature is even checked. An initiator that
     /// names the peer it dials ([`Dial::to`](crate::Dial::to)) trusts that one for that link, listed or
@@ -289,6 +290,7 @@ impl Default for RekeyPolicy {
 
 /// How records hide the length of what they hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Padding {
     /// Not at all.
     #[default]

@@ -16,6 +16,7 @@ use crate::link::{MAX_SERVICE, Peer};
 
 /// Who may use a service. The default is [`Nobody`](Self::Nobody).
 #[derive(Clone, Default)]
+#[non_exhaustive]
 pub enum Allow {
     /// No peer.
     #[default]

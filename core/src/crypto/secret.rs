@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use core::fmt;
-use rand_core::CryptoRng;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// `N` secret bytes, wiped when dropped, never printed.
@@ -78,7 +77,7 @@ impl<const N: usize> fmt::Debug for Secret<N> {
 /// The same seed and the same inputs give the same bytes on the wire, which is what makes a run replayable.
 /// For the same reason a seed is used for one link only: two links from one seed would share their ephemeral
 /// key.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Seed(Secret<32>);
 
 impl Seed {
@@ -93,10 +92,10 @@ impl Seed {
         Self(bytes)
     }
 
-    /// A seed drawn from `rng`.
-    pub fn from_rng(rng: &mut impl CryptoRng) -> Self {
+    /// A seed that `fill` writes in place, such as `|bytes| rng.fill_bytes(bytes)` of a generator for cryptography.
+    pub fn from_fn(fill: impl FnOnce(&mut [u8; 32])) -> Self {
         let mut seed = Secret::default();
-        rng.fill_bytes(seed.expose_mut());
+        fill(seed.expose_mut());
         Self(seed)
     }
 

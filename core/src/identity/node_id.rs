@@ -144,6 +144,7 @@ impl core::error::Error for InvalidNodeId {}
 
 /// Why a text is no [`NodeId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ParseNodeIdError {
     /// The text itself is wrong.
     Text(TextError),

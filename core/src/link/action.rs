@@ -265,6 +265,7 @@ pub struct Stats {
 /// none of it.
 #[cfg(feature = "key-log")]
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct KeyLog {
     /// The handshake hash, which names the link.
     pub handshake_hash: [u8; 32],

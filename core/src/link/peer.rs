@@ -9,6 +9,7 @@ use crate::negotiation::Outcome;
 
 /// The other side of a link, authenticated.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Peer {
     /// Its id: the one thing to decide by.
     pub id: NodeId,

@@ -9,7 +9,7 @@ use super::message::{CallId, Payload, ReplyToken};
 use super::streams::{StreamId, StreamRead};
 use super::{Action, Dial, Link, Terms, draws};
 use crate::config::{Config, Trust};
-use crate::crypto::CryptoProvider;
+use crate::crypto::{CryptoProvider, Seed};
 use crate::crypto::noise::Role;
 use crate::error::ServiceError;
 use crate::identity::Signer;
@@ -133,8 +133,10 @@ impl Link {
         let managed = origin.managed.then(alloc::boxed::Box::default);
         let terms = Terms { hello: origin.hello.clone(), trust: config.trust.clone(), managed };
         let seed = origin.secrets.as_ref().map(|secrets| secrets.seed.clone());
+        // Without secrets nothing is drawn from it: the provider repeats what was recorded.
+        let none = || Seed::new([0; 32]);
         let mut link =
-            Self::start(config, role, dial, terms, &seed.clone().unwrap_or_default(), origin.start);
+            Self::start(config, role, dial, terms, &seed.clone().unwrap_or_else(none), origin.start);
         if let Some(handshake) = &mut link.handshake {
             handshake.first_ping = origin.first_ping;
         }

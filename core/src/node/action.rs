@@ -304,6 +304,7 @@ impl core::error::Error for NotQueued<'_> {}
 
 /// There is no room for another handshake: write the last words to the connection and close it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Busy {
     /// Tells the dialler so, and when to try again.
     pub last_words: [u8; 5],
@@ -350,6 +351,7 @@ pub struct PeerStatus {
 
 /// What there is with a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PeerState {
     /// Nothing.
     Idle,

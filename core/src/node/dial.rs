@@ -155,6 +155,7 @@ impl core::error::Error for DialError {
 
 /// Why there is no connection, as the owner of the sockets knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DialFailure {
     /// The system's words.
     Unreachable(String),

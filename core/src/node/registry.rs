@@ -55,6 +55,7 @@ impl Known {
 
 /// One thing about a peer that is not as it was at its last link.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Drift {
     /// It has another name.
     Name {

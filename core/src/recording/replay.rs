@@ -191,6 +191,7 @@ fn end_of(number: u8) -> Result<End, BadRecording> {
 
 /// Where a replay leaves its recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Difference {
     /// The step's place, from 0.
     pub step: usize,

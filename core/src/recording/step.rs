@@ -18,6 +18,7 @@ use crate::time::Instant;
 /// One step of a recording: what went into the link and what came of it. `Display` is a few lines for people,
 /// the first for what went in.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Step {
     /// Its place among the steps, from 0.
     pub index: usize,

@@ -14,6 +14,7 @@ use crate::identity::NodeId;
 
 /// Whose signed messages a node takes, whoever passes them on. The default is an empty list: nobody's.
 #[derive(Clone)]
+#[non_exhaustive]
 pub enum Origins {
     /// These nodes'.
     Listed(Arc<BTreeSet<NodeId>>),
@@ -67,6 +68,7 @@ impl fmt::Debug for Origins {
 
 /// Which topics a node takes. The default is none.
 #[derive(Clone)]
+#[non_exhaustive]
 pub enum Topics {
     /// These.
     Listed(Arc<BTreeSet<Box<str>>>),
@@ -119,6 +121,7 @@ pub struct SignedPolicy {
 
 /// A signed message that a [`SignedPolicy`] lets through: verified, in each case.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Accepted {
     /// For this node: its own id or a topic that it takes. It has not come before.
     Deliver(SignedMessage),

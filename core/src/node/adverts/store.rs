@@ -11,6 +11,7 @@ use crate::identity::NodeId;
 /// What [`AdvertStore::insert`] did with an advert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a stale or forked advert is refused, and its peer may be told"]
+#[non_exhaustive]
 pub enum Inserted {
     /// Kept; there was none of the peer.
     New,

@@ -110,6 +110,7 @@ fn checked(label: &str) -> Result<&str, LabelError> {
 /// What [`TrustList::add`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "an expiry that was moved concerns links that live"]
+#[non_exhaustive]
 pub enum Added {
     /// The peer was not on the list.
     New,
