@@ -101,7 +101,9 @@ impl Link {
             return false;
         };
         session.drop_stale(&mut self.stats);
-        !session.requests.is_empty()
+        // An owner that takes calls and not the words that they are given up is not given ever more of them.
+        let told = session.untaken_cancels < session.limits.max_calls as usize;
+        !session.requests.is_empty() && (told || session.requests.first_call().is_none())
     }
 
     /// Whether there is an unordered message to give out.

@@ -350,9 +350,9 @@ impl Session {
             return Err(context.violation("CALL: its request id is in flight"));
         }
         // Answers wait for the peer to take them, and it has no reason to let more of them pile up than it
-        // may have calls. Of no more calls than that can the owner miss the end, if it takes what it is told.
+        // may have calls.
         let most = self.limits.max_calls as usize;
-        if self.lanes.answers() >= most.saturating_mul(2) || self.untaken_cancels > most {
+        if self.lanes.answers() >= most.saturating_mul(2) {
             return Err(Reason::Flood);
         }
         if deadline <= context.now {
