@@ -178,3 +178,41 @@ fn m12_a_refused_stream_costs_no_buffer() {
         assert!(link.session.as_ref().unwrap().streams.as_ref().unwrap().is_empty(), "refused ones too");
     }
 }
+
+/// Told for every piece that leaves, writers would come back for a few bytes each; told when all has left, the stream
+/// would run dry.
+#[test]
+fn m12_writers_that_wait_for_the_links_buffer_are_told_once_half_of_it_is_free() {
+    const BUFFER: usize = 1_000_000;
+    let limits = StreamLimits {
+        window: 300_000,
+        send_buffer: 300_000,
+        largest_window: 300_000,
+        ..StreamLimits::default()
+    };
+    let build = |own, other| builder(own, other).streams(limits).send_buffer(BUFFER).build().unwrap();
+    let (mut a, _, now) = established(&build(1, 2), &build(2, 1));
+    let streams: Vec<_> = (0..5).map(|_| a.open_stream("", Priority::Normal).unwrap()).collect();
+    let bytes = alloc::vec![7; 300_000];
+    let taken: Vec<_> = streams.iter().map(|id| a.stream_write(*id, &bytes)).collect();
+    assert_eq!(taken, [300_000, 300_000, 300_000, 100_000, 0]);
+    let mut left = 0;
+    let woken = loop {
+        let mut woken = Vec::new();
+        while let Action::Event(event) = a.poll(now, Ready { write: false, ..Ready::ALL }) {
+            if let Event::StreamWritable(id) = event {
+                woken.push(id);
+            }
+        }
+        if !woken.is_empty() {
+            break woken;
+        }
+        assert!(left < BUFFER / 2 + 70_000, "{left} bytes have left, and nobody is told");
+        let count = a.transmit(now).len();
+        a.transmitted(count, now);
+        left += count;
+    };
+    assert!(left >= BUFFER / 2, "{left} bytes have left, which is less than half");
+    // Those that wait for the link's buffer, in the order in which they began to; the others had all their bytes taken.
+    assert_eq!(woken, streams[3..]);
+}
