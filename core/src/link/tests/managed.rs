@@ -99,6 +99,27 @@ fn c4_the_acceptor_is_confirmed_by_the_first_record_and_not_before() {
     nodes.b.none();
 }
 
+/// The node has them back before the link has ended, for the next one; calls are this link's and stay.
+#[test]
+fn c4_messages_among_calls_are_given_back_at_the_peers_goodbye_in_order() {
+    let mut nodes = Nodes::established();
+    let (now, time) = (nodes.now, Duration::from_secs(5));
+    for service in ["one", "two", "three"] {
+        nodes.a.link.call(Message::new("call", "x"), time, now).unwrap();
+        nodes.say(Side::A, ToLink::Deliver(alloc::vec![envelope(service, Priority::Normal)]));
+        nodes.a.link.call(Message::new("call", "x"), time, now).unwrap();
+    }
+    nodes.say(Side::B, ToLink::Goodbye { code: 0, detail: String::new() });
+    nodes.b.act(now, &mut nodes.a.link);
+    match nodes.a.link.poll_node().map(|word| word.0) {
+        Some(FromLink::Draining { unsent, owes }) => {
+            assert_eq!((services(&unsent), owes), (alloc::vec!["one", "two", "three"], false));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(nodes.a.link.calls_in_flight().0, 6);
+}
+
 #[test]
 fn c4_a_managed_link_goes_by_its_nodes_trust_and_says_what_its_node_does() {
     let config = builder(1, 2).address(1, "of the configuration").build().unwrap();
