@@ -357,3 +357,32 @@ fn l3_before_the_link_is_established_goodbye_just_ends_it() {
     assert_eq!((closed.reason, closed.phase), (said(5, "never mind"), Phase::KeyExchange));
     assert!(pair.initiator.link.is_finished());
 }
+
+/// A peer that has said goodbye may still find that this side breaks the rules, and says so.
+#[test]
+fn l5_a_peer_that_ends_a_drain_for_another_reason_is_heard() {
+    let mut raw = raw();
+    let now = raw.now;
+    raw.link.goodbye(3, "", now);
+    raw.act();
+    raw.send(&frame(0x41, 0, [0; 4]));
+    raw.send(&frame(0x42, 0, [0, 53]));
+    raw.act();
+    let closed = raw.link.closed().expect("the end");
+    assert_eq!((&closed.reason, closed.by), (&Reason::FlowControl, By::Peer));
+}
+
+/// The peer has closed in order and is gone, while this side's last word is still to be written.
+#[test]
+fn l5_an_end_of_the_stream_behind_the_peers_close_is_no_truncation() {
+    let mut raw = raw();
+    raw.ready.write = false;
+    raw.send(&frame(0x41, 0, [0, 0, 0, 7]));
+    raw.send(&frame(0x42, 0, [0, 1, 0, 0, 0, 7]));
+    let now = raw.now;
+    raw.link.recv_closed(now);
+    raw.ready.write = true;
+    raw.act();
+    let closed = raw.link.closed().expect("the end");
+    assert_eq!((&closed.reason, closed.by), (&said(7, ""), By::Peer));
+}

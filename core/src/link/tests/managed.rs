@@ -10,7 +10,7 @@ use super::{builder, key};
 use crate::config::{Config, Trust};
 use crate::crypto::noise::Role;
 use crate::error::{By, Reason};
-use crate::hello::{AdvertVersions, DialAddress};
+use crate::hello::{AdvertVersions, DialAddress, Limits};
 use crate::identity::Signer;
 use crate::link::{Action, Dial, Envelope, Event, Link, Message, Priority, Ready, Why};
 use crate::node::{FromLink, Identity, NodeToLink, ToLink};
@@ -333,4 +333,31 @@ fn c4_a_link_that_ends_before_a_byte_came_says_so_and_no_more() {
     link.transport_failed(now);
     let word = link.poll_node().expect("the end");
     assert!(word.is_end() && link.poll_node().is_none());
+}
+
+/// Words about streams wait for the next record where there is no room for them: beside the longest advert and as many
+/// cancelled calls as go at once.
+#[test]
+fn m12_words_about_streams_keep_to_the_smallest_record_beside_an_advert() {
+    let limits = Limits { max_record: Limits::SMALLEST_RECORD, ..Limits::default() };
+    let mut nodes = Nodes::with(|builder| builder.limits(limits));
+    nodes.establish();
+    let now = nodes.now;
+    let calls: Vec<_> = (0..300)
+        .map(|_| nodes.a.link.call(Message::new("s", "x"), Duration::from_secs(5), now).unwrap())
+        .collect();
+    let streams: Vec<_> =
+        (0..200).map(|_| nodes.a.link.open_stream("s", Priority::Normal).unwrap()).collect();
+    nodes.run();
+    for call in calls {
+        nodes.a.link.cancel(call, now);
+    }
+    for stream in &streams {
+        nodes.a.link.stream_stop(*stream, 1);
+        nodes.a.link.stream_reset(*stream, 2);
+    }
+    nodes.say(Side::A, ToLink::Advert(alloc::vec![7; 2048].into()));
+    nodes.run();
+    assert_eq!((nodes.a.link.closed(), nodes.b.link.closed()), (None, None));
+    assert!(nodes.b.words.iter().any(|word| matches!(word, FromLink::Advert(_))), "{:?}", nodes.b.words);
 }
