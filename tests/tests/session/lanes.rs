@@ -295,12 +295,13 @@ fn m9_no_name_and_no_length_makes_a_record_too_long() {
 /// A long message costs about as many records as its bytes fill: what a record holds beside it is a header.
 #[test]
 fn m7_pieces_of_a_long_message_are_as_long_as_the_record_allows() {
+    const LENGTH: usize = 160_000;
     let mut pair = pair_with(|builder| builder);
     let record = usize::from(Limits::default().max_record);
     let before = pair.initiator.link.stats().records_sealed;
-    pair.initiator.link.send(Message::new("s", vec![7; 1 << 20])).expect("taken");
+    pair.initiator.link.send(Message::new("s", vec![7; LENGTH])).expect("taken");
     pair.run();
     let records = pair.initiator.link.stats().records_sealed - before;
-    let full = ((1 << 20) / (record - 64)) as u64 + 1;
+    let full = (LENGTH / (record - 64)) as u64 + 1;
     assert!(records <= full, "{records} records for what {full} hold");
 }

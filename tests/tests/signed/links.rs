@@ -226,9 +226,8 @@ fn m6_a_message_that_was_refused_behind_a_call_is_not_unknown_at_the_end() {
     pair.responder.ready.requests = true;
     pair.run();
     let token = loop {
-        match pair.event(Side::Responder).expect("the call") {
-            Owned::Call { token, .. } => break token,
-            _ => {}
+        if let Owned::Call { token, .. } = pair.event(Side::Responder).expect("the call") {
+            break token;
         }
     };
     pair.responder.link.reply(token, Ok(Payload::from(b"!"))).expect("taken");
@@ -272,9 +271,8 @@ fn m10_a_signed_message_is_no_call_and_no_answer() {
     pair.initiator.link.call(Message::new("s", b""), Duration::from_secs(1), now).expect("taken");
     pair.run();
     let token = loop {
-        match pair.event(Side::Responder).expect("the call") {
-            Owned::Call { token, .. } => break token,
-            _ => {}
+        if let Owned::Call { token, .. } = pair.event(Side::Responder).expect("the call") {
+            break token;
         }
     };
     let answer = Payload::Signed(message.bytes().clone());

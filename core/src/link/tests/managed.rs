@@ -335,8 +335,8 @@ fn c4_a_link_that_ends_before_a_byte_came_says_so_and_no_more() {
     assert!(word.is_end() && link.poll_node().is_none());
 }
 
-/// Words about streams wait for the next record where there is no room for them: beside the longest advert and as many
-/// cancelled calls as go at once.
+/// Words about streams wait for the next record where there is no room for them: beside the longest advert, the
+/// longest goodbye and as many cancelled calls as go at once.
 #[test]
 fn m12_words_about_streams_keep_to_the_smallest_record_beside_an_advert() {
     let limits = Limits { max_record: Limits::SMALLEST_RECORD, ..Limits::default() };
@@ -357,7 +357,11 @@ fn m12_words_about_streams_keep_to_the_smallest_record_beside_an_advert() {
         nodes.a.link.stream_reset(*stream, 2);
     }
     nodes.say(Side::A, ToLink::Advert(alloc::vec![7; 2048].into()));
+    nodes.say(Side::A, ToLink::Goodbye { code: 9, detail: "d".repeat(255) });
     nodes.run();
-    assert_eq!((nodes.a.link.closed(), nodes.b.link.closed()), (None, None));
+    for side in BOTH {
+        let closed = nodes.end(side).link.closed().cloned().expect("the end of a goodbye");
+        assert!(matches!(closed.reason, Reason::Goodbye { code: 9, .. }), "{closed}");
+    }
     assert!(nodes.b.words.iter().any(|word| matches!(word, FromLink::Advert(_))), "{:?}", nodes.b.words);
 }

@@ -216,3 +216,26 @@ fn m12_writers_that_wait_for_the_links_buffer_are_told_once_half_of_it_is_free()
     // Those that wait for the link's buffer, in the order in which they began to; the others had all their bytes taken.
     assert_eq!(woken, streams[3..]);
 }
+
+#[test]
+fn m12_an_idle_link_keeps_no_buffers_for_streams_that_stay_open() {
+    let (mut a, mut b, now) = pair();
+    let stream = a.open_stream("", Priority::Normal).unwrap();
+    a.stream_write(stream, &[7; 500]);
+    flow(&mut a, &mut b, now);
+    let there = opened(&mut b, now)[0];
+    assert_eq!(b.stream_read(there, &mut [0; 1000]), StreamRead::Data(500));
+    assert!(
+        capacity(&a).1 > 0 && capacity(&b).0 > 0,
+        "who writes little and often does not allocate each time"
+    );
+    for step in 1..3 {
+        let now = now + Duration::from_secs(15 * step);
+        for link in [&mut a, &mut b] {
+            while let Action::Event(_) = link.poll(now, Ready::EVENTS) {}
+        }
+        flow(&mut a, &mut b, now);
+    }
+    assert_eq!((capacity(&a), capacity(&b)), ((0, 0), (0, 0)));
+    assert_eq!((a.streams_open(), b.streams_open()), ((1, 0), (0, 1)));
+}

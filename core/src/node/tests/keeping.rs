@@ -83,7 +83,7 @@ fn c4_a_link_that_says_goodbye_may_take_its_time_to_give_back() {
     drop(bench.actions());
     let timing = config_of(&bench).timing.clone();
     let longest = timing.drain + timing.flush + Duration::from_secs(1);
-    bench.pass(longest - Duration::from_millis(1));
+    bench.pass(longest.saturating_sub(Duration::from_millis(1)));
     assert!(!named(&bench.words()).contains(&(new, "deliver")), "what is owed goes first");
     assert_eq!(bench.node.route(peer), None);
     bench.pass(Duration::from_millis(1));
