@@ -335,6 +335,32 @@ fn c4_a_link_that_ends_before_a_byte_came_says_so_and_no_more() {
     assert!(word.is_end() && link.poll_node().is_none());
 }
 
+/// A message of which a part has left is the link's to finish; whatever stands behind it is the node's again.
+#[test]
+fn c4_a_message_that_was_begun_is_not_given_back_at_the_peers_goodbye() {
+    for begun in [true, false] {
+        let mut nodes = Nodes::established();
+        let now = nodes.now;
+        let mut long = envelope("long", Priority::Normal);
+        long.body = alloc::vec![7; 300_000].into();
+        nodes.say(Side::A, ToLink::Deliver(alloc::vec![long, envelope("behind", Priority::Normal)]));
+        if begun {
+            while let Action::Event(_) = nodes.a.link.poll(now, Ready::EVENTS) {}
+            let count = nodes.a.link.transmit(now).len();
+            nodes.a.link.transmitted(count, now);
+        }
+        nodes.say(Side::B, ToLink::Goodbye { code: 0, detail: String::new() });
+        nodes.b.act(now, &mut nodes.a.link);
+        match nodes.a.link.poll_node().map(|word| word.0) {
+            Some(FromLink::Draining { unsent, owes }) => {
+                let expected: &[&str] = if begun { &["behind"] } else { &["long", "behind"] };
+                assert_eq!((&services(&unsent)[..], owes), (expected, begun));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// Words about streams wait for the next record where there is no room for them: beside the longest advert, the
 /// longest goodbye and as many cancelled calls as go at once.
 #[test]

@@ -203,3 +203,69 @@ fn o1_what_becomes_of_links_and_messages_is_counted() {
     bench.end_with(link, Reason::Revoked, By::Local, unsent());
     assert_eq!(bench.node.stats().undelivered - before, 2);
 }
+
+/// The peer's dial has been taken and is not established yet when the own one learns who answers.
+#[test]
+fn c2_an_own_dial_gives_way_to_a_link_that_was_taken_meanwhile() {
+    let mut bench = Bench::new();
+    let peer = bench.greater;
+    bench.want(peer);
+    let own = bench.connect();
+    let theirs = bench.accept();
+    bench.identify(theirs, peer, 9);
+    assert_eq!(named(&bench.words()), [(theirs, "admit")]);
+    bench.identify(own, peer, 9);
+    assert_eq!(named(&bench.words()), [(own, "simultaneous")]);
+}
+
+/// The question that an event asked, which has to be there.
+fn question(bench: &mut Bench) -> QuestionTicket {
+    let asked = bench.events().into_iter().find_map(|event| match event {
+        NodeEvent::Question(question) => Some(question.ticket),
+        _ => None,
+    });
+    asked.expect("a question")
+}
+
+#[test]
+fn d2_a_dial_of_the_peers_that_was_refused_moves_no_dial_of_this_nodes() {
+    let mut bench = Bench::with(NodePolicy::default(), Some(Trust::Ask));
+    let peer = bench.greater;
+    bench.want(peer);
+    let ticket = bench.dial();
+    bench.node.dial_failed(ticket, DialFailure::TimedOut, bench.now);
+    drop(bench.actions());
+    let before = bench.deadline();
+    let link = bench.accept();
+    bench.identify(link, peer, 9);
+    let ticket = question(&mut bench);
+    bench.node.answer(ticket, Answer::Refuse(Refusal::Denied), bench.now);
+    assert_eq!(obeyed(&mut bench), [(link, "denied")]);
+    drop(bench.actions());
+    assert_eq!(bench.deadline(), before);
+}
+
+/// What the application says a peer was like counts only where the application keeps that.
+#[test]
+fn i10_a_registry_in_memory_is_asked_whatever_the_application_answers() {
+    let policy = NodePolicy { drift: DriftPolicy::Refuse, ..NodePolicy::default() };
+    let mut bench = Bench::with(policy, Some(Trust::Ask));
+    let peer = bench.greater;
+    let mut named_so = |name: &str| {
+        let link = bench.accept();
+        bench.sequence += 1;
+        let mut hello = Bench::hello(bench.sequence, bench.sequence);
+        hello.name = Some(name.into());
+        bench.say(link, FromLink::Identified(Box::new(Identity { id: peer, hello })));
+        let ticket = question(&mut bench);
+        bench.node.answer(ticket, Answer::Admit { known: None }, bench.now);
+        let words = named(&bench.words());
+        bench.say(link, FromLink::Established);
+        bench.end(link, Reason::Truncated, By::Transport);
+        drop(bench.actions());
+        words.into_iter().map(|(_, word)| word).collect::<Vec<_>>()
+    };
+    assert_eq!(named_so("anna"), ["admit"]);
+    assert_eq!(named_so("anna"), ["admit"]);
+    assert_eq!(named_so("ben"), ["registry"]);
+}
