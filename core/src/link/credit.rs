@@ -289,6 +289,19 @@ mod tests {
         }
     }
 
+    /// The smallest messages there are, as many as the window holds.
+    #[test]
+    fn m8_a_window_of_the_smallest_messages_takes_a_few_hundred_runs() {
+        for window in [1 << 20, 4 << 20] {
+            let mut record = Unconfirmed::default();
+            for _ in 0..window / 64 {
+                record.push(64, true, window);
+                assert!(record.runs.len() <= 2 * 128 + 2, "{} runs", record.runs.len());
+            }
+            assert_eq!(record.sends() as u64, window / 64);
+        }
+    }
+
     #[test]
     fn a_peer_that_waits_for_its_largest_message_is_given_credit() {
         for window in [1024 + 319, 1024 + 320, 2048, 4096, 65_536] {

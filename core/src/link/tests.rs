@@ -1,6 +1,7 @@
 //! What can be seen from inside only: counters near their end, padding, and how small an idle link is.
 
 mod alive;
+mod downgrade;
 mod managed;
 mod nodes;
 mod standing;

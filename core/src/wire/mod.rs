@@ -11,3 +11,6 @@ pub(crate) mod stream;
 
 pub use preamble::MAJOR;
 pub use reader::Malformed;
+
+#[cfg(test)]
+mod tests;

@@ -92,6 +92,29 @@ fn h3_unknown_extensions_are_kept_and_unknown_critical_ones_are_refused() {
     }
 }
 
+/// What goes out is what the other side reads: one form only, and nothing that it would have to refuse.
+#[test]
+fn h3_unknown_extensions_go_out_only_in_the_form_that_is_read() {
+    let with = |kinds: &[u16]| {
+        let mut hello = plain();
+        hello.unknown = kinds.iter().map(|&kind| UnknownExtension { kind, value: Box::default() }).collect();
+        let mut out = b"before".to_vec();
+        let result = emit(&hello, &mut out);
+        assert_eq!(result.is_err(), out == b"before", "{kinds:?}");
+        result
+    };
+    for known in 1..=9 {
+        assert_eq!(with(&[known]), Err(HelloError::ExtensionType { kind: known }));
+    }
+    for critical in [0x8000, 0x8001, 0x800a, 0xffff] {
+        assert_eq!(with(&[0, critical]), Err(HelloError::ExtensionType { kind: critical }));
+    }
+    for unordered in [[10, 10], [0, 0], [0x7fff, 0x7fff], [11, 10]] {
+        assert_eq!(with(&unordered), Err(HelloError::Unordered { part: HelloPart::Unknown }));
+    }
+    assert_eq!(with(&[0, 10, 11, 0x7ffe, 0x7fff]), Ok(()));
+}
+
 #[test]
 fn h3_a_known_extension_may_be_marked_critical() {
     let marked = [

@@ -5,3 +5,4 @@ mod capabilities;
 mod codec;
 mod negotiation;
 mod refusals;
+mod words;

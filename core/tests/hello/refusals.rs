@@ -154,6 +154,24 @@ fn h6_a_long_list_of_names_is_cut_to_fit() {
     assert_eq!(parse(&bytes).unwrap(), Refusal::MissingCapability { names: vec!["a".into()] });
 }
 
+/// The longest list of names that fits goes out whole, and one of a byte more loses its last name.
+#[test]
+fn h6_a_list_of_names_fills_a_refusal_to_its_last_byte() {
+    let names_up_to = |last: usize| {
+        let mut names: Vec<String> =
+            (0..15_u8).map(|n| char::from(b'a' + n).to_string().repeat(255)).collect();
+        names.push("z".repeat(last));
+        names
+    };
+    // 2 of the code, 1 of the count, and a byte of length before each name.
+    let last = MAX_REFUSAL - 3 - 15 * 256 - 1;
+    let full = emitted(&Refusal::MissingCapability { names: names_up_to(last) });
+    assert_eq!(full.len(), MAX_REFUSAL);
+    assert_eq!(parse(&full).unwrap(), Refusal::MissingCapability { names: names_up_to(last) });
+    let over = emitted(&Refusal::MissingCapability { names: names_up_to(last + 1) });
+    assert_eq!(parse(&over).unwrap(), Refusal::MissingCapability { names: names_up_to(last)[..15].to_vec() });
+}
+
 proptest! {
     #[test]
     fn h6_any_refusal_round_trips(refusal in refusal()) {

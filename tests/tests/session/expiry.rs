@@ -1,6 +1,6 @@
 //! M11, D3: messages that are not worth sending any more, and messages of which only a part was sent.
 
-use handclasp::{Action, By, Envelope, Message, Priority, Ready, Reason};
+use handclasp::{Action, By, Envelope, Event, Message, Priority, Ready, Reason};
 use handclasp_sim::raw::{Raw, credit, send};
 use handclasp_sim::{Owned, Pair, Side};
 use proptest::collection::vec;
@@ -121,6 +121,23 @@ fn m8_what_has_expired_counts_in_the_send_buffer_until_it_is_taken() {
     pair.run();
     assert_eq!(expired(&mut pair.initiator.events).len(), 10);
     assert_eq!(pair.initiator.link.send_space(), 1000);
+}
+
+/// Nothing else has to happen for it to be given back in time.
+#[test]
+fn m11_the_expiry_of_a_message_that_waits_is_a_deadline_of_the_link() {
+    let mut raw = waiting();
+    for millis_left in [2000, 500, 700] {
+        let at = raw.now + millis(millis_left);
+        raw.link.send(Message::new("late", &b"x"[..]).expires(at)).expect("taken");
+    }
+    // Its turn has come to the first of the lane alone.
+    let first = raw.now + millis(2000);
+    match raw.link.poll(raw.now, Ready::ALL) {
+        Action::Timeout(deadline) => assert_eq!(deadline, Some(first)),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(raw.link.poll(first, Ready::ALL), Action::Event(Event::Expired(_))));
 }
 
 #[test]

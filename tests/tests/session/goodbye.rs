@@ -1,6 +1,6 @@
 //! L3: the orderly end, and that it never takes longer than its deadline.
 
-use handclasp::{By, CallError, Executed, Message, Payload, Phase, Ready, Reason, Why};
+use handclasp::{By, CallError, Executed, Limits, Message, Payload, Phase, Ready, Reason, Why};
 use handclasp_sim::raw::{call, frame, reply, send};
 use handclasp_sim::{Owned, Pair, Side};
 
@@ -53,6 +53,84 @@ fn l3_what_was_queued_before_the_goodbye_is_delivered() {
     assert_eq!(lengths, [0, 10, 100_000, 1000, 1 << 20]);
     assert!(matches!(events.last(), Some(Owned::Closed(closed)) if closed.reason == said(0, "")));
     assert_eq!(pair.closed(Side::Initiator).unsent, 0);
+}
+
+/// What the peer's goodbye overtakes comes back: it would stand behind this side's own goodbye.
+#[test]
+fn l3_what_waits_when_the_peers_goodbye_comes_is_not_sent_but_given_back() {
+    for from in SIDES {
+        let mut pair = Pair::established();
+        let now = pair.now;
+        for body in [b"one", b"two"] {
+            pair.link(from).send(Message::new("s", body)).expect("taken");
+        }
+        let call = pair.link(from).call(Message::new("s", b"three"), secs(5), now).expect("taken");
+        goodbye(&mut pair, from.other(), 0, "");
+        pair.act(from.other());
+        pair.deliver(from);
+        pair.run();
+        assert!(
+            take_events(&mut pair, from.other())
+                .iter()
+                .all(|event| { !matches!(event, Owned::Message { .. } | Owned::Call { .. }) })
+        );
+        let events = take_events(&mut pair, from);
+        assert!(
+            events.iter().any(|event| matches!(
+                event,
+                Owned::CallFailed { call: of, error: CallError::LinkClosed { executed: Executed::No, .. } } if *of == call
+            )),
+            "{events:?}"
+        );
+        for side in SIDES {
+            assert_eq!(pair.closed(side).reason, said(0, ""));
+        }
+        assert_eq!(pair.closed(from).unsent, 2);
+        for body in [b"one", b"two"] {
+            assert_eq!(pair.link(from).take_unsent().map(|unsent| unsent.body), Some(body.as_slice().into()));
+        }
+        assert_eq!(pair.link(from).take_unsent().map(|unsent| unsent.body), None);
+    }
+}
+
+/// An answer counts as given once it has left, not once the application has handed it over: one of many records, and
+/// one that waits for credit.
+#[test]
+fn l3_answers_that_wait_to_leave_are_sent_before_the_link_closes() {
+    for from in SIDES {
+        let limits = Limits { window: (1 << 20) + 319, ..Limits::default() };
+        let mut pair = pair_with(|builder| builder.limits(limits));
+        let answers = [10, 600_000, 900_000];
+        let now = pair.now;
+        let calls =
+            answers.map(|_| pair.initiator.link.call(Message::new("s", b""), secs(5), now).expect("taken"));
+        pair.run();
+        let tokens = answers.map(|_| next_call(&mut pair, Side::Responder));
+        // All of it together is more than the caller's window, and nothing leaves before the goodbye is said.
+        for (token, length) in tokens.into_iter().zip(answers) {
+            let body = Payload::from(vec![7; length]);
+            pair.responder.link.reply(token, Ok(body)).expect("taken");
+        }
+        goodbye(&mut pair, from, 5, "");
+        pair.run();
+        let events = take_events(&mut pair, Side::Initiator);
+        for (call, length) in calls.into_iter().zip(answers) {
+            let found = events.iter().find_map(|event| match event {
+                Owned::Reply { call: of, body, .. } if *of == call => Some(body.len()),
+                _ => None,
+            });
+            assert_eq!(
+                found,
+                Some(length),
+                "{from:?} said goodbye: {:?}",
+                pair.link(Side::Initiator).closed()
+            );
+        }
+        for side in SIDES {
+            assert_eq!(pair.closed(side).reason, said(5, ""));
+        }
+        assert_eq!(pair.now, now, "nothing was waited for");
+    }
 }
 
 #[test]
@@ -278,4 +356,33 @@ fn l3_before_the_link_is_established_goodbye_just_ends_it() {
     let closed = pair.closed(Side::Initiator);
     assert_eq!((closed.reason, closed.phase), (said(5, "never mind"), Phase::KeyExchange));
     assert!(pair.initiator.link.is_finished());
+}
+
+/// A peer that has said goodbye may still find that this side breaks the rules, and says so.
+#[test]
+fn l5_a_peer_that_ends_a_drain_for_another_reason_is_heard() {
+    let mut raw = raw();
+    let now = raw.now;
+    raw.link.goodbye(3, "", now);
+    raw.act();
+    raw.send(&frame(0x41, 0, [0; 4]));
+    raw.send(&frame(0x42, 0, [0, 53]));
+    raw.act();
+    let closed = raw.link.closed().expect("the end");
+    assert_eq!((&closed.reason, closed.by), (&Reason::FlowControl, By::Peer));
+}
+
+/// The peer has closed in order and is gone, while this side's last word is still to be written.
+#[test]
+fn l5_an_end_of_the_stream_behind_the_peers_close_is_no_truncation() {
+    let mut raw = raw();
+    raw.ready.write = false;
+    raw.send(&frame(0x41, 0, [0, 0, 0, 7]));
+    raw.send(&frame(0x42, 0, [0, 1, 0, 0, 0, 7]));
+    let now = raw.now;
+    raw.link.recv_closed(now);
+    raw.ready.write = true;
+    raw.act();
+    let closed = raw.link.closed().expect("the end");
+    assert_eq!((&closed.reason, closed.by), (&said(7, ""), By::Peer));
 }

@@ -271,3 +271,37 @@ fn m7_no_lane_waits_for_credit_that_the_other_side_holds_back() {
         }
     }
 }
+
+/// Whatever its name and its length, a message fits the records that the peer takes: around the length where it needs a
+/// second one above all.
+#[test]
+fn m9_no_name_and_no_length_makes_a_record_too_long() {
+    let limits = Limits { max_record: Limits::SMALLEST_RECORD, ..Limits::default() };
+    for name in ["", "s", &"n".repeat(255)] {
+        let mut pair = pair_with(|builder| builder.limits(limits));
+        for length in 3700..4200 {
+            pair.initiator.link.send(Message::new(name, vec![7; length])).expect("taken");
+            pair.run();
+            let events = take_events(&mut pair, Side::Responder);
+            assert!(
+                matches!(&events[..], [Owned::Message { body, .. }] if body.len() == length),
+                "{length} bytes to {name:?}: {events:?}, {:?}",
+                pair.link(Side::Responder).closed()
+            );
+        }
+    }
+}
+
+/// A long message costs about as many records as its bytes fill: what a record holds beside it is a header.
+#[test]
+fn m7_pieces_of_a_long_message_are_as_long_as_the_record_allows() {
+    const LENGTH: usize = 160_000;
+    let mut pair = pair_with(|builder| builder);
+    let record = usize::from(Limits::default().max_record);
+    let before = pair.initiator.link.stats().records_sealed;
+    pair.initiator.link.send(Message::new("s", vec![7; LENGTH])).expect("taken");
+    pair.run();
+    let records = pair.initiator.link.stats().records_sealed - before;
+    let full = (LENGTH / (record - 64)) as u64 + 1;
+    assert!(records <= full, "{records} records for what {full} hold");
+}

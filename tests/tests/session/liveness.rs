@@ -215,6 +215,21 @@ fn l2_a_stream_that_takes_nothing_ends_the_link_after_the_stall_time() {
 }
 
 #[test]
+fn l2_a_write_that_took_nothing_is_no_progress() {
+    let timing = Timing { stall: secs(8), ..Timing::default() };
+    let mut raw = Raw::dialling(&raw_config(|builder| builder.timing(timing.clone())));
+    raw.ready.write = false;
+    raw.link.send(Message::new("s", b"x")).expect("taken");
+    for second in 0..8 {
+        assert_eq!(ended(&raw), None, "after {second} s");
+        assert!(!raw.link.transmit(raw.now).is_empty());
+        raw.link.transmitted(0, raw.now);
+        raw.pass(secs(1));
+    }
+    assert_eq!(ended(&raw), Some(&Reason::WriteStalled));
+}
+
+#[test]
 fn l2_one_byte_is_progress() {
     let timing = Timing { stall: secs(8), ..Timing::default() };
     let mut raw = Raw::dialling(&raw_config(|builder| builder.timing(timing.clone())));

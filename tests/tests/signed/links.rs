@@ -213,6 +213,29 @@ fn m10_refused_accepted_and_replayed_ones_all_give_their_credit_back() {
 }
 
 /// What came and was not taken is charged whole, so that a slow application bounds what comes.
+/// The origin's neighbour learns that it was dealt with, although the call before it is what gives the credit back.
+#[test]
+fn m6_a_message_that_was_refused_behind_a_call_is_not_unknown_at_the_end() {
+    let mut pair = pair();
+    let now = pair.now;
+    pair.initiator.link.call(Message::new("s", b"?"), Duration::from_secs(5), now).expect("taken");
+    let elsewhere = message(Side::Initiator, 1, b"body").bytes().clone();
+    send(&mut pair, Side::Initiator, Message::new("t", Payload::Signed(elsewhere)));
+    pair.run();
+    assert_eq!(counted(&mut pair, Side::Responder), [0, 1, 0]);
+    pair.responder.ready.requests = true;
+    pair.run();
+    let token = loop {
+        if let Owned::Call { token, .. } = pair.event(Side::Responder).expect("the call") {
+            break token;
+        }
+    };
+    pair.responder.link.reply(token, Ok(Payload::from(b"!"))).expect("taken");
+    pair.responder.link.goodbye(0, "", now);
+    pair.run();
+    assert_eq!((pair.closed(Side::Initiator).unsent, pair.closed(Side::Initiator).unknown), (0, 0));
+}
+
 #[test]
 fn m10_signed_messages_that_nobody_takes_are_bounded_by_the_window() {
     let limits = Limits { max_message: 1024, window: 4096, ..Limits::default() };
@@ -247,7 +270,11 @@ fn m10_a_signed_message_is_no_call_and_no_answer() {
     pair.responder.ready = Ready::ALL;
     pair.initiator.link.call(Message::new("s", b""), Duration::from_secs(1), now).expect("taken");
     pair.run();
-    let Some(Owned::Call { token, .. }) = pair.event(Side::Responder) else { panic!("no call") };
+    let token = loop {
+        if let Owned::Call { token, .. } = pair.event(Side::Responder).expect("the call") {
+            break token;
+        }
+    };
     let answer = Payload::Signed(message.bytes().clone());
     let rejected = pair.responder.link.reply(token, Ok(answer)).expect_err("an answer");
     assert_eq!(rejected.why, Why::OneWayOnly);

@@ -8,6 +8,8 @@ mod commands;
 mod halves;
 mod ring;
 mod seal;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use alloc::boxed::Box;

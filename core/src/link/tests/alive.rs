@@ -182,14 +182,19 @@ fn c3_an_answer_that_nobody_asked_for_and_what_is_no_answer_end_the_link() {
         assert!(matches!(closed.reason, Reason::Violation(_)), "{closed}");
     }
     // The question again, or with something beside it.
-    let wrong: [Fill; 2] = [
+    let wrong: [Fill; 3] = [
         |writer| writer.status_alive(),
         |writer| {
             writer.status_alive();
             writer.ping(1);
         },
+        // The asker's answer to its own question is none: it is for the dialler to give.
+        |writer| {
+            writer.status_alive();
+            writer.alive_reply(true);
+        },
     ];
-    for (again, fill) in [true, false].into_iter().zip(wrong) {
+    for (again, fill) in [true, false, false].into_iter().zip(wrong) {
         let mut nodes = Nodes::new();
         if again {
             asked(&mut nodes);
@@ -201,6 +206,8 @@ fn c3_an_answer_that_nobody_asked_for_and_what_is_no_answer_end_the_link() {
         nodes.run();
         nodes.smuggle(Side::B, fill);
         let closed = nodes.a.link.closed().cloned().expect("a violation");
-        assert!(matches!(closed.reason, Reason::Violation(_)), "{closed}");
+        let Reason::Violation(violation) = &closed.reason else { panic!("{closed}") };
+        let behind = violation.what.what == "a frame behind the question whether an older link lives";
+        assert_eq!(behind, !again, "{closed}");
     }
 }

@@ -10,7 +10,7 @@ use super::{builder, key};
 use crate::config::{Config, Trust};
 use crate::crypto::noise::Role;
 use crate::error::{By, Reason};
-use crate::hello::{AdvertVersions, DialAddress};
+use crate::hello::{AdvertVersions, DialAddress, Limits};
 use crate::identity::Signer;
 use crate::link::{Action, Dial, Envelope, Event, Link, Message, Priority, Ready, Why};
 use crate::node::{FromLink, Identity, NodeToLink, ToLink};
@@ -97,6 +97,27 @@ fn c4_the_acceptor_is_confirmed_by_the_first_record_and_not_before() {
     assert!(link.poll_node().is_none());
     nodes.pass(Duration::from_secs(5));
     nodes.b.none();
+}
+
+/// The node has them back before the link has ended, for the next one; calls are this link's and stay.
+#[test]
+fn c4_messages_among_calls_are_given_back_at_the_peers_goodbye_in_order() {
+    let mut nodes = Nodes::established();
+    let (now, time) = (nodes.now, Duration::from_secs(5));
+    for service in ["one", "two", "three"] {
+        nodes.a.link.call(Message::new("call", "x"), time, now).unwrap();
+        nodes.say(Side::A, ToLink::Deliver(alloc::vec![envelope(service, Priority::Normal)]));
+        nodes.a.link.call(Message::new("call", "x"), time, now).unwrap();
+    }
+    nodes.say(Side::B, ToLink::Goodbye { code: 0, detail: String::new() });
+    nodes.b.act(now, &mut nodes.a.link);
+    match nodes.a.link.poll_node().map(|word| word.0) {
+        Some(FromLink::Draining { unsent, owes }) => {
+            assert_eq!((services(&unsent), owes), (alloc::vec!["one", "two", "three"], false));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(nodes.a.link.calls_in_flight().0, 6);
 }
 
 #[test]
@@ -312,4 +333,61 @@ fn c4_a_link_that_ends_before_a_byte_came_says_so_and_no_more() {
     link.transport_failed(now);
     let word = link.poll_node().expect("the end");
     assert!(word.is_end() && link.poll_node().is_none());
+}
+
+/// A message of which a part has left is the link's to finish; whatever stands behind it is the node's again.
+#[test]
+fn c4_a_message_that_was_begun_is_not_given_back_at_the_peers_goodbye() {
+    for begun in [true, false] {
+        let mut nodes = Nodes::established();
+        let now = nodes.now;
+        let mut long = envelope("long", Priority::Normal);
+        long.body = alloc::vec![7; 300_000].into();
+        nodes.say(Side::A, ToLink::Deliver(alloc::vec![long, envelope("behind", Priority::Normal)]));
+        if begun {
+            while let Action::Event(_) = nodes.a.link.poll(now, Ready::EVENTS) {}
+            let count = nodes.a.link.transmit(now).len();
+            nodes.a.link.transmitted(count, now);
+        }
+        nodes.say(Side::B, ToLink::Goodbye { code: 0, detail: String::new() });
+        nodes.b.act(now, &mut nodes.a.link);
+        match nodes.a.link.poll_node().map(|word| word.0) {
+            Some(FromLink::Draining { unsent, owes }) => {
+                let expected: &[&str] = if begun { &["behind"] } else { &["long", "behind"] };
+                assert_eq!((&services(&unsent)[..], owes), (expected, begun));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Words about streams wait for the next record where there is no room for them: beside the longest advert, the
+/// longest goodbye and as many cancelled calls as go at once.
+#[test]
+fn m12_words_about_streams_keep_to_the_smallest_record_beside_an_advert() {
+    let limits = Limits { max_record: Limits::SMALLEST_RECORD, ..Limits::default() };
+    let mut nodes = Nodes::with(|builder| builder.limits(limits));
+    nodes.establish();
+    let now = nodes.now;
+    let calls: Vec<_> = (0..300)
+        .map(|_| nodes.a.link.call(Message::new("s", "x"), Duration::from_secs(5), now).unwrap())
+        .collect();
+    let streams: Vec<_> =
+        (0..200).map(|_| nodes.a.link.open_stream("s", Priority::Normal).unwrap()).collect();
+    nodes.run();
+    for call in calls {
+        nodes.a.link.cancel(call, now);
+    }
+    for stream in &streams {
+        nodes.a.link.stream_stop(*stream, 1);
+        nodes.a.link.stream_reset(*stream, 2);
+    }
+    nodes.say(Side::A, ToLink::Advert(alloc::vec![7; 2048].into()));
+    nodes.say(Side::A, ToLink::Goodbye { code: 9, detail: "d".repeat(255) });
+    nodes.run();
+    for side in BOTH {
+        let closed = nodes.end(side).link.closed().cloned().expect("the end of a goodbye");
+        assert!(matches!(closed.reason, Reason::Goodbye { code: 9, .. }), "{closed}");
+    }
+    assert!(nodes.b.words.iter().any(|word| matches!(word, FromLink::Advert(_))), "{:?}", nodes.b.words);
 }

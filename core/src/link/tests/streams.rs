@@ -178,3 +178,64 @@ fn m12_a_refused_stream_costs_no_buffer() {
         assert!(link.session.as_ref().unwrap().streams.as_ref().unwrap().is_empty(), "refused ones too");
     }
 }
+
+/// Told for every piece that leaves, writers would come back for a few bytes each; told when all has left, the stream
+/// would run dry.
+#[test]
+fn m12_writers_that_wait_for_the_links_buffer_are_told_once_half_of_it_is_free() {
+    const BUFFER: usize = 1_000_000;
+    let limits = StreamLimits {
+        window: 300_000,
+        send_buffer: 300_000,
+        largest_window: 300_000,
+        ..StreamLimits::default()
+    };
+    let build = |own, other| builder(own, other).streams(limits).send_buffer(BUFFER).build().unwrap();
+    let (mut a, _, now) = established(&build(1, 2), &build(2, 1));
+    let streams: Vec<_> = (0..5).map(|_| a.open_stream("", Priority::Normal).unwrap()).collect();
+    let bytes = alloc::vec![7; 300_000];
+    let taken: Vec<_> = streams.iter().map(|id| a.stream_write(*id, &bytes)).collect();
+    assert_eq!(taken, [300_000, 300_000, 300_000, 100_000, 0]);
+    let mut left = 0;
+    let woken = loop {
+        let mut woken = Vec::new();
+        while let Action::Event(event) = a.poll(now, Ready { write: false, ..Ready::ALL }) {
+            if let Event::StreamWritable(id) = event {
+                woken.push(id);
+            }
+        }
+        if !woken.is_empty() {
+            break woken;
+        }
+        assert!(left < BUFFER / 2 + 70_000, "{left} bytes have left, and nobody is told");
+        let count = a.transmit(now).len();
+        a.transmitted(count, now);
+        left += count;
+    };
+    assert!(left >= BUFFER / 2, "{left} bytes have left, which is less than half");
+    // Those that wait for the link's buffer, in the order in which they began to; the others had all their bytes taken.
+    assert_eq!(woken, streams[3..]);
+}
+
+#[test]
+fn m12_an_idle_link_keeps_no_buffers_for_streams_that_stay_open() {
+    let (mut a, mut b, now) = pair();
+    let stream = a.open_stream("", Priority::Normal).unwrap();
+    a.stream_write(stream, &[7; 500]);
+    flow(&mut a, &mut b, now);
+    let there = opened(&mut b, now)[0];
+    assert_eq!(b.stream_read(there, &mut [0; 1000]), StreamRead::Data(500));
+    assert!(
+        capacity(&a).1 > 0 && capacity(&b).0 > 0,
+        "who writes little and often does not allocate each time"
+    );
+    for step in 1..3 {
+        let now = now + Duration::from_secs(15 * step);
+        for link in [&mut a, &mut b] {
+            while let Action::Event(_) = link.poll(now, Ready::EVENTS) {}
+        }
+        flow(&mut a, &mut b, now);
+    }
+    assert_eq!((capacity(&a), capacity(&b)), ((0, 0), (0, 0)));
+    assert_eq!((a.streams_open(), b.streams_open()), ((1, 0), (0, 1)));
+}

@@ -4,6 +4,7 @@
 mod admission;
 mod advertising;
 mod dialling;
+mod keeping;
 mod outbox;
 mod races;
 mod redialling;

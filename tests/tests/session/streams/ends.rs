@@ -89,6 +89,27 @@ fn m12_a_stream_given_up_before_it_left_was_never_there() {
         .expect("it opened, and then its first direction was given up");
 }
 
+/// A goodbye follows what was to leave before it, and nothing else.
+#[test]
+fn l3_a_stream_that_never_left_holds_no_goodbye_up() {
+    for given_up in 1..3 {
+        let mut pair = pair_of(StreamLimits::default());
+        for _ in 0..given_up {
+            let here = open(&mut pair, Side::Initiator, "no");
+            pair.initiator.link.stream_reset(here, 1);
+            pair.initiator.link.stream_stop(here, 1);
+        }
+        let (before, now) = (pair.now, pair.now);
+        pair.initiator.link.goodbye(4, "done", now);
+        pair.run();
+        for side in SIDES {
+            let closed = pair.link(side).closed().expect("nothing is left to wait for").clone();
+            assert!(matches!(closed.reason, Reason::Goodbye { code: 4, .. }), "{side:?}: {closed}");
+        }
+        assert_eq!(pair.now, before);
+    }
+}
+
 #[test]
 fn m12_an_application_refuses_as_a_link_does() {
     let mut pair = pair_of(StreamLimits::default());

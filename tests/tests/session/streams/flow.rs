@@ -366,6 +366,37 @@ fn m7_streams_have_the_share_of_their_priority() {
     assert!(normal > bulk * 5 / 2 && normal < bulk * 11 / 2, "{sums:?}");
 }
 
+/// A share that was not used is gone: else a stream would have the link to itself for as long as messages had.
+#[test]
+fn m7_a_stream_that_was_idle_has_saved_no_share() {
+    let mut raw = raw();
+    let stream = raw.link.open_stream("", Priority::Normal).expect("taken");
+    raw.act();
+    raw.frames();
+    raw.send(&stream_credit(stream.get(), 8 << 20));
+    let mut sums = [0_usize; 2];
+    for round in 0..40 {
+        while raw.link.send_space() > 0 {
+            raw.link.send(Message::new("m", vec![0; 16 << 10])).expect("taken");
+        }
+        if round >= 30 {
+            raw.link.stream_write(stream, pattern(0, 1 << 16));
+        }
+        let (now, bytes) = (raw.now, raw.link.transmit(raw.now).to_vec());
+        raw.link.transmitted(bytes.len(), now);
+        raw.out.extend(bytes);
+        let frames = raw.frames();
+        if round >= 30 {
+            sums[0] += pieces(&frames).iter().map(|(_, len)| len).sum::<usize>();
+            let messages = frames.iter().filter(|frame| frame.kind == 0x10 || frame.kind == 0x15);
+            sums[1] += messages.map(|frame| frame.body.len()).sum::<usize>();
+        }
+    }
+    let [streams, messages] = sums;
+    assert!(streams + messages > 500_000, "{sums:?}");
+    assert!(streams < messages * 3 / 2 && messages < streams * 3 / 2, "{sums:?}");
+}
+
 #[test]
 fn m13_small_pieces_of_many_streams_and_messages_share_a_record() {
     let mut pair = pair_of(StreamLimits::default());
