@@ -6,7 +6,11 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use handclasp::crypto::{CryptoError, Primitive, SelfTestFailure, Suite, SuiteSet};
+use handclasp::crypto::cipher::{OpenKey, SealKey};
+use handclasp::crypto::noise::{HandshakeState, Protocol, Role};
+use handclasp::crypto::{
+    Cipher, CryptoError, Primitive, RustCrypto, Secret, SelfTestFailure, Suite, SuiteSet,
+};
 use handclasp::hello::{HelloError, HelloPart};
 use handclasp::identity::keyfile::KeyFileError;
 use handclasp::identity::{InvalidNodeId, ParseNodeIdError, SignerError, TextError};
@@ -16,7 +20,11 @@ use handclasp::node::trust::{
 };
 use handclasp::services::Denied;
 use handclasp::signed::SignError;
-use handclasp::{ConfigError, Refusal, VersionRange};
+use handclasp::{
+    By, CallError, Closed, ClusterSecret, Config, ConfigError, Dial, Executed, Instant, Link, Message,
+    Payload, Phase, Reason, Refusal, Rejected, SecretKey, Seed, ServiceError, Signer, Trust, VersionRange,
+    Why,
+};
 
 /// What has been said so far.
 #[derive(Default)]
@@ -241,4 +249,150 @@ fn h6_each_refusal_says_what_to_do_and_has_a_name_of_its_own() {
     assert_eq!(codes, (20..=30).collect());
     let mirrored = Refusal::Incompatible { ours, theirs }.mirrored();
     assert_eq!(mirrored, Refusal::Incompatible { ours: theirs, theirs: ours });
+}
+
+#[test]
+fn l5_each_reason_says_why_and_has_a_name_of_its_own() {
+    let (one, other) = (handclasp_sim::id(1), handclasp_sim::id(2));
+    let suites = SuiteSet::EMPTY.with(Suite::NnPsk0ChaChaPoly);
+    let goodbye = |code, detail: &str| Reason::Goodbye { code, detail: detail.into() };
+    let reasons = [
+        (goodbye(7, "that was all"), vec!["7", "that was all"]),
+        (Reason::Idle, vec!["idle"]),
+        (Reason::Superseded, vec!["newer"]),
+        (Reason::Revoked, vec!["withdrawn"]),
+        (Reason::Dropped, vec!["without a goodbye"]),
+        (Reason::DrainTimeout, vec!["deadline"]),
+        (Reason::Truncated, vec!["stream"]),
+        (Reason::Transport, vec!["stream failed"]),
+        (Reason::PeerDead, vec!["pings"]),
+        (Reason::WriteStalled, vec!["no bytes"]),
+        (Reason::HandshakeTimeout, vec!["too long"]),
+        (Reason::NotReady, vec!["ready"]),
+        (Reason::WrongPeer { expected: one, got: None }, vec![]),
+        (Reason::UnsupportedWire { theirs: 9 }, vec!["9", "1"]),
+        (Reason::UnsupportedSuite { theirs: suites }, vec!["NNpsk0"]),
+        (Reason::KeyExchangeFailed, vec!["cluster secret"]),
+        (Reason::BadSignature, vec!["prove"]),
+        (Reason::Downgrade, vec!["stronger"]),
+        (Reason::SignerFailed, vec!["signer"]),
+        (Reason::ProviderFailed, vec!["provider"]),
+        (Reason::DecryptFailed, vec!["open"]),
+        (Reason::TooLarge, vec!["limit"]),
+        (Reason::FlowControl, vec!["credit"]),
+        (Reason::CounterExhausted, vec!["key"]),
+        (Reason::Flood, vec!["answers"]),
+    ];
+    let (mut said, mut names, mut codes) = (Said::default(), BTreeSet::new(), BTreeSet::new());
+    for (reason, words) in &reasons {
+        said.hear(&Closed::new(reason.clone(), By::Peer, Phase::Established, Some(other)), words);
+        names.insert(reason.name());
+        codes.insert(reason.code());
+    }
+    assert_eq!((names.len(), codes.len()), (reasons.len(), reasons.len()));
+    // Not the names and numbers of a refusal, which is one of the reasons and has those of its kind.
+    let refused = Reason::Refused(Refusal::Denied);
+    assert_eq!((refused.name(), refused.code()), (Refusal::Denied.name(), Refusal::Denied.code()));
+    assert!(codes.iter().all(|code| !(20..40).contains(code)));
+    said.hear(&refused, &["trust"]);
+    assert_eq!(goodbye(0, "").to_string(), "goodbye");
+    assert_eq!(goodbye(7, "").to_string(), "goodbye (code 7)");
+    for (by, word) in [(By::Local, "local"), (By::Peer, "peer"), (By::Transport, "transport")] {
+        let closed = Closed::new(Reason::Truncated, by, Phase::Authentication, None);
+        said.hear(&closed, &["stream", word, &Phase::Authentication.to_string()]);
+    }
+}
+
+#[test]
+fn m4_m5_a_call_that_failed_says_how_and_whether_it_may_have_been_executed() {
+    let mut said = Said::default();
+    let errors = [
+        (ServiceError::NoSuchService, "no service"),
+        (ServiceError::Forbidden, "to this node"),
+        (ServiceError::HandlerFailed, "handler"),
+        (ServiceError::Overloaded, "as many"),
+        (ServiceError::DeadlineExceeded, "time"),
+        (ServiceError::Cancelled, "gave"),
+        (ServiceError::TooLarge { limit: 4096 }, "4096"),
+        (ServiceError::Application { code: 17, detail: "not shown".into() }, "17"),
+        (ServiceError::Other { code: 99 }, "99"),
+    ];
+    let mut codes = BTreeSet::new();
+    for (error, word) in errors {
+        said.hear(&error, &[word]);
+        assert!(!error.to_string().contains("not shown"), "{error}");
+        assert_eq!(CallError::Service(error.clone()).to_string(), error.to_string());
+        codes.insert(error.code());
+    }
+    assert_eq!(codes.len(), 9);
+    for (executed, word) in
+        [(Executed::No, "was not executed"), (Executed::Unknown, "may have been executed")]
+    {
+        said.hear(&CallError::DeadlineExceeded { executed }, &["time", word]);
+        said.hear(&CallError::LinkClosed { reason: Reason::Truncated, executed }, &["stream", word]);
+    }
+    said.hear(&CallError::OneWayOnly, &["one way", "not executed"]);
+
+    let whys = [
+        (Why::NotEstablished, "not established"),
+        (Why::Draining, "goodbye"),
+        (Why::Closed, "ended"),
+        (Why::Full, "full"),
+        (Why::TooManyCalls { limit: 32 }, "32"),
+        (Why::TooLarge { limit: 4096 }, "4096"),
+        (Why::LongServiceName, "255"),
+        (Why::NoStreams, "streams"),
+        (Why::TooManyStreams { limit: 8 }, "8"),
+        (Why::NobodyWaits, "nobody"),
+        (Why::OneWayOnly, "one way"),
+    ];
+    for (why, word) in whys {
+        said.hear(&why, &[word]);
+        let rejected = Rejected { why, message: Message::new("greet", "a body that is nobody's business") };
+        said.hear(&rejected, &["\"greet\"", word]);
+        assert!(!rejected.to_string().contains("business") && !format!("{rejected:?}").contains("business"));
+    }
+    assert_eq!(format!("{:?}", Payload::from("four")), "Payload(4 bytes)");
+}
+
+/// What somebody prints to see what is wrong holds no secret: as text, as hexadecimal digits, as a list of bytes.
+#[test]
+fn k6_debug_of_what_holds_secrets_shows_none() {
+    const BYTE: u8 = 0xab;
+    let bytes = [BYTE; 32];
+    let phrase = "correct horse battery staple";
+    let config = || {
+        let secret = ClusterSecret::new(phrase).expect("long enough");
+        Config::builder(SecretKey::from_bytes(bytes), 1).cluster_secret(secret).trust(Trust::Anyone)
+    };
+    let built = config().build().expect("a configuration");
+    let key = SecretKey::from_bytes(bytes);
+    let state = || {
+        let protocol = &Protocol::NN_PSK0_CHACHA_POLY;
+        HandshakeState::new(&RustCrypto, protocol, Role::Initiator, b"", Secret::new(bytes))
+    };
+    let seal = SealKey::new(&RustCrypto, Cipher::ChaChaPoly, &Secret::new(bytes)).expect("a key");
+    let open = OpenKey::new(&RustCrypto, Cipher::ChaChaPoly, &Secret::new(bytes)).expect("a key");
+    let link = Link::initiator(&built, Dial::to(key.node_id()), &Seed::new(bytes), Instant::ZERO);
+    let (text, secret, seed) = (key.to_text(), Secret::new(bytes), Seed::new(bytes));
+    let cluster = ClusterSecret::new(phrase).expect("long enough");
+    let printed = [
+        format!("{:?} {:#?}", config(), config()),
+        format!("{built:?} {built:#?}"),
+        format!("{key:?} {key:#?} {text:?} {text:#?}"),
+        format!("{:?} {:#?}", state(), state()),
+        format!("{seal:?} {open:?} {seal:#?} {open:#?}"),
+        format!("{link:?} {link:#?}"),
+        format!("{secret:?} {seed:?} {cluster:?} {secret:#?} {seed:#?} {cluster:#?}"),
+    ];
+    for printed in printed {
+        let spaceless: String =
+            printed.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_lowercase();
+        for shape in ["171,171", "abab", "0xab", "correct", "99,111,114,114", "636f7272", "hclsec"] {
+            assert!(!spaceless.contains(shape), "{shape} is in {printed}");
+        }
+    }
+    // The same search finds what is there.
+    let shown = format!("{:?}", secret.expose());
+    assert!(shown.replace(' ', "").contains("171,171"), "{shown}");
 }
