@@ -14,16 +14,17 @@ use handclasp::crypto::{
 use handclasp::hello::{HelloError, HelloPart};
 use handclasp::identity::keyfile::KeyFileError;
 use handclasp::identity::{InvalidNodeId, ParseNodeIdError, SignerError, TextError};
-use handclasp::node::adverts::AdvertError;
+use handclasp::node::adverts::{AdvertError, InvalidAdvert};
 use handclasp::node::trust::{
     LabelError, TimeError, TrustFileError, TrustListFull, TrustParseError, UnixTime,
 };
+use handclasp::node::{DialError, Drift, PeerState, Undelivered, WhyNotQueued};
 use handclasp::services::Denied;
 use handclasp::signed::SignError;
 use handclasp::{
     By, CallError, Closed, ClusterSecret, Config, ConfigError, Dial, Executed, Instant, Link, Message,
-    Payload, Phase, Reason, Refusal, Rejected, SecretKey, Seed, ServiceError, Signer, Trust, VersionRange,
-    Why,
+    Payload, Phase, Reason, Refusal, Rejected, Retry, SecretKey, Seed, ServiceError, Signer, Trust,
+    VersionRange, Why,
 };
 
 /// What has been said so far.
@@ -353,6 +354,88 @@ fn m4_m5_a_call_that_failed_says_how_and_whether_it_may_have_been_executed() {
         assert!(!rejected.to_string().contains("business") && !format!("{rejected:?}").contains("business"));
     }
     assert_eq!(format!("{:?}", Payload::from("four")), "Payload(4 bytes)");
+}
+
+#[test]
+fn d5_a_dial_that_failed_says_which_it_was_and_whether_to_try_again() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let closed = |reason, by, peer| {
+        let closed = Box::new(Closed::new(reason, by, Phase::Authentication, peer));
+        DialError::Closed { address: "b:1".into(), closed }
+    };
+    let proved = Some(handclasp_sim::id(2));
+    let busy = || Reason::Refused(Refusal::OverCapacity { retry_after: HOUR });
+    let both = || Reason::Refused(Refusal::Simultaneous);
+    // Who has proved nothing is not believed that dialling is no use, that it is to be done at once, nor for long.
+    let dials = [
+        (DialError::Unreachable { address: "b:1".into(), detail: "no route".into() }, Retry::Later(None)),
+        (DialError::TimedOut { address: "b:1".into() }, Retry::Later(None)),
+        (DialError::Untrusted, Retry::Never),
+        (DialError::NoAddress, Retry::Never),
+        (closed(Reason::Refused(Refusal::Denied), By::Peer, proved), Retry::Never),
+        (closed(Reason::Refused(Refusal::Denied), By::Peer, None), Retry::Later(None)),
+        (closed(both(), By::Peer, proved), Retry::Now),
+        (closed(both(), By::Peer, None), Retry::Later(None)),
+        (closed(both(), By::Local, None), Retry::Now),
+        (closed(busy(), By::Peer, proved), Retry::Later(Some(HOUR))),
+        (closed(busy(), By::Peer, None), Retry::Later(Some(Duration::from_secs(60)))),
+    ];
+    for (error, retry) in &dials {
+        assert_eq!(error.retry(), *retry, "{error:?}");
+        let own = matches!(error, DialError::Closed { .. });
+        assert_eq!(error.source().is_some(), own, "{error:?}");
+        assert_eq!(["unreachable", "timed_out", "untrusted", "no_address"].contains(&error.name()), !own);
+    }
+    let mut said = Said::default();
+    said.hear(&dials[0].0, &["b:1", "no route"]);
+    said.hear(&dials[1].0, &["b:1", "time"]);
+    said.hear(&dials[2].0, &["trust"]);
+    said.hear(&dials[3].0, &["no address"]);
+    said.hear_cause(&dials[4].0, &["b:1", "trusted"]);
+    said.hear(&CallError::NoLink { error: Box::new(dials[0].0.clone()) }, &["no route", "not executed"]);
+}
+
+#[test]
+fn d3_i10_what_a_node_tells_of_peers_and_messages_says_what_it_is() {
+    let mut said = Said::default();
+    let invalid = [
+        (InvalidAdvert::TooLarge { size: 3000 }, vec!["3000", "2048"]),
+        (InvalidAdvert::NotAnId(InvalidNodeId::SmallOrder), vec!["id"]),
+        (InvalidAdvert::BadSignature, vec!["signature"]),
+    ];
+    for (error, words) in invalid {
+        said.hear(&error, &words);
+        assert_eq!(error.source().is_some(), matches!(error, InvalidAdvert::NotAnId(_)), "{error}");
+    }
+    let whys = [
+        (WhyNotQueued::Full, "too much"),
+        (WhyNotQueued::TooLarge, "longer"),
+        (WhyNotQueued::Expired, "over already"),
+        (WhyNotQueued::Untrusted, "trust"),
+        (WhyNotQueued::SelfConnection, "itself"),
+        (WhyNotQueued::ShuttingDown, "shutting down"),
+    ];
+    for (why, word) in whys {
+        said.hear(&why, &[word]);
+    }
+    let (was, is) = (VersionRange::only(1), VersionRange::new(2, 3).expect("a range"));
+    let zip = || "zip".to_owned();
+    let told = [
+        (Drift::Name { was: Some("anna".into()), is: None }.to_string(), ["anna", "None"]),
+        (Drift::Lost { capability: zip() }.to_string(), ["\"zip\"", "gone"]),
+        (Drift::Gained { capability: zip() }.to_string(), ["\"zip\"", "new"]),
+        (Drift::Versions { capability: zip(), was, is }.to_string(), ["1..=1", "2..=3"]),
+        (Undelivered::Expired.to_string(), ["time", "link"]),
+        (Undelivered::GivenUp.to_string(), ["dialling", "nothing"]),
+        (Undelivered::Revoked.to_string(), ["trust", "withdrawn"]),
+        (Undelivered::Refused(Why::Draining).to_string(), ["drains", "goodbye"]),
+    ];
+    for (text, words) in told {
+        said.hear(&io::Error::other(text), &words);
+    }
+    let states =
+        [PeerState::Idle, PeerState::Ending, PeerState::GivenUp, PeerState::Waiting { until: Instant::ZERO }];
+    assert_eq!(states.map(|state| state.name()), ["idle", "ending", "given_up", "waiting"]);
 }
 
 /// What somebody prints to see what is wrong holds no secret: as text, as hexadecimal digits, as a list of bytes.
