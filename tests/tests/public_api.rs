@@ -36,7 +36,7 @@ fn source(folder: &Path) -> String {
             if name != "tests" {
                 text += &source(&path);
             }
-        } else if name.ends_with(".rs") && name != "tests.rs" {
+        } else if path.extension().is_some_and(|extension| extension == "rs") && name != "tests.rs" {
             let all = fs::read_to_string(&path).expect("UTF-8");
             let code = all.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
             for line in code.lines().map(str::trim).filter(|line| !line.starts_with("//")) {
@@ -85,9 +85,9 @@ fn declared(source: &str) -> Names {
 }
 
 /// What a list of items has: the last name of each path, without parameters.
-fn listed(list: &str) -> Names {
+fn listed(items: &str) -> Names {
     let mut names = Names::new();
-    for line in list.lines() {
+    for line in items.lines() {
         let Some((_, item)) =
             format!(" {line}").split_once(" pub ").map(|(a, b)| (a.to_owned(), b.to_owned()))
         else {

@@ -358,7 +358,7 @@ fn m4_m5_a_call_that_failed_says_how_and_whether_it_may_have_been_executed() {
 
 #[test]
 fn d5_a_dial_that_failed_says_which_it_was_and_whether_to_try_again() {
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
     let closed = |reason, by, peer| {
         let closed = Box::new(Closed::new(reason, by, Phase::Authentication, peer));
         DialError::Closed { address: "b:1".into(), closed }
@@ -378,7 +378,7 @@ fn d5_a_dial_that_failed_says_which_it_was_and_whether_to_try_again() {
         (closed(both(), By::Peer, None), Retry::Later(None)),
         (closed(both(), By::Local, None), Retry::Now),
         (closed(busy(), By::Peer, proved), Retry::Later(Some(HOUR))),
-        (closed(busy(), By::Peer, None), Retry::Later(Some(Duration::from_secs(60)))),
+        (closed(busy(), By::Peer, None), Retry::Later(Some(Duration::from_mins(1)))),
     ];
     for (error, retry) in &dials {
         assert_eq!(error.retry(), *retry, "{error:?}");
