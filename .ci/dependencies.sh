@@ -78,6 +78,43 @@ for package in 'handclasp --all-features' 'handclasp-tokio --all-features' \
     [[ -z $twice ]] || fail "$package has several versions of" $twice
 done
 
+# No C and nothing like it: no source of it in a package, no `links` to a library of it. Names alone would miss a
+# crate that compiles C by other means. And no build script but those that are known, which run nothing but the
+# compiler; our own packages have none.
+readonly BUILD_SCRIPTS=' curve25519-dalek getrandom libc proc-macro2 quote '
+manifests=$(cargo metadata --format-version 1 --locked | grep -o '"manifest_path":"[^"]*"' | cut -d'"' -f4)
+check_sources() {
+    local package name version folder found
+    while read -r name version; do
+        package="$name ${version#v}"
+        if [[ $name == handclasp* ]]; then
+            continue
+        fi
+        folder=$(grep -F "/$name-${version#v}/Cargo.toml" <<<"$manifests" | head -n 1) || true
+        folder=${folder%/Cargo.toml}
+        if [[ ! -d $folder ]]; then
+            fail "the sources of $package are not where cargo says"
+            continue
+        fi
+        found=$(find "$folder" \( -name '*.c' -o -name '*.cc' -o -name '*.cpp' -o -name '*.h' -o -name '*.[sS]' \
+            -o -name '*.asm' -o -name '*.a' -o -name '*.o' \) -not -path '*/tests/*' | head -n 1)
+        [[ -z $found ]] || fail "$package has $found"
+        ! grep -q '^links *=' "$folder/Cargo.toml" || fail "$package links a library"
+        if grep -q '^build *= *"' "$folder/Cargo.toml" && [[ $BUILD_SCRIPTS != *" $name "* ]]; then
+            fail "$package has a build script that nobody has read"
+        fi
+    done
+}
+packages=$(for package in handclasp 'handclasp --all-features' 'handclasp-tokio --all-features'; do
+    # shellcheck disable=SC2086 # a package and its features
+    tree -p $package -e normal,build
+done | sed 's/|.*//' | sort -u)
+check_sources <<<"$packages"
+printf '%s packages in the trees of handclasp and handclasp-tokio: no C\n' "$(wc -l <<<"$packages")"
+for folder in core adapter-tokio adapter-async-std; do
+    [[ ! -e $folder/build.rs ]] && ! grep -q '^build *=' "$folder/Cargo.toml" || fail "$folder has a build script"
+done
+
 # The core must reach neither the operating system nor a runtime.
 if line=$(tree -p handclasp -e normal --no-default-features --target all | grep -E '^(getrandom|mio|rand|socket2|std|tokio|windows-sys) v'); then
     fail 'the core needs' $line
