@@ -33,7 +33,6 @@ impl fmt::Display for Primitive {
 
 /// A provider gave a wrong answer. It must not be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct SelfTestFailure {
     /// The primitive that is wrong.
     pub primitive: Primitive,

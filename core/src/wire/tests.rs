@@ -4,7 +4,7 @@ use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::frame::{Begin, Frame, FrameWriter, HEADER_LEN, Lane, begin_len};
+use super::frame::{Begin, Frame, FrameWriter, HEADER_LEN, Lane, Marks, begin_len};
 use super::reader::{Reader, VARINT_MAX};
 use super::reason;
 use crate::Seed;
@@ -20,13 +20,18 @@ fn written(write: impl FnOnce(&mut FrameWriter<'_>)) -> Vec<u8> {
     out
 }
 
+fn every_mark() -> [Marks; 4] {
+    [(false, false), (false, true), (true, false), (true, true)]
+        .map(|(signed, unordered)| Marks { signed, unordered })
+}
+
 /// Records are filled by what `begin_len` says: too little would overfill one, too much would waste its end.
 #[test]
 fn m9_the_first_frame_of_a_message_takes_the_bytes_that_are_reckoned_for_it() {
     let numbers = [1, 63, 64, 16_383, 16_384, (1 << 30) - 1, 1 << 30, VARINT_MAX];
     let mut begins = Vec::new();
     for service in ["", "s", "a service of thirty-two bytes!!!"] {
-        begins.extend([Begin::Send { service }, Begin::Signed { service }]);
+        begins.extend(every_mark().map(|marks| Begin::Send { service, marks }));
         for id in numbers {
             for timeout_ms in [0, 5000, 1 << 40, VARINT_MAX, VARINT_MAX + 1, u64::MAX] {
                 begins.push(Begin::Call { id, timeout_ms, service });
@@ -50,11 +55,9 @@ fn m1_every_first_frame_is_read_as_it_was_written() {
         let begins = if lane == Lane::REPLY {
             vec![Begin::Reply { id: 7 }]
         } else {
-            vec![
-                Begin::Send { service: "s" },
-                Begin::Signed { service: "s" },
-                Begin::Call { id: 8, timeout_ms: 5000, service: "née" },
-            ]
+            let sends = every_mark().map(|marks| Begin::Send { service: "s", marks });
+            let call = Begin::Call { id: 8, timeout_ms: 5000, service: "née" };
+            sends.into_iter().chain([call]).collect()
         };
         for begin in begins {
             for total in [None, Some(body.len() as u64 + 1)] {
