@@ -17,7 +17,7 @@ use super::services::{BoxFuture, Caught, Entry, Kind, PassOn, Relay, Request};
 use super::streams::ByteStream;
 use super::sync::{Abort, Tasks, timeout_at};
 use crate::{
-    Instant, Link as Core, Payload, Refusal, ReplyToken, STREAM_REFUSED, ServiceError, StreamId, Why,
+    Instant, Limits, Link as Core, Payload, Refusal, ReplyToken, STREAM_REFUSED, ServiceError, StreamId, Why,
 };
 
 type Answer = Result<Bytes, ServiceError>;
@@ -45,11 +45,12 @@ enum Waiting<R> {
     Relay(PassingOn, Relay),
 }
 
-/// Unordered messages whose handlers have a task.
-#[derive(Debug, Default)]
-struct Beside {
+/// Unordered messages: those whose handlers have a task, and those that were taken before that were too many.
+#[derive(Debug)]
+struct Beside<R> {
     /// Ascending by number; each with the length of its body.
     running: VecDeque<(u64, usize, Abort)>,
+    waiting: VecDeque<(Arc<Entry<R>>, Request<R>)>,
     next: u64,
     bytes: usize,
     /// What there may be: as many as calls, and as many bytes as the peer may have under way.
@@ -57,9 +58,18 @@ struct Beside {
     most_bytes: usize,
 }
 
-impl Beside {
+impl<R> Beside<R> {
+    fn new(limits: &Limits) -> Self {
+        let (most, most_bytes) = (limits.max_calls as usize, limits.window as usize);
+        Self { running: VecDeque::new(), waiting: VecDeque::new(), next: 0, bytes: 0, most, most_bytes }
+    }
+
     fn is_full(&self) -> bool {
         !self.running.is_empty() && (self.running.len() >= self.most || self.bytes >= self.most_bytes)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.running.is_empty() && self.waiting.is_empty()
     }
 
     fn remove(&mut self, number: u64) {
@@ -91,9 +101,8 @@ pub(crate) struct Server<R> {
     behind: Option<Abort>,
     /// Messages that were taken before that showed.
     messages: VecDeque<Waiting<R>>,
-    beside: Beside,
-    /// Unordered messages that were taken before that was full.
-    unordered: VecDeque<(Arc<Entry<R>>, Request<R>)>,
+    /// There while there are any.
+    beside: Option<Box<Beside<R>>>,
     /// The link has ended and its messages had their time.
     abandoned: bool,
 }
@@ -106,8 +115,7 @@ impl<R> Default for Server<R> {
             waiting: VecDeque::new(),
             behind: None,
             messages: VecDeque::new(),
-            beside: Beside::default(),
-            unordered: VecDeque::new(),
+            beside: None,
             abandoned: false,
         }
     }
@@ -136,12 +144,12 @@ impl<R: Runtime> Server<R> {
 
     /// Whether unordered messages may come.
     pub(crate) fn takes_unordered(&self) -> bool {
-        !self.beside.is_full()
+        self.beside.as_ref().is_none_or(|beside| !beside.is_full())
     }
 
     /// Whether no message is with its handler.
     pub(crate) fn is_idle(&self) -> bool {
-        self.behind.is_none() && self.beside.running.is_empty() && self.unordered.is_empty()
+        self.behind.is_none() && self.beside.is_none()
     }
 
     /// Begins a call, and answers it if that is possible at once.
@@ -201,9 +209,8 @@ impl<R: Runtime> Server<R> {
         if !unordered {
             return self.line_up(Waiting::Message(entry, request), context);
         }
-        self.beside.most = peer.outcome.limits.max_calls as usize;
-        self.beside.most_bytes = peer.outcome.limits.window as usize;
-        self.unordered.push_back((entry, request));
+        let beside = self.beside.get_or_insert_with(|| Box::new(Beside::new(&peer.outcome.limits)));
+        beside.waiting.push_back((entry, request));
         self.run_unordered(context);
     }
 
@@ -239,18 +246,20 @@ impl<R: Runtime> Server<R> {
 
     /// Runs unordered messages as far as there may be more of them.
     fn run_unordered(&mut self, context: &mut Context<'_>) {
-        while !self.beside.is_full() {
-            let Some((entry, request)) = self.unordered.pop_front() else { break };
+        let Some(mut beside) = self.beside.take() else { return };
+        while !beside.is_full() {
+            let Some((entry, request)) = beside.waiting.pop_front() else { break };
             let Kind::Message(handler) = &entry.handler().0 else { continue };
             let bytes = request.body.len();
             let begun = begin(|| handler(request), context);
-            let number = self.beside.next;
+            let number = beside.next;
             if let Some(task) = self.finish(begun, Some(entry), Done::Unordered(number)) {
-                self.beside.next += 1;
-                self.beside.bytes += bytes;
-                self.beside.running.push_back((number, bytes, task));
+                beside.next += 1;
+                beside.bytes += bytes;
+                beside.running.push_back((number, bytes, task));
             }
         }
+        self.beside = Some(beside).filter(|beside| !beside.is_empty());
     }
 
     /// Gives a task to a handler that is not done at once; `done` is what it ends with.
@@ -350,7 +359,9 @@ impl<R: Runtime> Server<R> {
                 }
                 Some(Done::Message) => self.behind = None,
                 Some(Done::Unordered(number)) => {
-                    self.beside.remove(number);
+                    if let Some(beside) = &mut self.beside {
+                        beside.remove(number);
+                    }
                     self.run_unordered(context);
                 }
                 Some(Done::Admission(decision)) => decided(link, decision, now),
@@ -397,8 +408,7 @@ impl<R: Runtime> Server<R> {
     pub(crate) fn abandon(&mut self) {
         self.abandoned = true;
         self.messages.clear();
-        self.unordered.clear();
-        let beside = std::mem::take(&mut self.beside).running;
+        let beside = self.beside.take().map(|beside| beside.running).unwrap_or_default();
         let beside = beside.into_iter().map(|(.., task)| task);
         beside.chain(self.behind.take()).for_each(|task| task.abort());
     }
