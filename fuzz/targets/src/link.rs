@@ -92,7 +92,7 @@ fn take_step(setup: &Setup, owner: &mut Owner, input: &mut Input<'_>) {
             owner.ready = Ready {
                 events: flags & 1 == 0,
                 requests: flags & 2 == 0,
-                unordered: flags & 16 == 0,
+                unordered: flags & 0x10 == 0,
                 write: flags & 4 == 0,
             };
             owner.chunk = if flags & 8 == 0 { usize::MAX } else { 1 + usize::from(flags >> 4) };

@@ -210,7 +210,7 @@ impl Pair {
                 owner.ready = Ready {
                     events: flags & 1 == 0,
                     requests: flags & 2 == 0,
-                    unordered: flags & 16 == 0,
+                    unordered: flags & 0x10 == 0,
                     write: flags & 4 == 0,
                 };
                 owner.chunk = if flags & 8 == 0 { usize::MAX } else { 1 + usize::from(flags >> 4) };
@@ -247,7 +247,7 @@ impl Pair {
     fn send(&mut self, side: usize, input: &mut Input<'_>) {
         let how = input.u8();
         let mut got = self.new_body(input, Priority::ALL[usize::from(how & 3)]);
-        got.unordered = how & 24 == 24;
+        got.unordered = how & 0x18 == 0x18;
         let owner = &mut self.owners[side];
         let mut message = Message::new(&got.service, &got.body[..]).priority(got.priority);
         message.unordered = got.unordered;

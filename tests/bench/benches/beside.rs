@@ -103,7 +103,9 @@ async fn flow(link: Link, kind: Bulk, bytes: u64, over: Arc<AtomicBool>) {
         Bulk::Messages => {
             let body = bytes::Bytes::from(vec![7; (1 << 20) - 1024]);
             for _ in 0..bytes / body.len() as u64 {
-                link.send(Message::new("bulk", body.clone()).priority(Priority::Bulk)).await.expect("an open link");
+                link.send(Message::new("bulk", body.clone()).priority(Priority::Bulk))
+                    .await
+                    .expect("an open link");
             }
         }
     }
