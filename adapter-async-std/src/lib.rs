@@ -1,9 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-#[cfg(not(any(feature = "async-std", feature = "smol")))]
-compile_error!("handclasp-async-std needs the feature `async-std` (the default) or `smol`");
-
 mod runtime;
 
 /// The items of the crate `handclasp-tokio`, under the same names, for one runtime.

@@ -1,5 +1,8 @@
 //! async-std and smol as runtimes. Both have the same sockets, under names of their own.
 
+#[cfg(not(any(feature = "async-std", feature = "smol")))]
+compile_error!("handclasp-async-std needs the feature `async-std` (the default) or `smol`");
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;

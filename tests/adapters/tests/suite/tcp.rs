@@ -3,6 +3,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use async_channel::unbounded;
 use futures_lite::future::zip;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use handclasp::runtime::{
@@ -258,7 +259,11 @@ async fn h6_a_refused_side_is_heard_out_so_that_the_refusal_is_not_lost<H: Host>
 }
 
 async fn m4_when_the_peer_closes_calls_in_flight_get_its_reason<H: Host>() {
-    let services = Services::<H>::new().serve("hang", Allow::Anyone, |_| std::future::pending());
+    let (sender, begun) = unbounded();
+    let services = Services::<H>::new().serve("hang", Allow::Anyone, move |_| {
+        sender.try_send(()).expect("the test waits");
+        std::future::pending()
+    });
     let (mut listener, address) = listen(&config::<H>(2), &services).await;
     let (one, none) = (config::<H>(1), Services::<H>::new());
     let (link, accepted) = soon(zip(connect(address, &one, Dial::to(id(2)), &none), listener.accept())).await;
@@ -267,8 +272,7 @@ async fn m4_when_the_peer_closes_calls_in_flight_get_its_reason<H: Host>() {
         let link = link.clone();
         async move { link.call("hang", "").await }
     });
-    // The call has arrived once a later ping has come back.
-    soon(link.ping()).await.expect("a live link");
+    soon(begun.recv()).await.expect("the handler began");
     accepted.close();
     let reason = Reason::Dropped;
     assert_eq!(
