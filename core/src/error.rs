@@ -353,6 +353,22 @@ impl ServiceError {
             Self::Other { code } => *code,
         }
     }
+
+    /// The error of this number. `value` is the limit or the application's code, where it has one; `detail` are the
+    /// application's bytes.
+    pub(crate) fn of(code: u16, value: u32, detail: impl FnOnce() -> bytes::Bytes) -> Self {
+        match code {
+            1 => Self::NoSuchService,
+            2 => Self::Forbidden,
+            3 => Self::HandlerFailed,
+            4 => Self::Overloaded,
+            5 => Self::DeadlineExceeded,
+            6 => Self::Cancelled,
+            7 => Self::TooLarge { limit: value },
+            8 => Self::Application { code: value, detail: detail() },
+            code => Self::Other { code },
+        }
+    }
 }
 
 impl fmt::Display for ServiceError {

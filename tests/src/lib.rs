@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod counting;
+pub mod document;
 pub mod hostile;
 mod owned;
 mod pair;

@@ -9,10 +9,10 @@
 mod peer;
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::sync::Arc;
 
 use handclasp::{Capability, ClusterSecret, Config, VersionRange};
+use handclasp_sim::document::assert_worked_example;
 use handclasp_sim::{Owned, Pair, Side, builder, id};
 
 use peer::bytes::{Frame, lengthy};
@@ -21,8 +21,6 @@ use peer::handshake::signed;
 use peer::hello::{self, Hello};
 use peer::{Peer, Setup, State};
 
-const BEGIN: &str = "<!-- worked example: begin -->\n";
-const END: &str = "<!-- worked example: end -->\n";
 const NETWORK: &[u8] = b"orchard";
 const SECRET: &[u8] = b"correct horse battery staple";
 const PROTOCOL: &[u8] = b"example/1";
@@ -308,21 +306,5 @@ fn render() -> String {
 
 #[test]
 fn k1_h2_the_documents_worked_example_is_what_the_links_do() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/wire.md");
-    let document = std::fs::read_to_string(&path).expect("the document");
-    let rendered = render();
-    let (head, rest) = document.split_once(BEGIN).expect("the marker of the beginning");
-    let (section, tail) = rest.split_once(END).expect("the marker of the end");
-    if std::env::var_os("HANDCLASP_BLESS").is_some_and(|bless| bless == "1") {
-        std::fs::write(&path, [head, BEGIN, &rendered, END, tail].concat())
-            .expect("the document can be written");
-        return;
-    }
-    for (line, (ours, theirs)) in (1..).zip(rendered.lines().zip(section.lines())) {
-        assert_eq!(
-            ours, theirs,
-            "line {line} of the worked example in docs/wire.md is not what the links do (HANDCLASP_BLESS=1 writes it anew)"
-        );
-    }
-    assert_eq!(rendered.len(), section.len(), "the worked example in docs/wire.md is of another length");
+    assert_worked_example("wire.md", &render());
 }

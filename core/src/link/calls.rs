@@ -191,18 +191,7 @@ impl Session {
 /// The error that an ERROR frame says.
 pub(super) fn parse_error(code: u16, detail: &[u8]) -> Result<ServiceError, Malformed> {
     let mut reader = Reader::new(detail);
-    Ok(match code {
-        1 => ServiceError::NoSuchService,
-        2 => ServiceError::Forbidden,
-        3 => ServiceError::HandlerFailed,
-        4 => ServiceError::Overloaded,
-        5 => ServiceError::DeadlineExceeded,
-        6 => ServiceError::Cancelled,
-        7 => ServiceError::TooLarge { limit: reader.u32()? },
-        8 => {
-            let code = reader.u32()?;
-            ServiceError::Application { code, detail: Bytes::copy_from_slice(reader.rest()) }
-        }
-        code => ServiceError::Other { code },
-    })
+    // TOO_LARGE has the limit in front, and the application's own error its code.
+    let value = if matches!(code, 7 | 8) { reader.u32()? } else { 0 };
+    Ok(ServiceError::of(code, value, || Bytes::copy_from_slice(reader.rest())))
 }

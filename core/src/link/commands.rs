@@ -16,7 +16,6 @@ use crate::error::{By, Reason, ServiceError};
 use crate::phase::Phase;
 use crate::refusal::Refusal;
 use crate::time::Instant;
-use crate::wire::frame::Marks;
 use crate::wire::frame::{Begin, Lane, begin_len};
 use crate::wire::reader::VARINT_MAX;
 use crate::wire::reason::MAX_DETAIL;
@@ -35,10 +34,7 @@ impl Link {
             return Err(Rejected { why, message });
         }
         if let Some(session) = &mut self.session {
-            let body = message.body.queued();
-            let marks = Marks { signed: message.body.is_signed(), unordered: message.unordered };
-            let kind = Kind::Send { expires: message.expires, marks };
-            session.lanes.push(message.priority.lane(), kind, message.service, body);
+            session.lanes.push_message(&message);
         }
         Ok(())
     }

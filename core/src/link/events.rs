@@ -1,11 +1,11 @@
 //! What the owner of a link is told, and in which order.
 
 use super::Link;
-use super::action::{Body, Event as E, Event, Incoming, Ready, Stats};
+use super::action::{Body, Event, Incoming, Ready, Stats};
 use super::credit::Budget;
 use super::inbox::{Notice, Stored};
 use super::message::{CallId, Priority, ReplyToken};
-use super::requests::{Head, Requests};
+use super::requests::{Freed, Head, Requests, Taken};
 use super::session::Session;
 use super::state::Outbound;
 
@@ -51,8 +51,16 @@ impl Link {
     pub(super) fn take(&mut self, source: Source) -> Option<Event<'_>> {
         match source {
             Source::Notice => self.next_notice(),
-            Source::Request => self.session.as_mut()?.next_request(false, self.tag),
-            Source::Unordered => self.session.as_mut()?.next_request(true, self.tag),
+            Source::Request => {
+                let session = self.session.as_mut()?;
+                let taken = session.requests.take()?;
+                Some(session.give_out(taken, self.tag))
+            }
+            Source::Unordered => {
+                let session = self.session.as_mut()?;
+                let taken = session.requests.take_unordered()?;
+                Some(session.give_out(taken, self.tag))
+            }
             Source::End => {
                 self.announce.closed = true;
                 self.timers.stop_all();
@@ -64,7 +72,7 @@ impl Link {
                     ending.closed.untaken += session.requests.len();
                     session.requests = Requests::default();
                 }
-                Some(E::Closed(&ending.closed))
+                Some(Event::Closed(&ending.closed))
             }
         }
     }
@@ -80,16 +88,16 @@ impl Link {
 
     fn next_notice(&mut self) -> Option<Event<'_>> {
         if core::mem::take(&mut self.announce.opened) {
-            return Some(E::Opened);
+            return Some(Event::Opened);
         }
         if core::mem::take(&mut self.announce.identified) {
-            return self.peer.as_deref().map(E::Identified);
+            return self.peer.as_deref().map(Event::Identified);
         }
         if core::mem::take(&mut self.announce.established) {
-            return self.peer.as_deref().map(E::Established);
+            return self.peer.as_deref().map(Event::Established);
         }
         if core::mem::take(&mut self.announce.ready) {
-            return Some(E::Ready);
+            return Some(Event::Ready);
         }
         self.session.as_mut()?.next_notice(self.tag)
     }
@@ -134,10 +142,8 @@ impl Session {
         }
     }
 
-    /// The first request, or the first unordered message, as an event; gives back the credit that is due.
-    fn next_request(&mut self, unordered: bool, tag: u64) -> Option<Event<'_>> {
-        let (request, freed) =
-            if unordered { self.requests.take_unordered()? } else { self.requests.take()? };
+    /// A request that was taken, as an event; gives back the credit that is due.
+    fn give_out(&mut self, (request, freed): (Taken, Freed), tag: u64) -> Event<'_> {
         self.give_back(freed);
         let Head { lane, sequence, call, unordered } = request.head;
         if let Some(serving) = call.and_then(|call| self.serving.get_mut(call.id)) {
@@ -146,18 +152,18 @@ impl Session {
         let (service, small) = self.requests.lent(&request);
         let priority = Priority::of_lane(lane);
         let (body, signed) = match request.body {
-            Stored::Relayed(message) => return Some(E::Relay { message, priority }),
+            Stored::Relayed(message) => return Event::Relay { message, priority },
             Stored::Signed(message) => (Body::Owned(message.body()), Some(message)),
             body => (body.lend(small), None),
         };
         let incoming = Incoming { service, body, priority, sequence, unordered, signed };
-        Some(match call {
-            None => E::Message(incoming),
+        match call {
+            None => Event::Message(incoming),
             Some(call) => {
                 let token = ReplyToken { id: call.id, serial: call.serial, link: tag };
-                E::Call { token, request: incoming, deadline: call.deadline }
+                Event::Call { token, request: incoming, deadline: call.deadline }
             }
-        })
+        }
     }
 
     fn has_notice(&self) -> bool {
@@ -172,24 +178,24 @@ impl Session {
             Notice::Reply { call, body } => {
                 self.release(Budget::Replies, body.len());
                 let body = body.lend(self.notices.lent());
-                E::Reply { call: CallId { id: call, link }, body }
+                Event::Reply { call: CallId { id: call, link }, body }
             }
             Notice::Failed { call, error, charged } => {
                 self.untaken_failures -= 1;
                 if let Some(charged) = charged {
                     self.release(Budget::Replies, charged);
                 }
-                E::CallFailed { call: CallId { id: call, link }, error }
+                Event::CallFailed { call: CallId { id: call, link }, error }
             }
             Notice::Cancelled { serial } => {
                 self.untaken_cancels -= 1;
-                E::Cancelled { call: serial }
+                Event::Cancelled { call: serial }
             }
             Notice::Expired(envelope) => {
                 self.untaken_expired -= envelope.charge();
-                E::Expired(*envelope)
+                Event::Expired(*envelope)
             }
-            Notice::Draining { by, code, detail } => E::Draining { by, code, detail },
+            Notice::Draining { by, code, detail } => Event::Draining { by, code, detail },
         })
     }
 }

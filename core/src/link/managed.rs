@@ -13,8 +13,7 @@ use core::mem::discriminant;
 
 use bytes::Bytes;
 
-use super::message::{Envelope, MAX_SERVICE, Payload, Why};
-use super::queue::Kind;
+use super::message::{Envelope, MAX_SERVICE, Why};
 use super::{Dial, Link, Terms};
 use crate::config::{Config, Trust};
 use crate::crypto::Seed;
@@ -24,7 +23,6 @@ use crate::hello::{AdvertVersions, DialAddress};
 use crate::node::{FromLink, Identity, LinkToNode, NodeToLink, ToLink};
 use crate::phase::Phase;
 use crate::time::Instant;
-use crate::wire::frame::Marks;
 
 #[derive(Debug, Default)]
 pub(super) struct Managed {
@@ -190,11 +188,7 @@ impl Link {
         } else if envelope.service.len() > MAX_SERVICE {
             Why::LongServiceName
         } else {
-            let Envelope { service, body, signed, priority, expires, unordered } = envelope;
-            let kind = Kind::Send { expires, marks: Marks { signed, unordered } };
-            let body = Payload::Owned(body);
-            session.lanes.push(priority.lane(), kind, &service, body.queued());
-            return;
+            return session.lanes.push_message(&envelope.message());
         };
         self.tell_node(|| FromLink::Undeliverable(envelope, why));
     }

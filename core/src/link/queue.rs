@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::bytes::ByteQueue;
 use super::credit::{Budget, MESSAGE_OVERHEAD, SendCredit, Unconfirmed};
+use super::message::Message;
 use super::streams::{PRIORITIES, Streams};
 use crate::time::Instant;
 use crate::wire::frame::{Begin, FrameWriter, HEADER_LEN, Lane, Marks, begin_len};
@@ -145,6 +146,13 @@ impl Lanes {
     /// Answers queued and not begun.
     pub(super) fn answers(&self) -> usize {
         self.waiting[Budget::Replies as usize]
+    }
+
+    /// Queues a one-way message.
+    pub(super) fn push_message(&mut self, message: &Message<'_>) {
+        let marks = Marks { signed: message.body.is_signed(), unordered: message.unordered };
+        let kind = Kind::Send { expires: message.expires, marks };
+        self.push(message.priority.lane(), kind, message.service, message.body.queued());
     }
 
     pub(super) fn push(&mut self, lane: Lane, kind: Kind, service: &str, body: Body<'_>) {

@@ -174,17 +174,7 @@ impl Answer<'_> {
             Self::Body(body) => return Ok(body.to_payload()),
             Self::Error { code, value, detail } => (*code, *value, detail),
         };
-        Err(match code {
-            1 => ServiceError::NoSuchService,
-            2 => ServiceError::Forbidden,
-            3 => ServiceError::HandlerFailed,
-            4 => ServiceError::Overloaded,
-            5 => ServiceError::DeadlineExceeded,
-            6 => ServiceError::Cancelled,
-            7 => ServiceError::TooLarge { limit: value },
-            8 => ServiceError::Application { code: value, detail: detail.to_vec().into() },
-            code => ServiceError::Other { code },
-        })
+        Err(ServiceError::of(code, value, || detail.to_vec().into()))
     }
 }
 

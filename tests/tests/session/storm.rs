@@ -11,7 +11,7 @@ use handclasp::{
 use handclasp_sim::{Owned, Pair, Side};
 use proptest::prelude::*;
 
-use crate::support::{SIDES, secs, seeded_pair, smallest, take_events};
+use crate::support::{SIDES, body, number_of, secs, seeded_pair, smallest, take_events};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -78,19 +78,6 @@ struct Storm {
     /// The number of the next message: each is unique.
     next: u64,
     limits: Limits,
-}
-
-fn body(number: u64, length: usize) -> Vec<u8> {
-    let mut body = vec![number as u8; length.max(8)];
-    body[..8].copy_from_slice(&number.to_be_bytes());
-    body
-}
-
-fn number_of(body: &[u8]) -> u64 {
-    let (number, rest) = body.split_first_chunk::<8>().expect("a number");
-    let number = u64::from_be_bytes(*number);
-    assert!(rest == vec![number as u8; rest.len()], "the body of {number} was mixed up");
-    number
 }
 
 /// A third of all messages ask for no order.

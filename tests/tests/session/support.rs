@@ -81,3 +81,18 @@ pub(crate) const fn millis(millis: u64) -> Duration {
 pub(crate) const fn just_under(time: Duration) -> Duration {
     time.saturating_sub(millis(1))
 }
+
+/// The body of message `number`: its number, and then bytes that follow from it.
+pub(crate) fn body(number: u64, length: usize) -> Vec<u8> {
+    let mut body = vec![number as u8; length.max(8)];
+    body[..8].copy_from_slice(&number.to_be_bytes());
+    body
+}
+
+/// The number in a body that is as it was sent.
+pub(crate) fn number_of(body: &[u8]) -> u64 {
+    let (number, rest) = body.split_first_chunk::<8>().expect("a number");
+    let number = u64::from_be_bytes(*number);
+    assert!(rest == vec![number as u8; rest.len()], "the body of {number} was mixed up");
+    number
+}

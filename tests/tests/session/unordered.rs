@@ -6,7 +6,7 @@ use handclasp::{Limits, Message, Priority, Ready};
 use handclasp_sim::{Owned, Pair, Side};
 use proptest::prelude::*;
 
-use crate::support::{pair_with, secs, take_events};
+use crate::support::{body, number_of, pair_with, secs, take_events};
 
 /// Whoever is behind with requests, and still takes what has no order.
 const BEHIND: Ready = Ready { events: true, requests: false, unordered: true, write: true };
@@ -134,38 +134,29 @@ proptest! {
     fn m6_m11_each_message_comes_once_whatever_is_taken_when(steps in steps(), cut: bool) {
         let limits = Limits { window: 30_000, max_message: 10_000, ..Limits::default() };
         let mut pair = pair_with(|builder| builder.limits(limits).send_buffer(usize::MAX));
-        let mut sent: Vec<(u32, usize, bool)> = Vec::new();
-        let mut came: Vec<(u32, usize, bool)> = Vec::new();
-        let mut number = 0_u32;
+        let mut sent: Vec<(u64, usize, bool)> = Vec::new();
+        let mut came: Vec<(u64, usize, bool)> = Vec::new();
+        let mut number = 0;
         let mut see = |pair: &mut Pair| {
             for event in take_events(pair, Side::Responder) {
                 if let Owned::Message { body, priority, unordered, .. } = event {
-                    let number = u32::from_be_bytes(*body.first_chunk().expect("a number"));
-                    assert!(body[4..].iter().all(|byte| *byte == body[3]), "the body of {number} is another's");
-                    came.push((number, priority as usize, unordered));
+                    came.push((number_of(&body), priority as usize, unordered));
                 }
             }
             came.clone()
         };
         for step in &steps {
             let now = pair.now;
-            let mut body = |length: usize| {
-                number += 1;
-                let mut body = number.to_be_bytes().to_vec();
-                body.resize(length, body[3]);
-                (number, body)
-            };
+            number += 1;
             match *step {
                 Step::Send { length, priority, unordered } => {
-                    let (number, body) = body(length);
-                    let mut message = Message::new("s", body).priority(Priority::ALL[priority]);
+                    let mut message = Message::new("s", body(number, length)).priority(Priority::ALL[priority]);
                     message.unordered = unordered;
                     pair.initiator.link.send(message).expect("taken");
                     sent.push((number, priority, unordered));
                 }
                 Step::Call { length, millis } => {
-                    let (_, body) = body(length);
-                    let call = Message::new("c", body);
+                    let call = Message::new("c", body(number, length));
                     let _ = pair.initiator.link.call(call, Duration::from_millis(millis), now);
                 }
                 Step::Takes(requests, unordered) => {
@@ -195,7 +186,7 @@ proptest! {
         pair.run();
         let came = see(&mut pair);
         for (priority, unordered) in (0..8).map(|case| (case / 2, case % 2 == 0)) {
-            let of = |all: &[(u32, usize, bool)]| -> Vec<u32> {
+            let of = |all: &[(u64, usize, bool)]| -> Vec<u64> {
                 let these = all.iter().filter(|each| (each.1, each.2) == (priority, unordered));
                 these.map(|each| each.0).collect()
             };

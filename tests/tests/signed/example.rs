@@ -3,18 +3,16 @@
 //! `HANDCLASP_BLESS=1 cargo test -p handclasp-sim --test signed` writes the section anew.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use ed25519_dalek::{Signer, SigningKey};
 use handclasp::crypto::RustCrypto;
 use handclasp::signed::{Accepted, Audience, Content, SignedMessage, Topics};
+use handclasp_sim::document::assert_worked_example;
 use handclasp_sim::{id, key};
 use sha2::{Digest, Sha256};
 
 use crate::support::{LABEL, policy, store};
 
-const BEGIN: &str = "<!-- worked example: begin -->\n";
-const END: &str = "<!-- worked example: end -->\n";
 const EPOCH: u64 = 1_803_902_400_000;
 const BODY: &[u8] = b"rain by noon";
 
@@ -79,21 +77,5 @@ fn render() -> String {
 
 #[test]
 fn m10_the_documents_worked_example_is_what_the_library_signs() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/signed.md");
-    let document = std::fs::read_to_string(&path).expect("the document");
-    let rendered = render();
-    let (head, rest) = document.split_once(BEGIN).expect("the marker of the beginning");
-    let (section, tail) = rest.split_once(END).expect("the marker of the end");
-    if std::env::var_os("HANDCLASP_BLESS").is_some_and(|bless| bless == "1") {
-        std::fs::write(&path, [head, BEGIN, &rendered, END, tail].concat())
-            .expect("the document can be written");
-        return;
-    }
-    for (line, (ours, theirs)) in (1..).zip(rendered.lines().zip(section.lines())) {
-        assert_eq!(
-            ours, theirs,
-            "line {line} of the worked example in docs/signed.md is not what is signed (HANDCLASP_BLESS=1 writes it anew)"
-        );
-    }
-    assert_eq!(rendered.len(), section.len(), "the worked example in docs/signed.md is of another length");
+    assert_worked_example("signed.md", &render());
 }
