@@ -13,7 +13,7 @@ use crate::time::Instant;
 const BUDGET: usize = 32;
 
 /// How many bytes one step moves, about: commands of the application wait for its end.
-const BYTES: usize = 128 << 10;
+const BYTES: usize = 64 << 10;
 
 /// What is left of a step.
 struct Budget {

@@ -84,6 +84,9 @@ const LISTS: u64 = 5;
 const LANES: u64 = 5;
 const PRIORITIES: u64 = 4;
 
+/// The longest body that is copied into its lane's queue.
+const COPIED: u64 = 1024;
+
 /// A hello that was received: the longest has 3983 bytes, of which every 4 may be an extension that is unknown and
 /// empty, in a list of 24 bytes for each that doubles; and what both sides have in common, as long as it again.
 const HELLO: u64 = 1024 * 24 + 2 * 3983 + 5 * MAX_ENTRIES as u64 * 56;
@@ -153,7 +156,7 @@ impl Account {
             calls: max_calls.into(),
             record: max_record.into(),
             send: add(&[buffer, max_message.into(), NAME]),
-            sends: buffer / OVERHEAD + 1,
+            sends: buffer / OVERHEAD + PRIORITIES,
             signed: config.signed.is_some(),
         }
     }
@@ -189,17 +192,19 @@ impl Account {
     /// The longest list of what waits in one lane. Short answers have a lane of their own, and a long one is about
     /// half the smallest record.
     fn lane(&self) -> u64 {
-        let long = (self.send / 1024 + 1).min(self.answers());
+        let long = (self.send / COPIED + 1).min(self.answers());
         places(self.sends.saturating_add(long)).saturating_mul(size::QUEUED as u64)
     }
 
     /// What waits in bytes. Every lane's queue gives memory back once less than a quarter of it is used, if it has
     /// more than it keeps, and none has more than twice what there ever was to put into it.
     fn queues(&self) -> u64 {
-        let live = self.send.saturating_mul(2);
+        // The last message of each priority may go over its part, in an allocation of its own unless it is short.
+        let others = PRIORITIES - 1;
+        let live = add(&[self.send.saturating_mul(2), others * (COPIED + NAME)]);
         let errors = self.answers().saturating_mul(ERROR);
         let kept = add(&[live.saturating_mul(4), LANES * KEPT]).min(live.saturating_mul(2 * LANES));
-        add(&[kept, errors.saturating_mul(2)])
+        add(&[kept, errors.saturating_mul(2), others.saturating_mul(self.message)])
     }
 
     fn queued(&self) -> u64 {
@@ -256,7 +261,7 @@ impl Config {
     /// The most memory that one link of this configuration takes, in bytes: the [total](WorstCase::total) of
     /// [`worst_case`](Self::worst_case), where it says what is in it and what is not.
     ///
-    /// With the defaults it is 128 MiB, of which byte streams are 46; docs/performance.md has what makes it less.
+    /// With the defaults it is 131 MiB, of which byte streams are 46; docs/performance.md has what makes it less.
     pub fn worst_case_bytes(&self) -> u64 {
         self.worst_case().total()
     }

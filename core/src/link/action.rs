@@ -213,6 +213,11 @@ impl fmt::Debug for Body<'_> {
 }
 
 impl Stats {
+    pub(super) fn note_ping(&mut self, rtt: Duration) {
+        self.rtt = Some(rtt);
+        self.note_rtt(rtt);
+    }
+
     pub(super) fn note_rtt(&mut self, rtt: Duration) {
         self.least_rtt = Some(self.least_rtt.map_or(rtt, |least| least.min(rtt)));
     }

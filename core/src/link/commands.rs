@@ -5,8 +5,8 @@ use super::Link;
 use super::calls::{Pending, Sealed};
 use super::credit::Budget;
 use super::message::{
-    CallId, Envelope, MAX_ERROR_DETAIL, MAX_SERVICE, Message, Payload, Rejected, ReplyRejected, ReplyToken,
-    Why,
+    CallId, Envelope, MAX_ERROR_DETAIL, MAX_SERVICE, Message, Payload, Priority, Rejected, ReplyRejected,
+    ReplyToken, Why,
 };
 use super::queue::{Kind, Lanes};
 use super::requests::Requests;
@@ -91,21 +91,26 @@ impl Link {
         if message.body.len() > limit as usize {
             return Err(Why::TooLarge { limit });
         }
-        if self.send_space() == 0 {
+        if self.send_space(message.priority) == 0 {
             return Err(Why::Full);
         }
         Ok(())
     }
 
-    /// Bytes of messages that may still be queued before the send buffer is full; each message counts 64 more
-    /// than its body and service name, and one that has expired counts until its event is taken. The last one
-    /// may go over it.
-    pub fn send_space(&self) -> usize {
-        let queued = self.session.as_ref().map_or(0, |session| {
+    /// Bytes of messages that may still be queued with this priority before the send buffer is full; each message
+    /// counts 64 more than its body and service name, and one that has expired counts until its event is taken. The
+    /// last one may go over it.
+    ///
+    /// A priority may fill all of the buffer, seven eighths, three quarters or half of it, from the highest to the
+    /// lowest, and what is queued with lower ones counts at most as much as they may fill: what is urgent never waits
+    /// for a large message of a lower priority to leave.
+    pub fn send_space(&self, priority: Priority) -> usize {
+        let buffer = self.config.send_buffer.max(1);
+        self.session.as_ref().map_or(buffer, |session| {
             // An owner that takes no events could pile up what has expired.
-            session.lanes.bytes(Budget::Messages) + session.untaken_expired
-        });
-        self.config.send_buffer.max(1).saturating_sub(queued)
+            let left = buffer.saturating_sub(session.untaken_expired);
+            session.lanes.room(priority.lane(), left)
+        })
     }
 
     /// Bytes of answers that may still be queued: they have a bound of their own, of the same size. Behind

@@ -7,9 +7,9 @@
 //! Where to look: `state` has every change of phase, `handshake` the way to the traffic keys, `recv` and
 //! `send` the way of bytes in and out, `session` what each frame does (`context` is what it does it to), `events`
 //! what the owner is told and when. `queue`, `control`, `inbox` and `requests` are what waits, `streams` the byte
-//! streams, `calls` and `credit` the accounts. `managed` is what a link and its node tell each other, `alive` how
-//! two nodes find out which of two links is dead, `standing` what else they say of the link, `barrier` whether
-//! both are ready.
+//! streams, `calls`, `credit` and `pace` the accounts. `managed` is what a link and its node tell each other,
+//! `alive` how two nodes find out which of two links is dead, `standing` what else they say of the link, `barrier`
+//! whether both are ready.
 
 #[macro_use]
 mod note;
@@ -31,6 +31,7 @@ mod inbox;
 mod key_log;
 mod managed;
 mod message;
+mod pace;
 mod peer;
 mod queue;
 #[cfg(feature = "recording")]

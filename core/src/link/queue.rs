@@ -8,27 +8,26 @@
 mod leaving;
 
 use alloc::collections::VecDeque;
+use core::cmp::Ordering;
 
 use bytes::Bytes;
 
 use super::bytes::ByteQueue;
 use super::credit::{Budget, MESSAGE_OVERHEAD, SendCredit, Unconfirmed};
 use super::message::Message;
+use super::pace::Pace;
 use super::streams::{PRIORITIES, Streams};
 use crate::time::Instant;
 use crate::wire::frame::{Begin, FrameWriter, HEADER_LEN, Lane, Marks, begin_len};
 
 /// Each lane's share, in bytes a round: answers first, then the application's priorities.
-const SHARES: [i64; Lane::COUNT] = [16 << 10, 8 << 10, 4 << 10, 2 << 10, 1 << 10];
+const SHARES: [i32; Lane::COUNT] = [16 << 10, 8 << 10, 4 << 10, 2 << 10, 1 << 10];
 
-/// What each lane leaves of the window to those above it, in eighths.
-const KEPT_EIGHTHS: [u64; Lane::COUNT] = [0, 0, 1, 2, 4];
+/// What each lane leaves to those above it, of the window and of the send buffer, in eighths.
+const KEPT_EIGHTHS: [u8; Lane::COUNT] = [0, 0, 1, 2, 4];
 
 /// The lane that is to disturb nothing: that of the lowest priority.
 const BULK: usize = Lane::COUNT - 1;
-
-/// What may be under way, as a divisor of the window, when that lane begins a message.
-const BULK_BEGINS: u64 = 8;
 
 /// A shorter first piece of a long message is not worth its header.
 pub(super) const SHORTEST_PIECE: usize = 256;
@@ -84,12 +83,14 @@ struct Queue {
     entries: VecDeque<Entry>,
     small: ByteQueue,
     /// Body bytes of the first entry that have been sealed, once its first frame has.
-    begun: Option<usize>,
+    begun: Option<u32>,
     /// A begun message that was given up: its end has to be told.
     abandon: bool,
+    /// What is queued and not sealed for each budget: body and service bytes, and an overhead for each message.
+    bytes: [usize; 2],
     /// What others have been charged while the first entry waited for nothing but credit.
-    passed: usize,
-    account: i64,
+    passed: u32,
+    account: i32,
 }
 
 /// A body to queue: copied into the queue's own bytes, or kept where it lies.
@@ -125,22 +126,39 @@ enum Turn {
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     queues: [Queue; Lane::COUNT],
-    /// What is queued and not sealed for each budget: body and service bytes, and an overhead for each
-    /// message.
-    bytes: [usize; 2],
     /// Messages queued and not begun for each budget.
     waiting: [usize; 2],
     /// Messages queued that expire: mostly there are none, and nobody looks for them.
     expiring: usize,
     /// Sealed, and perhaps not taken by the peer.
     unconfirmed: Unconfirmed,
+    /// What the lowest priority has on its way.
+    pub(super) pace: Pace,
     /// Set by a goodbye: new work stays queued.
     pub(super) held: bool,
 }
 
 impl Lanes {
     pub(super) fn bytes(&self, budget: Budget) -> usize {
-        self.bytes[budget as usize]
+        self.queues.iter().map(|queue| queue.bytes[budget as usize]).sum()
+    }
+
+    /// The bytes of messages that lane `lane` may still queue, in a buffer of `buffer`. Lanes leave a part of it to
+    /// those above them, for which what is queued below counts no more than its own part: else a large message would
+    /// keep urgent ones out until it has left.
+    pub(super) fn room(&self, lane: Lane, buffer: usize) -> usize {
+        let mut counted = 0;
+        let mut room = 0;
+        for (at, (queue, kept)) in self.queues.iter().zip(KEPT_EIGHTHS).enumerate().rev() {
+            let most = buffer - (buffer / 8).saturating_mul(kept.into());
+            counted += queue.bytes[Budget::Messages as usize];
+            match at.cmp(&lane.index()) {
+                Ordering::Greater => counted = counted.min(most),
+                Ordering::Equal => room = most,
+                Ordering::Less => {}
+            }
+        }
+        room.saturating_sub(counted)
     }
 
     /// Answers queued and not begun.
@@ -168,7 +186,7 @@ impl Lanes {
         };
         let service_len = u8::try_from(service.len()).unwrap_or(u8::MAX);
         let entry = Entry { kind, service_len, body_len, large };
-        self.bytes[kind.budget() as usize] += entry.charge();
+        queue.bytes[kind.budget() as usize] += entry.charge();
         self.waiting[kind.budget() as usize] += 1;
         self.expiring += usize::from(kind.expires());
         queue.entries.push_back(entry);
@@ -205,8 +223,11 @@ impl Lanes {
                 continue;
             }
             let Some(entry) = queue.entries.front() else { continue };
+            if self.is_paced_out(at) {
+                continue;
+            }
             if let Some(sent) = queue.begun {
-                *writable = room >= HEADER_LEN + (entry.body_len - sent).min(SHORTEST_PIECE);
+                *writable = room >= HEADER_LEN + (entry.body_len - sent as usize).min(SHORTEST_PIECE);
                 continue;
             }
             let budget = entry.kind.budget();
@@ -228,13 +249,21 @@ impl Lanes {
         self.held && entry.kind.is_new_work()
     }
 
+    /// Whether lane `at` waits for what it has on its way.
+    fn is_paced_out(&self, at: usize) -> bool {
+        at == BULK && self.pace.is_spent()
+    }
+
     /// For each budget, the lane whose turn has come after a window of others has passed it.
     fn kept_credit(&self, credit: &[SendCredit; 2]) -> [Option<usize>; 2] {
         let mut kept = [None; 2];
         for (at, queue) in self.queues.iter().enumerate() {
             let Some(entry) = queue.entries.front().filter(|_| queue.begun.is_none()) else { continue };
             let budget = entry.kind.budget() as usize;
-            if !self.is_held(entry) && queue.passed as u64 >= credit[budget].window() {
+            if !self.is_held(entry)
+                && !self.is_paced_out(at)
+                && u64::from(queue.passed) >= credit[budget].window()
+            {
                 kept[budget].get_or_insert(at);
             }
         }
@@ -248,7 +277,7 @@ impl Lanes {
             if other == at {
                 queue.passed = 0;
             } else if entry.kind.budget() == budget && !affords(other, entry, credit) {
-                queue.passed += charge;
+                queue.passed = queue.passed.saturating_add(length32(charge));
             }
         }
         credit[budget as usize].charge(charge);
@@ -281,7 +310,7 @@ impl Lanes {
         }
         let entry = queue.entries.front()?;
         let (kind, charge) = (entry.kind, entry.charge());
-        let sent = queue.begun.unwrap_or(0);
+        let sent = queue.begun.unwrap_or(0) as usize;
         let left = entry.body_len - sent;
         let service_len = usize::from(entry.service_len);
         let body = match &entry.large {
@@ -293,7 +322,7 @@ impl Lanes {
         if queue.begun.is_some() {
             piece = left.min(room - HEADER_LEN);
             out.data(lane, piece < left, |out| out.extend_from_slice(body.get(..piece).unwrap_or_default()));
-            self.bytes[kind.budget() as usize] -= piece;
+            queue.bytes[kind.budget() as usize] -= piece;
         } else if let Kind::Error { id, code } = kind {
             piece = left;
             out.error(lane, id, code, |out| out.extend_from_slice(body));
@@ -319,13 +348,16 @@ impl Lanes {
         }
         let begins = queue.begun.is_none();
         if begins {
-            self.bytes[kind.budget() as usize] -= charge - (left - piece);
+            queue.bytes[kind.budget() as usize] -= charge - (left - piece);
             self.waiting[kind.budget() as usize] -= 1;
             self.charge(at, kind.budget(), charge, credit);
         }
+        if at == BULK {
+            self.pace.sealed(piece + HEADER_LEN);
+        }
         let queue = &mut self.queues[at];
         let whole = piece == left;
-        queue.account -= i64::try_from(piece + HEADER_LEN).unwrap_or(i64::MAX);
+        queue.account -= i32::try_from(piece + HEADER_LEN).unwrap_or(i32::MAX);
         if whole {
             queue.begun = None;
             queue.pop();
@@ -335,7 +367,7 @@ impl Lanes {
                 self.unconfirmed.push(charge, one_way, credit[Budget::Messages as usize].window());
             }
         } else {
-            queue.begun = Some(sent + piece);
+            queue.begun = Some(length32(sent + piece));
         }
         let call = if let Kind::Call { id, .. } = kind { Some(id) } else { None };
         Some(Progress { call, whole })
@@ -392,34 +424,6 @@ impl Lanes {
         self.unconfirmed.sends()
     }
 
-    /// Takes a call out of its lane, as far as it has not left.
-    pub(super) fn cancel(&mut self, lane: Lane, call: u64) {
-        let queue = &mut self.queues[lane.index()];
-        let mut before = 0;
-        let found = queue.entries.iter().position(|entry| {
-            let found = matches!(entry.kind, Kind::Call { id, .. } if id == call);
-            before += if found { 0 } else { entry.small_len() };
-            found
-        });
-        let Some(at) = found else { return };
-        let Some(entry) = queue.entries.remove(at) else { return };
-        queue.small.remove(before, entry.small_len());
-        let begun = if at == 0 { queue.begun.take() } else { None };
-        if at == 0 {
-            queue.passed = 0;
-        }
-        if let Some(sent) = begun {
-            self.bytes[Budget::Messages as usize] -= entry.body_len - sent;
-            queue.abandon = true;
-        } else {
-            self.bytes[Budget::Messages as usize] -= entry.charge();
-            self.waiting[Budget::Messages as usize] -= 1;
-        }
-        if queue.entries.is_empty() {
-            queue.account = 0;
-        }
-    }
-
     pub(super) fn shrink(&mut self) {
         self.unconfirmed.shrink();
         for queue in &mut self.queues {
@@ -431,16 +435,17 @@ impl Lanes {
     }
 }
 
+/// A length of a message, which limits count in 32 bits.
+fn length32(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
 /// Whether lane `at` may begin `entry` with the credit there is. Lanes leave a part of the window to those
 /// above them: else bulk would have it all under way, and what is urgent would wait for it to be taken at the
-/// other side. What has left is ahead of what is urgent on the wire too, whose buffers may hold megabytes: so the
-/// lowest priority has little under way, or one message.
+/// other side.
 fn affords(at: usize, entry: &Entry, credit: &[SendCredit; 2]) -> bool {
     let credit = credit[entry.kind.budget() as usize];
-    if at == BULK && credit.under_way() > credit.window() / BULK_BEGINS {
-        return false;
-    }
-    let kept = credit.window() / 8 * KEPT_EIGHTHS[at];
+    let kept = credit.window() / 8 * u64::from(KEPT_EIGHTHS[at]);
     credit.covers(entry.charge()) && (credit.is_whole() || credit.available() - entry.charge() as u64 >= kept)
 }
 

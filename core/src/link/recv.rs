@@ -338,4 +338,19 @@ impl super::session::Session {
         self.control.ping = Some(self.next_ping);
         self.next_ping = self.next_ping.wrapping_add(1);
     }
+
+    /// Queues a ping for the round trip's sake, unless one is under way.
+    pub(super) fn measure(&mut self) {
+        if self.ping.is_none() && self.control.ping.is_none() {
+            self.queue_ping();
+        }
+    }
+
+    /// Asks for word of what the lowest priority has on its way, if it is time. A lane that has to wait never waits
+    /// without a question under way.
+    pub(super) fn measure_pace(&mut self) {
+        if self.lanes.pace.wants_mark() {
+            self.measure();
+        }
+    }
 }

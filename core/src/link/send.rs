@@ -188,14 +188,21 @@ impl Session {
         let mut last = Vec::new();
         let mut writer = FrameWriter::new(&mut last);
         let mut rekeys = false;
+        let mut measures = false;
         match core::mem::take(&mut self.outbound) {
             Outbound::Open => {
                 self.write_control(&mut FrameWriter::new(out), context);
                 if let Some(streams) = &mut self.streams {
                     let room = (record - REKEY_LEN).saturating_sub(out.len() - text);
-                    streams.write_words(out, room, context.now, context.stats.least_rtt);
+                    // Whether the next one grows too depends on the round trip. That of the handshake has the
+                    // peer's computing in it.
+                    measures = streams.write_words(out, room, context.now, context.stats.least_rtt);
                 }
                 self.write_messages(out, text, record - REKEY_LEN, context);
+                if measures {
+                    self.measure();
+                }
+                self.measure_pace();
                 if let Some(request) = self.take_rekey(config, context.now) {
                     writer.rekey(request);
                     rekeys = true;
@@ -233,6 +240,7 @@ impl Session {
         if let Some(nonce) = self.control.ping.take() {
             writer.ping(nonce);
             self.ping = Some((nonce, context.now));
+            self.lanes.pace.mark();
         }
         // As many as fit a record of the smallest size with all else that is here, an advert and a goodbye
         // included; the rest follows in the next.

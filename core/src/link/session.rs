@@ -184,8 +184,9 @@ impl Session {
                     self.ping = None;
                     context.stats.pongs += 1;
                     let rtt = context.now.since(sent);
-                    context.stats.rtt = Some(rtt);
-                    context.stats.note_rtt(rtt);
+                    context.stats.note_ping(rtt);
+                    self.lanes.pace.arrived(rtt, context.stats.least_rtt.unwrap_or(rtt));
+                    self.measure_pace();
                 }
                 _ => context.stats.unknown_pongs += 1,
             },

@@ -1,6 +1,6 @@
 //! M8: credit bounds what waits at the receiver; nobody who follows the rules waits for ever.
 
-use handclasp::{Limits, Message, Payload, Priority, Ready, Why};
+use handclasp::{Limits, Link, Message, Payload, Priority, Ready, Why};
 use handclasp_sim::raw::{Raw, credit, frame, read_varint, varint};
 use handclasp_sim::{Owned, Pair, Side};
 use proptest::prelude::*;
@@ -114,9 +114,10 @@ fn m8_pings_goodbyes_and_cancels_need_no_credit() {
 fn m8_the_send_buffer_says_when_it_is_full_and_gives_the_message_back() {
     let mut pair = pair_with(|builder| builder.send_buffer(10_000));
     pair.initiator.ready = Ready::EVENTS;
+    let urgent = |body| Message::new("s", body).priority(Priority::Urgent);
     let mut taken = 0;
     let why = loop {
-        match pair.initiator.link.send(Message::new("s", vec![7; 999])) {
+        match pair.initiator.link.send(urgent(vec![7; 999])) {
             Ok(()) => taken += 1,
             Err(rejected) => {
                 assert_eq!(rejected.message.body.len(), 999);
@@ -128,14 +129,14 @@ fn m8_the_send_buffer_says_when_it_is_full_and_gives_the_message_back() {
     };
     assert_eq!(why, Why::Full);
     assert!((9..=10).contains(&taken), "{taken} messages of 1000 bytes in 10 000");
-    assert_eq!(pair.initiator.link.send_space(), 0);
+    assert_eq!(pair.initiator.link.send_space(Priority::Urgent), 0);
     let now = pair.now;
     let call = pair.initiator.link.call(Message::new("s", b"x"), secs(5), now);
     assert_eq!(call.unwrap_err().why, Why::Full);
     assert_eq!(pair.initiator.link.calls_in_flight(), (0, 0));
     pair.initiator.ready = Ready::ALL;
     pair.run();
-    assert_eq!(pair.initiator.link.send_space(), 10_000);
+    assert_eq!(pair.initiator.link.send_space(Priority::Urgent), 10_000);
     pair.initiator.link.send(Message::new("s", b"x")).expect("there is room again");
 }
 
@@ -296,16 +297,45 @@ fn m8_windows_are_those_of_the_smaller_side() {
     }
 }
 
+/// Whatever waits to leave, there is room for what is more urgent: a call needs not wait until a large message has gone.
+#[test]
+fn m7_bulk_leaves_room_in_the_send_buffer_for_what_is_urgent() {
+    const BUFFER: usize = 80_000;
+    let mut pair = pair_with(|builder| builder.send_buffer(BUFFER));
+    pair.initiator.ready = Ready::EVENTS;
+    let link = &mut pair.initiator.link;
+    let space = |link: &Link| Priority::ALL.map(|priority| link.send_space(priority));
+    assert_eq!(space(link), [80_000, 70_000, 60_000, 40_000]);
+    // Far more than the buffer; the last message always fits.
+    link.send(Message::new("", vec![0; 500_000]).priority(Priority::Bulk)).expect("taken");
+    assert_eq!(space(link), [40_000, 30_000, 20_000, 0]);
+    link.send(Message::new("", vec![0; 936]).priority(Priority::Normal)).expect("taken");
+    assert_eq!(space(link), [39_000, 29_000, 19_000, 0]);
+    link.send(Message::new("", vec![0; 500_000]).priority(Priority::Low)).expect("taken");
+    assert_eq!(space(link), [19_000, 9_000, 0, 0]);
+    link.send(Message::new("", vec![0; 500_000])).expect("taken");
+    assert_eq!(space(link), [10_000, 0, 0, 0]);
+    for priority in &Priority::ALL[1..] {
+        let rejected = link.send(Message::new("", "").priority(*priority)).expect_err("no room");
+        assert_eq!(rejected.why, Why::Full);
+    }
+    link.call(Message::new("", "").priority(Priority::Urgent), secs(5), pair.now).expect("taken");
+    // What is urgent counts for all.
+    let mut pair = pair_with(|builder| builder.send_buffer(BUFFER));
+    pair.initiator.link.send(Message::new("", vec![0; 49_936]).priority(Priority::Urgent)).expect("taken");
+    assert_eq!(space(&pair.initiator.link), [30_000, 20_000, 10_000, 0]);
+}
+
 #[test]
 fn m7_bulk_leaves_credit_for_what_is_urgent() {
     let limits = Limits { window: 80_000, max_message: 30_000, ..Limits::default() };
     let mut pair = pair_with(|builder| builder.limits(limits).send_buffer(usize::MAX));
     pair.responder.ready = Ready::WRITE;
     let mut came = 0;
-    // What each priority may have under way while the other side takes nothing: an eighth and one message, three
+    // What each priority may have under way while the other side takes nothing: half, three
     // quarters, seven eighths, all of it.
     for (priority, most) in [
-        (Priority::Bulk, 11_000),
+        (Priority::Bulk, 40_000),
         (Priority::Low, 60_000),
         (Priority::Normal, 70_000),
         (Priority::Urgent, 80_000),

@@ -210,7 +210,7 @@ fn m3_a_half_sent_call_is_abandoned_by_cancel_and_by_deadline() {
     for by_deadline in [false, true] {
         let mut raw = raw();
         raw.ready.write = false;
-        let body = vec![7; 1 << 20];
+        let body = vec![7; 600_000];
         let message = Message::new("s", body).priority(Priority::Low);
         let call = raw.link.call(message, secs(2), raw.now).expect("taken");
         // One batch of records goes, the rest is still in the queue.

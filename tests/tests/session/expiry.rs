@@ -120,7 +120,7 @@ fn m8_what_has_expired_counts_in_the_send_buffer_until_it_is_taken() {
     pair.initiator.ready = Ready::ALL;
     pair.run();
     assert_eq!(expired(&mut pair.initiator.events).len(), 10);
-    assert_eq!(pair.initiator.link.send_space(), 1000);
+    assert_eq!(pair.initiator.link.send_space(Priority::Urgent), 1000);
 }
 
 /// Nothing else has to happen for it to be given back in time.

@@ -1,4 +1,4 @@
-//! Messages that leave the queues unsent: expired, held back for good, or left at the end of the link.
+//! Messages that leave the queues unsent: cancelled, expired, held back for good, or left at the end of the link.
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::{Entry, Kind, Lanes};
+use crate::link::credit::Budget;
 use crate::link::message::{Envelope, Priority};
 use crate::time::Instant;
 use crate::wire::frame::Lane;
@@ -53,9 +54,9 @@ impl Lanes {
         let entry = queue.entries.front()?;
         let budget = entry.kind.budget() as usize;
         if let Some(sent) = queue.begun.take() {
-            self.bytes[budget] -= entry.body_len - sent;
+            queue.bytes[budget] -= entry.body_len - sent as usize;
         } else {
-            self.bytes[budget] -= entry.charge();
+            queue.bytes[budget] -= entry.charge();
             self.waiting[budget] -= 1;
         }
         let message = if let Kind::Send { expires, marks } = entry.kind {
@@ -96,6 +97,34 @@ impl Lanes {
             self.queues[at].begun = begun;
         }
         held
+    }
+
+    /// Takes a call out of its lane, as far as it has not left.
+    pub(in crate::link) fn cancel(&mut self, lane: Lane, call: u64) {
+        let queue = &mut self.queues[lane.index()];
+        let mut before = 0;
+        let found = queue.entries.iter().position(|entry| {
+            let found = matches!(entry.kind, Kind::Call { id, .. } if id == call);
+            before += if found { 0 } else { entry.small_len() };
+            found
+        });
+        let Some(at) = found else { return };
+        let Some(entry) = queue.entries.remove(at) else { return };
+        queue.small.remove(before, entry.small_len());
+        let begun = if at == 0 { queue.begun.take() } else { None };
+        if at == 0 {
+            queue.passed = 0;
+        }
+        if let Some(sent) = begun {
+            queue.bytes[Budget::Messages as usize] -= entry.body_len - sent as usize;
+            queue.abandon = true;
+        } else {
+            queue.bytes[Budget::Messages as usize] -= entry.charge();
+            self.waiting[Budget::Messages as usize] -= 1;
+        }
+        if queue.entries.is_empty() {
+            queue.account = 0;
+        }
     }
 
     /// How many one-way messages [`take_unsent`](Self::take_unsent) would give.

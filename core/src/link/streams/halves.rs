@@ -13,6 +13,7 @@ use core::time::Duration;
 
 use super::Fault;
 use super::ring::Ring;
+use super::window::Window;
 use crate::time::Instant;
 use crate::wire::reader::Malformed;
 
@@ -46,14 +47,7 @@ enum In {
 pub(super) struct Incoming {
     state: In,
     buffer: Ring,
-    /// What is here, what the peer may still send, and what was read and not given back, in all.
-    window: u32,
-    available: u32,
-    owed: u32,
-    /// What the window has grown by.
-    grown: u32,
-    /// When credit was given back last.
-    granted: Option<Instant>,
+    window: Window,
     /// The reader has taken everything that there was, and is to be told when there is more.
     waits: bool,
     /// It is to be told now.
@@ -69,11 +63,7 @@ impl Incoming {
         Self {
             state: In::Open,
             buffer: Ring::default(),
-            window,
-            available: window,
-            owed: 0,
-            grown: 0,
-            granted: None,
+            window: Window::new(window),
             waits: true,
             tell: false,
             tell_reset: false,
@@ -86,15 +76,16 @@ impl Incoming {
         if !matches!(self.state, In::Open | In::Stopped) {
             return Err(Fault::Violation(Malformed::new("STREAM_DATA: behind the end of its direction")));
         }
-        let left = u32::try_from(data.len()).ok().and_then(|len| self.available.checked_sub(len));
-        self.available = left.ok_or(Fault::FlowControl)?;
+        if !self.window.charge(data.len()) {
+            return Err(Fault::FlowControl);
+        }
         if self.state == In::Stopped {
             if fin {
                 self.over();
             }
             return Ok(());
         }
-        self.buffer.push(data, usize::try_from(self.window).unwrap_or(usize::MAX));
+        self.buffer.push(data, self.window.size());
         if fin {
             self.state = In::Whole;
         }
@@ -141,7 +132,7 @@ impl Incoming {
         match self.state {
             In::Open | In::Whole if !self.buffer.is_empty() => {
                 let count = self.buffer.read(out);
-                self.owed = self.owed.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+                self.window.release(count);
                 self.wait();
                 StreamRead::Data(count)
             }
@@ -196,17 +187,12 @@ impl Incoming {
         self.stop.is_some() || self.credit_is_due()
     }
 
-    /// Credit goes back once it is half the window: what was read came out of the other half or out of this one,
-    /// so a peer that has used everything up is owed that much as soon as everything was read.
     fn credit_is_due(&self) -> bool {
-        self.state == In::Open && self.owed > 0 && self.owed >= self.window / 2
+        self.state == In::Open && self.window.is_due()
     }
 
-    /// Takes what is to be given back, if it is time. The second number is what the window grew by.
-    ///
-    /// A window that is used up twice in two round trips holds its sender up, and one of which everything was read
-    /// does not suit its reader: it doubles, by `room` at most and up to `largest`. One that lasts longer than that is
-    /// large enough: more of it would only stand in line, before messages and in buffers on the way.
+    /// Takes what is to be given back, if it is time, and what the window grew by, `room` at most: see
+    /// [`Window::take`].
     pub(super) fn take_credit(
         &mut self,
         room: u32,
@@ -214,26 +200,12 @@ impl Incoming {
         now: Instant,
         rtt: Option<Duration>,
     ) -> Option<(u32, u32)> {
-        if !self.credit_is_due() {
-            return None;
-        }
-        let mut grown = 0;
-        let since = self.granted.replace(now).map(|before| now.since(before));
-        // Half a window in a round trip. Who cannot tell how long one takes grows.
-        let short = since.zip(rtt).is_none_or(|(since, rtt)| since <= rtt);
-        if self.buffer.is_empty() && short {
-            grown = self.window.min(largest.saturating_sub(self.window)).min(room);
-            self.window += grown;
-            self.grown += grown;
-        }
-        let bytes = core::mem::take(&mut self.owed) + grown;
-        self.available += bytes;
-        Some((bytes, grown))
+        self.credit_is_due().then(|| self.window.take(self.buffer.is_empty(), room, largest, now, rtt))
     }
 
     /// What the window had grown by, once nothing of it is used any more.
     pub(super) fn take_growth(&mut self) -> u32 {
-        if matches!(self.state, In::Open | In::Whole) { 0 } else { core::mem::take(&mut self.grown) }
+        if matches!(self.state, In::Open | In::Whole) { 0 } else { self.window.take_growth() }
     }
 
     /// Whether the reader is to be told that there is something to read.

@@ -1,8 +1,9 @@
 //! Byte streams: any number of them on one link, each with its own credit in both directions.
 //!
-//! `halves` has the two directions of a stream, `turns` who waits for what, `seal` what goes out, `commands` what
-//! the owner of the link may do. The rule here: a stream is in the table as long as it is anything to anybody,
-//! every change of it ends in `settle`, and settled, it stands in exactly the lists that it belongs in.
+//! `halves` has the two directions of a stream, `window` what the peer may send, `turns` who waits for what,
+//! `seal` what goes out, `commands` what the owner of the link may do. The rule here: a stream is in the table as
+//! long as it is anything to anybody, every change of it ends in `settle`, and settled, it stands in exactly the
+//! lists that it belongs in.
 
 mod commands;
 mod halves;
@@ -11,6 +12,7 @@ mod seal;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod window;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -118,7 +120,7 @@ pub(super) struct Streams {
     /// Streams with something to seal among messages, for each priority.
     ready: [Turns; PRIORITIES],
     /// See [`Lanes`](super::queue::Lanes): one for each priority.
-    pub(super) accounts: [i64; PRIORITIES],
+    pub(super) accounts: [i32; PRIORITIES],
     /// Streams with something to seal before messages.
     words: Turns,
     /// Streams that the owner is to be told of.

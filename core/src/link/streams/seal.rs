@@ -19,15 +19,16 @@ impl Streams {
     }
 
     /// Writes what goes before messages (STOP, RESET and credit) behind `out`, as far as `room` bytes hold
-    /// it; the rest follows in the next record.
+    /// it; the rest follows in the next record. True if a window has grown by it.
     pub(in super::super) fn write_words(
         &mut self,
         out: &mut Vec<u8>,
         room: usize,
         now: Instant,
         rtt: Option<Duration>,
-    ) {
+    ) -> bool {
         let start = out.len();
+        let mut grew = false;
         for _ in 0..WORDS {
             let Some(id) = self.words.first() else { break };
             if room.saturating_sub(out.len() - start) < WORDS_LEN {
@@ -47,9 +48,12 @@ impl Streams {
             if let Some(code) = stream.outgoing.take_reset() {
                 writer.stream_reset(id, code);
             }
-            self.grown += credit.map_or(0, |(_, grown)| grown);
+            let grown = credit.map_or(0, |(_, grown)| grown);
+            self.grown += grown;
+            grew |= grown > 0;
             self.settle(id);
         }
+        grew
     }
 
     /// For each priority, whether its first stream can write `room` bytes or fewer.
@@ -91,7 +95,7 @@ impl Streams {
         }
         self.ready[at].set(id, &mut stream.ready, false);
         // A debt stays when the lane has nothing more: who writes little and often pays as who has much to write.
-        self.accounts[at] -= i64::try_from(head + piece.len).unwrap_or(i64::MAX);
+        self.accounts[at] -= i32::try_from(head + piece.len).unwrap_or(i32::MAX);
         self.queued -= piece.len;
         self.settle(id);
         self.unblock();

@@ -215,9 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
         }
         self.measure();
         again |= self.flush(context);
-        again
-            || (self.link.reply_space() > 0 && self.server.has_waiting())
-            || (self.link.send_space() > 0 && self.may_queue())
+        again || (self.link.reply_space() > 0 && self.server.has_waiting()) || self.may_queue()
     }
 
     /// Deadlines of what this side holds itself.
@@ -287,8 +285,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
         let limit = self.peer.as_ref().map_or(0, |peer| peer.limits().max_calls as usize);
         self.link.phase() == Phase::Established
             && self.batches.iter().zip(Priority::ALL).any(|(batch, priority)| match batch.front(priority) {
-                Some((_, Job::Send)) => true,
-                Some((_, Job::Call { answer, .. })) => own < limit || answer.is_canceled(),
+                Some((_, Job::Call { answer, .. })) if answer.is_canceled() => true,
+                Some((_, Job::Call { .. })) if own >= limit => false,
+                Some(_) => self.link.send_space(priority) > 0,
                 None => false,
             })
     }

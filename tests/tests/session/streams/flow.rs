@@ -342,7 +342,7 @@ fn m7_streams_have_the_share_of_their_priority() {
     for id in &ids {
         raw.send(&stream_credit(id.get(), 1 << 20));
     }
-    for _ in 0..60 {
+    for _ in 0..50 {
         raw.link.send(Message::new("m", vec![0; 16 << 10]).priority(Priority::Normal)).expect("taken");
     }
     let mut sums = [0_usize; 3];
@@ -376,7 +376,7 @@ fn m7_a_stream_that_was_idle_has_saved_no_share() {
     raw.send(&stream_credit(stream.get(), 8 << 20));
     let mut sums = [0_usize; 2];
     for round in 0..40 {
-        while raw.link.send_space() > 0 {
+        while raw.link.send_space(Priority::Normal) > 0 {
             raw.link.send(Message::new("m", vec![0; 16 << 10])).expect("taken");
         }
         if round >= 30 {
