@@ -1,7 +1,7 @@
 //! What logs show of a link.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use futures_lite::future::zip;
@@ -26,6 +26,13 @@ impl Log {
 
     /// Whoever logs to this.
     fn subscriber(&self) -> impl Subscriber + Send + Sync + 'static {
+        // Places in the code keep what the subscribers that there are want of them. One that is always there wants all:
+        // else a place that another thread passes first, while there is none, may stay silent.
+        static ALWAYS: Once = Once::new();
+        ALWAYS.call_once(|| {
+            let all = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(io::sink);
+            tracing::subscriber::set_global_default(all.finish()).expect("the only one");
+        });
         let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_ansi(false);
         subscriber.with_writer(self.clone()).finish()
     }
