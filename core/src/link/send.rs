@@ -52,16 +52,12 @@ impl Link {
             if self.session.as_ref().is_some_and(|session| session.seal.counter() >= LAST_COUNTER) {
                 self.end(Reason::CounterExhausted, By::Local);
             }
-            if let Err(error) = self.seal_record() {
-                let why = match error {
-                    CryptoError::CounterExhausted => Reason::CounterExhausted,
-                    _ => Reason::ProviderFailed,
-                };
+            if self.seal_record().is_err() {
                 // There is no key to say it under.
                 if let Some(session) = &mut self.session {
                     session.outbound = Outbound::Over;
                 }
-                self.end(why, By::Local);
+                self.end(Reason::ProviderFailed, By::Local);
             }
         }
         if !self.send.is_empty() {

@@ -84,10 +84,6 @@ impl Outbound {
         }
     }
 
-    pub(super) const fn is_open(&self) -> bool {
-        matches!(self, Self::Open)
-    }
-
     pub(super) const fn is_over(&self) -> bool {
         matches!(self, Self::Over)
     }
@@ -159,7 +155,7 @@ impl Link {
         // The other side may have begun work before it heard the goodbye: its own says that it has begun all
         // it will.
         let all_begun = session.peer_said_goodbye || drain.close_received.is_some();
-        if all_begun && session.outbound.is_open() && session.is_drained() {
+        if all_begun && session.is_drained() {
             session.outbound.close(&drain.reason);
         }
         if session.outbound.is_over() {

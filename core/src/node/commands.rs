@@ -284,6 +284,7 @@ impl Node {
             self.leftover.extend(left.into_iter().map(|envelope| (peer, envelope)));
             self.schedule.forget(peer);
         }
+        // From here on no link begins, and none is left to decide about.
         let undecided = |link: &LinkRecord| link.stage == Stage::Handshake || link.is_undecided();
         let strangers: Vec<_> =
             self.links.iter().filter(|(_, link)| undecided(link)).map(|(id, _)| *id).collect();

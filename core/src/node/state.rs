@@ -88,9 +88,6 @@ impl Node {
         if !self.trusted.contains(peer, self.now) {
             return self.refuse(link, Refusal::Denied);
         }
-        if self.stopping {
-            return self.refuse(link, Refusal::ShuttingDown);
-        }
         record.peer = Some(peer);
         let identity = &*record.identity.insert(identity);
         let asks = self.trusted.asks() || self.policy.registry == Registry::External;
@@ -174,9 +171,6 @@ impl Node {
 
     /// Decides about a link whose peer is welcome.
     fn arbitrate(&mut self, link: LinkId, deferred: bool) {
-        if self.stopping {
-            return self.refuse(link, Refusal::ShuttingDown);
-        }
         let Some(record) = self.links.get(&link) else { return };
         let (Some(facts), Some(peer), dialler) = (record.facts, record.peer, record.dialler) else { return };
         let standing = self.standing(peer, facts.incarnation);

@@ -457,8 +457,7 @@ pub(crate) const fn begin_len(begin: &Begin<'_>, total: Option<u64>) -> usize {
         + match begin {
             Begin::Send { service, .. } => 1 + service.len(),
             Begin::Call { id, timeout_ms, service } => {
-                let timeout = if *timeout_ms > VARINT_MAX { VARINT_MAX } else { *timeout_ms };
-                varint_len(*id) + varint_len(timeout) + 1 + service.len()
+                varint_len(*id) + varint_len(*timeout_ms) + 1 + service.len()
             }
             Begin::Reply { id } => varint_len(*id),
         }

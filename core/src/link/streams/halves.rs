@@ -210,7 +210,7 @@ impl Incoming {
 
     /// Whether the reader is to be told that there is something to read.
     pub(super) fn tells_readable(&self) -> bool {
-        self.tell && (self.state == In::Whole || (self.state == In::Open && !self.buffer.is_empty()))
+        self.tell && matches!(self.state, In::Open | In::Whole)
     }
 
     pub(super) fn told_readable(&mut self) {
@@ -390,7 +390,7 @@ impl Outgoing {
     /// Takes the code of a RESET that is to be sent: it ends this direction.
     pub(super) fn take_reset(&mut self) -> Option<u32> {
         match self.state {
-            Out::Resetting(code) if self.opened => {
+            Out::Resetting(code) => {
                 self.state = Out::Over;
                 Some(code)
             }
