@@ -53,7 +53,7 @@ async fn run(arguments: Arguments) -> Outcome<()> {
             accepted = listener.accept().fuse() => match accepted {
                 Ok(link) => {
                     print_peer(link.peer());
-                    live.retain(|link| link.is_closed().is_none());
+                    live.retain(|link| link.try_closed().is_none());
                     live.push(link.clone());
                     links.push(async move { print_end(link.peer(), &link.closed().await) });
                 }

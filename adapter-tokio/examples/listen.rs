@@ -47,7 +47,7 @@ async fn run(arguments: Arguments) -> Outcome<()> {
             accepted = listener.accept() => match accepted {
                 Ok(link) => {
                     print_peer(link.peer());
-                    live.retain(|link| link.is_closed().is_none());
+                    live.retain(|link| link.try_closed().is_none());
                     live.push(link.clone());
                     links.spawn(async move { print_end(link.peer(), &link.closed().await) });
                 }

@@ -260,8 +260,8 @@ impl<R: Runtime> Link<R> {
         self.hold.0.ended().await.closed.clone()
     }
 
-    /// How the link ended, if it has.
-    pub fn is_closed(&self) -> Option<&Closed> {
+    /// How the link ended, if it has: [`closed`](Self::closed) without waiting.
+    pub fn try_closed(&self) -> Option<&Closed> {
         self.hold.0.end().map(|end| &end.closed)
     }
 

@@ -25,7 +25,7 @@ pub enum StreamError {
     /// The peer has not taken the stream: it has no such service, does not offer it to this node, or has as many
     /// streams as it takes.
     Refused,
-    /// The link has ended; [`Link::is_closed`](crate::runtime::Link::is_closed) says how.
+    /// The link has ended; [`Link::try_closed`](crate::runtime::Link::try_closed) says how.
     LinkEnded,
     /// This side has ended the direction itself.
     Ended,
