@@ -422,9 +422,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// Bytes that may wait to be sealed in one link before `send` says that it is full. One message is always
-    /// taken, and priorities leave a part of it to those above them
-    /// ([`Link::send_space`](crate::Link::send_space)). The streams of a link have as much again, all together. Default 1 MiB.
+    /// Bytes that may wait to be sealed in one link before `send` says that it is full: a quarter of them for each
+    /// priority ([`Link::send_space`](crate::Link::send_space)). One message is always taken. The streams of a link have as much again, all together. Default 1 MiB.
     pub fn send_buffer(mut self, bytes: usize) -> Self {
         self.send_buffer = bytes;
         self

@@ -17,6 +17,7 @@ use crate::time::Instant;
 use crate::wire::Malformed;
 use crate::wire::frame::Lane;
 use crate::wire::reader::Reader;
+use crate::wire::reader::VARINT_MAX;
 
 /// How much of an own request has left this side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +148,13 @@ impl<T: Keyed> CallTable<T> {
 }
 
 impl Session {
+    /// Calls that may still be made. A failure that nobody has taken yet counts too, and a cancel that was not sealed:
+    /// else an owner that takes none could pile them up, and a peer that answers nothing.
+    pub(super) fn call_space(&self) -> usize {
+        let taken = self.pending.len() + self.untaken_failures + self.control.cancels.len();
+        if self.next_call > VARINT_MAX { 0 } else { (self.limits.max_calls as usize).saturating_sub(taken) }
+    }
+
     /// Queues an ERROR.
     pub(super) fn answer_error(&mut self, id: u64, error: &ServiceError) {
         let code = error.code();

@@ -17,7 +17,6 @@ use crate::phase::Phase;
 use crate::refusal::Refusal;
 use crate::time::Instant;
 use crate::wire::frame::{Begin, Lane, begin_len};
-use crate::wire::reader::VARINT_MAX;
 use crate::wire::reason::MAX_DETAIL;
 use core::time::Duration;
 
@@ -59,11 +58,8 @@ impl Link {
             return Err(Rejected { why, message });
         }
         let Some(session) = &mut self.session else { return Err(Rejected { why: Why::Closed, message }) };
-        let limit = session.limits.max_calls;
-        // A failure that nobody has taken yet counts too, and a cancel that was not sealed: else an owner that takes
-        // none could pile them up, and a peer that answers nothing.
-        let over = session.untaken_failures + session.control.cancels.len();
-        if session.pending.len() + over >= limit as usize || session.next_call > VARINT_MAX {
+        if session.call_space() == 0 {
+            let limit = session.limits.max_calls;
             return Err(Rejected { why: Why::TooManyCalls { limit }, message });
         }
         let id = session.next_call;
@@ -98,19 +94,24 @@ impl Link {
     }
 
     /// Bytes of messages that may still be queued with this priority before the send buffer is full; each message
-    /// counts 64 more than its body and service name, and one that has expired counts until its event is taken. The
-    /// last one may go over it.
+    /// counts 64 more than its body and service name, and one that has expired counts, for every priority, until its
+    /// event is taken. The last one may go over it.
     ///
-    /// A priority may fill all of the buffer, seven eighths, three quarters or half of it, from the highest to the
-    /// lowest, and what is queued with lower ones counts at most as much as they may fill: what is urgent never waits
-    /// for a large message of a lower priority to leave.
+    /// Each priority has a quarter of the buffer: what is urgent does not wait for room until a large message of a lower
+    /// priority has left, and what is not has room whatever urgent messages come.
     pub fn send_space(&self, priority: Priority) -> usize {
-        let buffer = self.config.send_buffer.max(1);
-        self.session.as_ref().map_or(buffer, |session| {
+        let part = (self.config.send_buffer / Priority::ALL.len()).max(1);
+        self.session.as_ref().map_or(part, |session| {
             // An owner that takes no events could pile up what has expired.
-            let left = buffer.saturating_sub(session.untaken_expired);
-            session.lanes.room(priority.lane(), left)
+            let taken = session.lanes.messages(priority.lane()) + session.untaken_expired;
+            part.saturating_sub(taken)
         })
+    }
+
+    /// Calls that may still be made before as many are in flight as the peer serves. One that has failed counts until its
+    /// event is taken, and one that was given up until the peer has been told.
+    pub fn call_space(&self) -> usize {
+        self.session.as_ref().map_or(0, |session| session.call_space())
     }
 
     /// Bytes of answers that may still be queued: they have a bound of their own, of the same size. Behind
@@ -265,12 +266,13 @@ impl Link {
         }
     }
 
-    /// Sends a ping, to measure the round trip: see [`Stats::rtt`](super::Stats::rtt).
+    /// Sends a ping, to measure the round trip: see [`Stats::rtt`](super::Stats::rtt). One that is under way serves as
+    /// well: else pings in quick succession would each make the answer to the one before worthless.
     pub fn ping(&mut self, now: Instant) {
         note!(self, Some(now), Input::Ping);
         self.advance(now);
         if let Some(session) = self.session.as_mut().filter(|_| self.phase.is_open()) {
-            session.queue_ping();
+            session.measure();
         }
     }
 

@@ -1,4 +1,4 @@
-//! How much of the lowest priority is on its way at a time.
+//! How many bytes of messages of the lowest priority are on their way at a time.
 //!
 //! That priority is to disturb nothing. But what has left stands before all that is more urgent, on the wire and in
 //! buffers that may hold megabytes, and credit says nothing of it: it comes back for whole messages, once they are
@@ -8,9 +8,15 @@
 
 use core::time::Duration;
 
-/// What may always be on its way. Half of it is twice what a link seals and reads at a time, so that the ends need not
+/// What may be on its way at first. Half of it is twice what a link seals and reads at a time, so that the ends need not
 /// take turns.
 const LEAST: u32 = 256 << 10;
+
+/// What may be on its way where that is slow. About a record: a message of a few records goes in as many round trips.
+const LEAST_OF_SLOW: u32 = 16 << 10;
+
+/// What is slow: more than anybody would wait for, the target of RFC 6817.
+const SLOW: Duration = Duration::from_millis(100);
 
 /// Round trips of up to so many halves of the least one let more go ahead.
 const NEAR_HALVES: u32 = 3;
@@ -60,7 +66,9 @@ impl Pace {
     pub(super) fn arrived(&mut self, rtt: Duration, least: Duration) {
         let Some(arrived) = self.marked.take() else { return };
         if 2 * rtt > FAR_HALVES * least {
-            self.limit = (self.limit / 2).max(LEAST);
+            let least = if rtt > SLOW { LEAST_OF_SLOW } else { LEAST };
+            // One that is below is not raised by an answer that came late.
+            self.limit = (self.limit / 2).max(least.min(self.limit));
         } else if self.is_spent() && 2 * rtt <= NEAR_HALVES * least {
             self.limit = self.limit.saturating_mul(2);
         }

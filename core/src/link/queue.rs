@@ -8,7 +8,6 @@
 mod leaving;
 
 use alloc::collections::VecDeque;
-use core::cmp::Ordering;
 
 use bytes::Bytes;
 
@@ -23,8 +22,8 @@ use crate::wire::frame::{Begin, FrameWriter, HEADER_LEN, Lane, Marks, begin_len}
 /// Each lane's share, in bytes a round: answers first, then the application's priorities.
 const SHARES: [i32; Lane::COUNT] = [16 << 10, 8 << 10, 4 << 10, 2 << 10, 1 << 10];
 
-/// What each lane leaves to those above it, of the window and of the send buffer, in eighths.
-const KEPT_EIGHTHS: [u8; Lane::COUNT] = [0, 0, 1, 2, 4];
+/// What each lane leaves of the window to those above it, in eighths.
+const KEPT_EIGHTHS: [u64; Lane::COUNT] = [0, 0, 1, 2, 4];
 
 /// The lane that is to disturb nothing: that of the lowest priority.
 const BULK: usize = Lane::COUNT - 1;
@@ -143,22 +142,9 @@ impl Lanes {
         self.queues.iter().map(|queue| queue.bytes[budget as usize]).sum()
     }
 
-    /// The bytes of messages that lane `lane` may still queue, in a buffer of `buffer`. Lanes leave a part of it to
-    /// those above them, for which what is queued below counts no more than its own part: else a large message would
-    /// keep urgent ones out until it has left.
-    pub(super) fn room(&self, lane: Lane, buffer: usize) -> usize {
-        let mut counted = 0;
-        let mut room = 0;
-        for (at, (queue, kept)) in self.queues.iter().zip(KEPT_EIGHTHS).enumerate().rev() {
-            let most = buffer - (buffer / 8).saturating_mul(kept.into());
-            counted += queue.bytes[Budget::Messages as usize];
-            match at.cmp(&lane.index()) {
-                Ordering::Greater => counted = counted.min(most),
-                Ordering::Equal => room = most,
-                Ordering::Less => {}
-            }
-        }
-        room.saturating_sub(counted)
+    /// The bytes of messages that are queued in one lane.
+    pub(super) fn messages(&self, lane: Lane) -> usize {
+        self.queues[lane.index()].bytes[Budget::Messages as usize]
     }
 
     /// Answers queued and not begun.
@@ -445,7 +431,7 @@ fn length32(length: usize) -> u32 {
 /// other side.
 fn affords(at: usize, entry: &Entry, credit: &[SendCredit; 2]) -> bool {
     let credit = credit[entry.kind.budget() as usize];
-    let kept = credit.window() / 8 * u64::from(KEPT_EIGHTHS[at]);
+    let kept = credit.window() / 8 * KEPT_EIGHTHS[at];
     credit.covers(entry.charge()) && (credit.is_whole() || credit.available() - entry.charge() as u64 >= kept)
 }
 

@@ -153,9 +153,12 @@ impl Link {
     pub(super) fn advance_drain(&mut self) {
         let (Some(drain), Some(session)) = (&self.drain, &mut self.session) else { return };
         // The other side may have begun work before it heard the goodbye: its own says that it has begun all
-        // it will.
-        let all_begun = session.peer_said_goodbye || drain.close_received.is_some();
-        if all_begun && session.is_drained() {
+        // it will. Behind its CLOSE it reads nothing more: what waits here to be sent is for nobody.
+        let done = match drain.close_received {
+            None => session.peer_said_goodbye && session.is_drained(),
+            Some(_) => session.streams_are_drained(),
+        };
+        if done {
             session.outbound.close(&drain.reason);
         }
         if session.outbound.is_over() {
@@ -251,7 +254,12 @@ impl Session {
             && self.pending.iter().all(|call| self.lanes.held && call.sealed == Sealed::Nothing)
             && self.serving.is_empty()
             && self.partial.iter().all(Option::is_none)
-            && self.streams.as_ref().is_none_or(|streams| streams.is_drained())
+            && self.streams_are_drained()
+    }
+
+    /// Whether what came on streams was read, and nothing more is to come or go on them.
+    fn streams_are_drained(&self) -> bool {
+        self.streams.as_ref().is_none_or(|streams| streams.is_drained())
     }
 
     /// Fails the calls that the peer will not answer any more.

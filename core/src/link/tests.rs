@@ -247,6 +247,7 @@ fn m8_nothing_is_held_of_what_was_sent_once_the_rest_is_given_up() {
     let body = alloc::vec![7; 500_000];
     for _ in 0..4 {
         a.send(Message::new("s", &body[..100_000])).unwrap();
+        write_all(&mut a, now);
     }
     let call = a.call(Message::new("c", &body[..]), Duration::from_secs(5), now).unwrap();
     write_all(&mut a, now);

@@ -312,7 +312,7 @@ impl<R: Runtime> Link<R> {
         }
     }
 
-    /// Measures the round trip with a ping. Cancel-safe.
+    /// Measures the round trip with a ping, or with one that is under way. Cancel-safe.
     ///
     /// # Errors
     /// [`Closed`] if the link ends first.

@@ -112,7 +112,7 @@ fn m8_pings_goodbyes_and_cancels_need_no_credit() {
 
 #[test]
 fn m8_the_send_buffer_says_when_it_is_full_and_gives_the_message_back() {
-    let mut pair = pair_with(|builder| builder.send_buffer(10_000));
+    let mut pair = pair_with(|builder| builder.send_buffer(40_000));
     pair.initiator.ready = Ready::EVENTS;
     let urgent = |body| Message::new("s", body).priority(Priority::Urgent);
     let mut taken = 0;
@@ -131,7 +131,7 @@ fn m8_the_send_buffer_says_when_it_is_full_and_gives_the_message_back() {
     assert!((9..=10).contains(&taken), "{taken} messages of 1000 bytes in 10 000");
     assert_eq!(pair.initiator.link.send_space(Priority::Urgent), 0);
     let now = pair.now;
-    let call = pair.initiator.link.call(Message::new("s", b"x"), secs(5), now);
+    let call = pair.initiator.link.call(urgent(Vec::new()), secs(5), now);
     assert_eq!(call.unwrap_err().why, Why::Full);
     assert_eq!(pair.initiator.link.calls_in_flight(), (0, 0));
     pair.initiator.ready = Ready::ALL;
@@ -297,33 +297,54 @@ fn m8_windows_are_those_of_the_smaller_side() {
     }
 }
 
-/// Whatever waits to leave, there is room for what is more urgent: a call needs not wait until a large message has gone.
+/// Whatever waits to leave, there is room for the other priorities: a call needs not wait until a large message has gone,
+/// nor bulk until nothing urgent comes any more.
 #[test]
-fn m7_bulk_leaves_room_in_the_send_buffer_for_what_is_urgent() {
-    const BUFFER: usize = 80_000;
-    let mut pair = pair_with(|builder| builder.send_buffer(BUFFER));
+fn m7_each_priority_has_room_of_its_own_in_the_send_buffer() {
+    let mut pair = pair_with(|builder| builder.send_buffer(80_000));
     pair.initiator.ready = Ready::EVENTS;
     let link = &mut pair.initiator.link;
     let space = |link: &Link| Priority::ALL.map(|priority| link.send_space(priority));
-    assert_eq!(space(link), [80_000, 70_000, 60_000, 40_000]);
-    // Far more than the buffer; the last message always fits.
-    link.send(Message::new("", vec![0; 500_000]).priority(Priority::Bulk)).expect("taken");
-    assert_eq!(space(link), [40_000, 30_000, 20_000, 0]);
-    link.send(Message::new("", vec![0; 936]).priority(Priority::Normal)).expect("taken");
-    assert_eq!(space(link), [39_000, 29_000, 19_000, 0]);
-    link.send(Message::new("", vec![0; 500_000]).priority(Priority::Low)).expect("taken");
-    assert_eq!(space(link), [19_000, 9_000, 0, 0]);
-    link.send(Message::new("", vec![0; 500_000])).expect("taken");
-    assert_eq!(space(link), [10_000, 0, 0, 0]);
-    for priority in &Priority::ALL[1..] {
-        let rejected = link.send(Message::new("", "").priority(*priority)).expect_err("no room");
+    let mut expected = [20_000; 4];
+    assert_eq!(space(link), expected);
+    for at in [3, 1, 0, 2] {
+        let priority = Priority::ALL[at];
+        link.send(Message::new("", vec![0; 9936]).priority(priority)).expect("taken");
+        expected[at] -= 10_000;
+        assert_eq!(space(link), expected);
+        // Far more than the buffer: the last message always fits.
+        link.send(Message::new("", vec![0; 500_000]).priority(priority)).expect("taken");
+        expected[at] = 0;
+        assert_eq!(space(link), expected);
+        let rejected = link.send(Message::new("", "").priority(priority)).expect_err("no room");
         assert_eq!(rejected.why, Why::Full);
     }
-    link.call(Message::new("", "").priority(Priority::Urgent), secs(5), pair.now).expect("taken");
-    // What is urgent counts for all.
-    let mut pair = pair_with(|builder| builder.send_buffer(BUFFER));
-    pair.initiator.link.send(Message::new("", vec![0; 49_936]).priority(Priority::Urgent)).expect("taken");
-    assert_eq!(space(&pair.initiator.link), [30_000, 20_000, 10_000, 0]);
+    // However small the buffer, there is room for one message.
+    for buffer in [0, 1, 3, usize::MAX] {
+        let pair = pair_with(|builder| builder.send_buffer(buffer));
+        assert_eq!(space(&pair.initiator.link), [(buffer / 4).max(1); 4]);
+    }
+}
+
+/// Whoever offers more than leaves, of each priority, has messages of each taken: none starves at the buffer.
+#[test]
+fn m7_what_is_urgent_does_not_keep_bulk_out_of_the_send_buffer() {
+    let mut pair = Pair::established();
+    let mut taken = [0; 4];
+    for _ in 0..100 {
+        for (taken, priority) in taken.iter_mut().zip(Priority::ALL) {
+            while pair.initiator.link.send(Message::new("s", vec![0; 4000]).priority(priority)).is_ok() {
+                *taken += 1;
+            }
+        }
+        let now = pair.now;
+        let bytes = pair.initiator.link.transmit(now).to_vec();
+        pair.initiator.link.transmitted(bytes.len(), now);
+        pair.inject(Side::Responder, &bytes);
+        pair.run();
+    }
+    let first = 256 * 1024 / 4065 + 1;
+    assert!(taken.iter().all(|taken| *taken > first), "{taken:?}");
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn m11_time_that_passes_between_poll_and_transmit_leaves_no_empty_record() {
 
 #[test]
 fn m8_what_has_expired_counts_in_the_send_buffer_until_it_is_taken() {
-    let mut pair = pair_with(|builder| builder.send_buffer(1000));
+    let mut pair = pair_with(|builder| builder.send_buffer(4000));
     let now = pair.now;
     pair.initiator.ready = Ready::WRITE;
     let mut taken = 0;
@@ -163,7 +163,7 @@ fn l3_a_goodbye_waits_for_no_message_that_expires_and_gives_back_what_it_holds()
 
 /// The link, a message of it half sent, and two that wait.
 fn half_sent() -> Pair {
-    let mut pair = Pair::established();
+    let mut pair = pair_with(|builder| builder.send_buffer(2 << 20));
     let now = pair.now;
     pair.initiator.link.send(Message::new("long", &vec![7; 300_000][..])).expect("taken");
     pair.initiator.link.send(Message::new("after", vec![8; 5000]).expires(now + secs(9))).expect("taken");

@@ -1,6 +1,6 @@
 //! L3: the orderly end, and that it never takes longer than its deadline.
 
-use handclasp::{By, CallError, Executed, Limits, Message, Payload, Phase, Ready, Reason, Why};
+use handclasp::{By, CallError, Executed, Limits, Message, Payload, Phase, Priority, Ready, Reason, Why};
 use handclasp_sim::raw::{call, frame, reply, send};
 use handclasp_sim::{Owned, Pair, Side};
 
@@ -385,4 +385,46 @@ fn l5_an_end_of_the_stream_behind_the_peers_close_is_no_truncation() {
     raw.act();
     let closed = raw.link.closed().expect("the end");
     assert_eq!((&closed.reason, closed.by), (&said(7, ""), By::Peer));
+}
+
+/// A peer that has sent CLOSE reads nothing more: answers that wait for calls it gave up hold no end up, whatever lane
+/// they wait in and whatever for.
+#[test]
+fn l3_answers_that_nobody_waits_for_do_not_hold_a_goodbye_up() {
+    for priority in Priority::ALL {
+        let mut pair = pair_with(|builder| builder.send_buffer(4 << 20));
+        let now = pair.now;
+        let calls: Vec<_> = (0..60)
+            .map(|_| {
+                pair.initiator
+                    .link
+                    .call(Message::new("s", b"").priority(priority), secs(60), now)
+                    .expect("taken")
+            })
+            .collect();
+        pair.run();
+        pair.responder.ready = Ready::EVENTS;
+        for event in take_events(&mut pair, Side::Responder) {
+            if let Owned::Call { token, .. } = event {
+                // Each fills more than half a record, so that the caller has none in part.
+                pair.responder.link.reply(token, Ok(Payload::from(vec![0; 10_000]))).expect("taken");
+            }
+        }
+        for call in calls {
+            pair.initiator.link.cancel(call, now);
+        }
+        pair.initiator.link.goodbye(7, "", now);
+        pair.run();
+        pair.responder.ready = Ready::ALL;
+        pair.run();
+        for side in [Side::Initiator, Side::Responder] {
+            let closed = pair.closed(side);
+            assert_eq!(
+                closed.reason,
+                Reason::Goodbye { code: 7, detail: String::new() },
+                "{priority:?}, {side:?}"
+            );
+        }
+        assert_eq!(pair.now, now, "{priority:?}: nobody waits for a deadline");
+    }
 }

@@ -1,8 +1,9 @@
 //! L1, L2, L6: life, its absence, and links that nobody uses.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use handclasp::{By, Limits, Message, Payload, Phase, Ready, Reason, Timing};
+use handclasp::{By, Limits, Message, Payload, Phase, Priority, Ready, Reason, Timing};
 use handclasp_sim::raw::{Raw, RawFrame, call, frame, reply, send};
 use handclasp_sim::{Owned, Pair, Side};
 
@@ -160,9 +161,7 @@ fn l1_pongs_forged_late_or_twice_are_ignored_and_counted() {
     // Late: a newer ping is under way.
     let mut nonces = Vec::new();
     for _ in 0..2 {
-        let now = raw.now;
-        raw.link.ping(now);
-        raw.act();
+        raw.pass(secs(IDLE));
         nonces.extend(pings(&mut raw));
     }
     assert_ne!(nonces[0], nonces[1]);
@@ -170,6 +169,35 @@ fn l1_pongs_forged_late_or_twice_are_ignored_and_counted() {
     assert_eq!(raw.link.stats().unknown_pongs, 4);
     assert_eq!(ended(&raw), None);
     assert!(raw.events.is_empty());
+}
+
+/// Whoever asks for pings faster than they come back makes no answer worthless: the round trip is measured, and what else
+/// waits for a PONG goes on.
+#[test]
+fn l1_a_ping_that_is_asked_for_while_one_is_under_way_is_that_one() {
+    let mut raw = raw();
+    raw.ready.write = false;
+    let length = 1 << 20;
+    raw.link.send(Message::new("s", vec![0; length]).priority(Priority::Bulk)).expect("taken");
+    raw.ready.write = true;
+    let mut back = VecDeque::from([None, None]);
+    for round in 0..100 {
+        raw.link.ping(raw.now);
+        raw.act();
+        let asked = pings(&mut raw);
+        assert!(asked.len() <= 1);
+        back.push_back(asked.into_iter().next());
+        raw.pass(millis(10));
+        if let Some(nonce) = back.pop_front().flatten() {
+            raw.send(&frame(0x31, 0, &nonce));
+        }
+        if raw.link.queued() == 0 {
+            assert!(round > 3, "nothing waited");
+            assert_eq!((raw.link.stats().unknown_pongs, raw.link.stats().rtt), (0, Some(millis(30))));
+            return;
+        }
+    }
+    panic!("{} bytes of {length} have not left", raw.link.queued());
 }
 
 #[test]

@@ -241,7 +241,7 @@ fn c4_what_the_node_delivers_goes_out_behind_what_is_queued_whatever_the_buffer(
     nodes.run();
     assert_eq!(nodes.a.link.stats().messages_received, 1);
     nodes.a.link.send(Message::new("first", "")).unwrap();
-    assert_eq!(nodes.a.link.send_space(Priority::Urgent), 0);
+    assert_eq!(nodes.a.link.send_space(Priority::Normal), 0);
     let batch = (0..100).map(|at: u32| envelope(&at.to_string(), Priority::Normal)).collect();
     nodes.say(Side::A, ToLink::Deliver(batch));
     let limit = nodes.a.link.session.as_ref().unwrap().limits.max_message;

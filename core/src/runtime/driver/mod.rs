@@ -281,12 +281,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
 
     /// Whether there is a message that the machine might take.
     fn may_queue(&self) -> bool {
-        let (own, _) = self.link.calls_in_flight();
-        let limit = self.peer.as_ref().map_or(0, |peer| peer.limits().max_calls as usize);
         self.link.phase() == Phase::Established
             && self.batches.iter().zip(Priority::ALL).any(|(batch, priority)| match batch.front(priority) {
                 Some((_, Job::Call { answer, .. })) if answer.is_canceled() => true,
-                Some((_, Job::Call { .. })) if own >= limit => false,
+                Some((_, Job::Call { .. })) if self.link.call_space() == 0 => false,
                 Some(_) => self.link.send_space(priority) > 0,
                 None => false,
             })

@@ -97,7 +97,7 @@ fn m12_streams_share_one_buffer_on_their_way_out_and_each_has_its_turn() {
     assert_eq!(first[..4], [4000, 4000, 2000, 0]);
     assert_eq!(first.iter().sum::<usize>(), 10_000);
     // Messages have their own.
-    assert_eq!(pair.initiator.link.send_space(Priority::Urgent), 10_000);
+    assert_eq!(pair.initiator.link.send_space(Priority::Urgent), 2500);
     // Each that is told writes 5000 in all; nobody is forgotten.
     let mut written: BTreeMap<_, usize> = ids.iter().copied().zip(first).collect();
     pair.initiator.ready.write = true;

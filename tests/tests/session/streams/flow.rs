@@ -1,11 +1,11 @@
 //! How bytes flow: both ways, in turn, beside messages.
 
 use handclasp::{Message, Priority, StreamLimits, StreamRead, Why};
-use handclasp_sim::raw::{RawFrame, frame, read_varint, stream_credit, stream_data, varint};
+use handclasp_sim::raw::{Raw, RawFrame, frame, read_varint, stream_credit, stream_data, varint};
 use handclasp_sim::{Owned, Pair, Side, builder, config, id};
 
 use super::{accepted, accepted_all, both, open, pair_of, pattern, read_all};
-use crate::support::{SIDES, raw, secs, take_events};
+use crate::support::{SIDES, raw, raw_config, secs, take_events};
 
 #[test]
 fn m12_bytes_go_both_ways_and_each_direction_ends_by_itself() {
@@ -330,7 +330,7 @@ fn m7_a_call_is_answered_at_once_beside_streams_both_ways() {
 
 #[test]
 fn m7_streams_have_the_share_of_their_priority() {
-    let mut raw = raw();
+    let mut raw = Raw::dialling(&raw_config(|builder| builder.send_buffer(4 << 20)));
     let mut ids = Vec::new();
     for priority in [Priority::Urgent, Priority::Bulk] {
         for _ in 0..4 {
