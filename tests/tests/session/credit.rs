@@ -1,7 +1,7 @@
 //! M8: credit bounds what waits at the receiver; nobody who follows the rules waits for ever.
 
 use handclasp::{Limits, Link, Message, Payload, Priority, Ready, Why};
-use handclasp_sim::raw::{Raw, credit, frame, read_varint, varint};
+use handclasp_sim::raw::{Raw, credit, frame, read_varint, send, varint};
 use handclasp_sim::{Owned, Pair, Side};
 use proptest::prelude::*;
 
@@ -408,4 +408,26 @@ fn m8_the_credit_of_an_error_comes_back_with_the_event() {
     raw.ready = Ready::ALL;
     raw.act();
     assert_eq!(granted(&mut raw), 900 + 64);
+}
+
+/// Its sender would else take the message in front for taken.
+#[test]
+fn m6_m8_what_is_not_for_the_application_gives_its_credit_back_behind_what_waits() {
+    let granted = |raw: &mut Raw| -> u64 {
+        let grants = raw.frames().into_iter().filter(|frame| frame.kind == 0x20 && frame.body[0] == 0);
+        grants.map(|frame| read_varint(&frame.body[1..]).0).sum()
+    };
+    let mut raw = raw_with(smallest(4));
+    // A signed message: the node has no policy for any, so that none is for the application.
+    let refused = |length: usize| frame(0x10, 0x13, [&b"\x01s"[..], &vec![0; length]].concat());
+    raw.send(&refused(100));
+    assert_eq!(granted(&mut raw), 165, "at once where nothing waits");
+    raw.ready = Ready::WRITE;
+    raw.send(&send("s", &[0; 200]));
+    raw.send(&refused(100));
+    raw.send(&refused(300));
+    assert_eq!(granted(&mut raw), 0);
+    raw.ready = Ready::ALL;
+    raw.act();
+    assert_eq!((granted(&mut raw), ended(&raw)), (265 + 165 + 365, None));
 }
