@@ -17,7 +17,9 @@ fn work(pair: &mut Pair) {
             let priority = Priority::ALL[number % 4];
             let message = Message::new("one way", vec![7; number]).priority(priority);
             pair.link(side).send(message).expect("taken");
-            pair.link(side).send(Message::new("kept", vec![7; 2000]).priority(priority).unordered()).expect("taken");
+            pair.link(side)
+                .send(Message::new("kept", vec![7; 2000]).priority(priority).unordered())
+                .expect("taken");
         }
         for _ in 0..100 {
             pair.link(side).call(Message::new("call", b"?"), secs(60), now).expect("taken");
