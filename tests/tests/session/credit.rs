@@ -1,7 +1,7 @@
 //! M8: credit bounds what waits at the receiver; nobody who follows the rules waits for ever.
 
 use handclasp::{Limits, Link, Message, Payload, Priority, Ready, Why};
-use handclasp_sim::raw::{Raw, credit, frame, read_varint, send, varint};
+use handclasp_sim::raw::{Raw, call, credit, frame, read_varint, send, varint};
 use handclasp_sim::{Owned, Pair, Side};
 use proptest::prelude::*;
 
@@ -60,6 +60,39 @@ fn m8_answers_flow_while_the_window_for_messages_is_used_up() {
     pair.run();
     let answered = |event: &Owned| matches!(event, Owned::Reply { body, .. } if body.len() == 1024);
     assert!(take_events(&mut pair, Side::Initiator).iter().any(answered));
+}
+
+/// A long answer that waits for credit lets a window of answers pass; of messages, which have a window of their own, any
+/// number.
+#[test]
+fn m7_a_long_answer_that_waits_for_credit_holds_no_short_one_up_however_many_messages_go() {
+    let limits = Limits { max_message: 4000, window: 5000, max_record: 4096, ..Limits::default() };
+    let mut raw = raw_with(limits);
+    raw.send(&[call(1, 5000, "s", b""), call(2, 5000, "s", b""), call(3, 5000, "s", b"")].concat());
+    let mut tokens = raw.events.drain(..).filter_map(|event| match event {
+        Owned::Call { token, .. } => Some(token),
+        _ => None,
+    });
+    let [first, second, third] = std::array::from_fn(|_| tokens.next().expect("a call"));
+    drop(tokens);
+    for token in [first, second] {
+        raw.link.reply(token, Ok(Payload::from(vec![0; 3000]))).expect("taken");
+    }
+    raw.act();
+    let replies = |raw: &mut Raw| raw.frames().iter().filter(|frame| frame.kind == 0x12).count();
+    assert_eq!(replies(&mut raw), 1, "there is credit for one of them");
+    for _ in 0..10 {
+        let message = Message::new("", vec![0; 936]).priority(Priority::Urgent);
+        raw.link.send(message).expect("taken");
+        raw.act();
+        raw.send(&credit(0, 1000));
+    }
+    assert_eq!((raw.link.queued(), replies(&mut raw)), (3064, 0));
+    raw.link.reply(third, Ok(Payload::from(b"short"))).expect("taken");
+    raw.act();
+    assert_eq!(replies(&mut raw), 1);
+    raw.send(&credit(1, 3064));
+    assert_eq!(replies(&mut raw), 1);
 }
 
 #[test]
