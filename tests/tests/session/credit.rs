@@ -1,7 +1,7 @@
 //! M8: credit bounds what waits at the receiver; nobody who follows the rules waits for ever.
 
 use handclasp::{Limits, Link, Message, Payload, Priority, Ready, Why};
-use handclasp_sim::raw::{Raw, credit, frame, read_varint, varint};
+use handclasp_sim::raw::{Raw, call, credit, frame, read_varint, send, varint};
 use handclasp_sim::{Owned, Pair, Side};
 use proptest::prelude::*;
 
@@ -60,6 +60,39 @@ fn m8_answers_flow_while_the_window_for_messages_is_used_up() {
     pair.run();
     let answered = |event: &Owned| matches!(event, Owned::Reply { body, .. } if body.len() == 1024);
     assert!(take_events(&mut pair, Side::Initiator).iter().any(answered));
+}
+
+/// A long answer that waits for credit lets a window of answers pass; of messages, which have a window of their own, any
+/// number.
+#[test]
+fn m7_a_long_answer_that_waits_for_credit_holds_no_short_one_up_however_many_messages_go() {
+    let limits = Limits { max_message: 4000, window: 5000, max_record: 4096, ..Limits::default() };
+    let mut raw = raw_with(limits);
+    raw.send(&[call(1, 5000, "s", b""), call(2, 5000, "s", b""), call(3, 5000, "s", b"")].concat());
+    let mut tokens = raw.events.drain(..).filter_map(|event| match event {
+        Owned::Call { token, .. } => Some(token),
+        _ => None,
+    });
+    let [first, second, third] = std::array::from_fn(|_| tokens.next().expect("a call"));
+    drop(tokens);
+    for token in [first, second] {
+        raw.link.reply(token, Ok(Payload::from(vec![0; 3000]))).expect("taken");
+    }
+    raw.act();
+    let replies = |raw: &mut Raw| raw.frames().iter().filter(|frame| frame.kind == 0x12).count();
+    assert_eq!(replies(&mut raw), 1, "there is credit for one of them");
+    for _ in 0..10 {
+        let message = Message::new("", vec![0; 936]).priority(Priority::Urgent);
+        raw.link.send(message).expect("taken");
+        raw.act();
+        raw.send(&credit(0, 1000));
+    }
+    assert_eq!((raw.link.queued(), replies(&mut raw)), (3064, 0));
+    raw.link.reply(third, Ok(Payload::from(b"short"))).expect("taken");
+    raw.act();
+    assert_eq!(replies(&mut raw), 1);
+    raw.send(&credit(1, 3064));
+    assert_eq!(replies(&mut raw), 1);
 }
 
 #[test]
@@ -429,4 +462,26 @@ fn m8_the_credit_of_an_error_comes_back_with_the_event() {
     raw.ready = Ready::ALL;
     raw.act();
     assert_eq!(granted(&mut raw), 900 + 64);
+}
+
+/// Its sender would else take the message in front for taken.
+#[test]
+fn m6_m8_what_is_not_for_the_application_gives_its_credit_back_behind_what_waits() {
+    let granted = |raw: &mut Raw| -> u64 {
+        let grants = raw.frames().into_iter().filter(|frame| frame.kind == 0x20 && frame.body[0] == 0);
+        grants.map(|frame| read_varint(&frame.body[1..]).0).sum()
+    };
+    let mut raw = raw_with(smallest(4));
+    // A signed message: the node has no policy for any, so that none is for the application.
+    let refused = |length: usize| frame(0x10, 0x13, [&b"\x01s"[..], &vec![0; length]].concat());
+    raw.send(&refused(100));
+    assert_eq!(granted(&mut raw), 165, "at once where nothing waits");
+    raw.ready = Ready::WRITE;
+    raw.send(&send("s", &[0; 200]));
+    raw.send(&refused(100));
+    raw.send(&refused(300));
+    assert_eq!(granted(&mut raw), 0);
+    raw.ready = Ready::ALL;
+    raw.act();
+    assert_eq!((granted(&mut raw), ended(&raw)), (265 + 165 + 365, None));
 }

@@ -123,6 +123,22 @@ fn m8_what_has_expired_counts_in_the_send_buffer_until_it_is_taken() {
     assert_eq!(pair.initiator.link.send_space(Priority::Urgent), 1000);
 }
 
+#[test]
+fn m8_each_message_that_has_expired_makes_its_own_room_once_it_is_taken() {
+    let mut pair = pair_with(|builder| builder.send_buffer(4000));
+    let now = pair.now;
+    pair.initiator.ready = Ready::WRITE;
+    for length in [36, 136, 236] {
+        pair.initiator.link.send(Message::new("", vec![0; length]).expires(now)).expect("taken");
+    }
+    pair.run();
+    for room in [400, 500, 700, 1000] {
+        assert_eq!(pair.initiator.link.send_space(Priority::Urgent), room);
+        let taken = matches!(pair.initiator.link.poll(now, Ready::EVENTS), Action::Event(Event::Expired(_)));
+        assert_eq!(taken, room < 1000);
+    }
+}
+
 /// Nothing else has to happen for it to be given back in time.
 #[test]
 fn m11_the_expiry_of_a_message_that_waits_is_a_deadline_of_the_link() {

@@ -234,6 +234,34 @@ fn m7_no_lane_starves_when_credit_is_what_is_short() {
     panic!("500 urgent messages have gone, and the bulk one not");
 }
 
+/// The one in front keeps its turn, whatever is given up behind it.
+#[test]
+fn m7_what_waits_for_credit_is_not_set_back_by_calls_that_are_cancelled_behind_it() {
+    let mut raw = raw_with(smallest(4));
+    let urgent = || Message::new("s", vec![1; 500]).priority(Priority::Urgent);
+    for _ in 0..5 {
+        raw.link.send(urgent()).expect("taken");
+    }
+    raw.link.send(Message::new("s", vec![0; 1024]).priority(Priority::Bulk)).expect("taken");
+    raw.act();
+    let (mut untaken, mut rounds) = (Vec::new(), 0);
+    loop {
+        untaken.extend(raw.frames().into_iter().filter(|frame| frame.kind == 0x10));
+        if untaken.iter().any(|frame| frame.flags & 7 == 5) {
+            break;
+        }
+        // One is taken at a time, so that there is never enough for the long one unless it is kept.
+        let frame = untaken.remove(0);
+        let behind = Message::new("s", b"").priority(Priority::Bulk);
+        let call = raw.link.call(behind, secs(5), raw.now).expect("taken");
+        raw.link.cancel(call, raw.now);
+        raw.link.send(urgent()).expect("taken");
+        raw.send(&credit(0, frame.body.len() as u64 - 1 + 64));
+        rounds += 1;
+        assert!(rounds < 50, "{rounds} urgent messages have gone, and the bulk one not");
+    }
+}
+
 #[test]
 fn m13_small_messages_queued_together_leave_in_one_record_and_one_write() {
     let mut pair = Pair::established();

@@ -9,6 +9,7 @@ mod events;
 mod expiry;
 mod goodbye;
 mod hostile;
+mod idle;
 mod keys;
 mod lanes;
 mod liveness;

@@ -86,6 +86,42 @@ fn m6_m11_what_is_taken_before_its_turn_is_confirmed_in_its_turn() {
     }
 }
 
+/// A call tells nobody what was taken, but what was taken behind it still has to be told.
+#[test]
+fn m6_m11_behind_a_call_too_what_was_taken_before_its_turn_is_confirmed() {
+    let mut pair = pair_with(|builder| builder);
+    pair.responder.ready = BEHIND;
+    let now = pair.now;
+    pair.initiator.link.call(Message::new("post", "call"), secs(5), now).expect("taken");
+    send(&mut pair, "1", true);
+    pair.run();
+    assert_eq!(bodies(&mut pair), ["1*"]);
+    pair.responder.ready = Ready::ALL;
+    pair.run();
+    assert_eq!(bodies(&mut pair), ["call"]);
+    pair.initiator.link.ping(now);
+    pair.run();
+    pair.initiator.link.recv_closed(now);
+    pair.run();
+    assert_eq!(pair.closed(Side::Initiator).unknown, 0);
+}
+
+#[test]
+fn l3_m11_what_was_taken_before_its_turn_is_not_untaken_at_the_end() {
+    let mut pair = pair_with(|builder| builder);
+    pair.responder.ready = BEHIND;
+    for (text, unordered) in [("1", false), ("2", true), ("3", true), ("4", false), ("5", true), ("6", false)]
+    {
+        send(&mut pair, text, unordered);
+    }
+    pair.run();
+    assert_eq!(bodies(&mut pair), ["2*", "3*", "5*"]);
+    let now = pair.now;
+    pair.responder.link.close(now);
+    pair.run();
+    assert_eq!(pair.closed(Side::Responder).untaken, 3);
+}
+
 #[test]
 fn m8_m11_a_peer_that_sends_nothing_but_unordered_messages_has_its_window_and_no_more() {
     let limits = Limits { window: 20_000, max_message: 10_000, ..Limits::default() };

@@ -1,7 +1,9 @@
 //! How bytes flow: both ways, in turn, beside messages.
 
 use handclasp::{Message, Priority, StreamLimits, StreamRead, Why};
-use handclasp_sim::raw::{Raw, RawFrame, frame, read_varint, stream_credit, stream_data, varint};
+use handclasp_sim::raw::{
+    Raw, RawFrame, frame, read_varint, stream_credit, stream_data, stream_open, varint,
+};
 use handclasp_sim::{Owned, Pair, Side, builder, config, id};
 
 use super::{accepted, accepted_all, both, open, pair_of, pattern, read_all};
@@ -216,6 +218,40 @@ fn m12_the_window_grows_as_its_reader_keeps_up_and_only_then() {
         assert_eq!(pair.initiator.link.stream_write(slow, pattern(0, 100_000)), 600);
         pair.run();
     }
+}
+
+/// A later question would take the place of the one under way, whose answer would then tell nothing.
+#[test]
+fn l1_however_often_a_window_grows_one_question_for_the_round_trip_is_under_way() {
+    let mut raw = raw();
+    raw.send(&stream_open(3, b""));
+    let stream = match raw.events.pop() {
+        Some(Owned::StreamOpened { id, .. }) => id,
+        other => panic!("{other:?}"),
+    };
+    let (mut granted, mut asked) = (u64::from(StreamLimits::default().window), Vec::new());
+    for round in 0..4 {
+        for _ in 0..granted.div_ceil(10_000) {
+            let length = granted.min(10_000);
+            raw.send(&stream_data(3, pattern(0, length as usize), false));
+            granted -= length;
+        }
+        read_all(&mut raw.link, stream);
+        raw.act();
+        let frames = raw.frames();
+        granted += frames.iter().filter(|frame| frame.kind == 0x2b).map(grant).sum::<u64>();
+        asked.extend(frames.into_iter().filter(|frame| frame.kind == 0x30));
+        assert!(granted > 0, "stuck in round {round}");
+        assert_eq!(asked.len(), 1, "in round {round}");
+    }
+    raw.pass(std::time::Duration::from_millis(20));
+    raw.send(&frame(0x31, 0, &asked[0].body));
+    assert_eq!((raw.link.stats().pongs, raw.link.stats().unknown_pongs), (1, 0));
+}
+
+/// What a STREAM_CREDIT gives.
+fn grant(credit: &RawFrame) -> u64 {
+    read_varint(read_varint(&credit.body).1).0
 }
 
 /// The sizes of the data of each frame of streams that the link writes, by id, in order.
