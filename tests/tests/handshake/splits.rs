@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use handclasp::{Message, Phase};
+use handclasp::{Message, Phase, Priority};
 use handclasp_sim::{Owned, Pair, Side, Solo, config, id};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -141,8 +141,8 @@ fn h9_a_large_message_in_the_record_of_status_arrives() {
 fn h9_reads_larger_than_a_link_takes_are_taken_bit_by_bit() {
     // The whole of a long stream is there at once; what the link has no room for stays in the pipe.
     let mut pair = Pair::established();
-    for _ in 0..100 {
-        pair.responder.link.send(Message::new("s", vec![7; 4000])).unwrap();
+    for priority in Priority::ALL.into_iter().cycle().take(100) {
+        pair.responder.link.send(Message::new("s", vec![7; 4000]).priority(priority)).unwrap();
     }
     pair.run();
     assert_eq!(pair.initiator.events.len(), 100);
