@@ -249,7 +249,7 @@ fn l1_however_often_a_window_grows_one_question_for_the_round_trip_is_under_way(
     assert_eq!((raw.link.stats().pongs, raw.link.stats().unknown_pongs), (1, 0));
 }
 
-/// What a STREAM_CREDIT gives.
+/// What a `STREAM_CREDIT` gives.
 fn grant(credit: &RawFrame) -> u64 {
     read_varint(read_varint(&credit.body).1).0
 }
