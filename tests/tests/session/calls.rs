@@ -384,3 +384,20 @@ fn m5_a_reason_is_told_for_every_command_that_is_not_taken() {
     let closed = pair.closed(Side::Initiator);
     assert_eq!(closed.reason, Reason::Dropped);
 }
+
+#[test]
+fn m5_the_room_for_calls_is_how_many_more_are_taken() {
+    let mut pair = Pair::new();
+    assert_eq!(pair.initiator.link.call_space(), 0, "not before there is a link");
+    pair = pair_with(|builder| builder.limits(smallest(3)));
+    for room in [3, 2, 1] {
+        assert_eq!(pair.initiator.link.call_space(), room);
+        asked(&mut pair, Side::Initiator, secs(1));
+    }
+    assert_eq!(pair.initiator.link.call_space(), 0);
+    let refused = pair.initiator.link.call(Message::new("s", b""), secs(1), pair.now).expect_err("no room");
+    assert_eq!(refused.why, Why::TooManyCalls { limit: 3 });
+    pair.pass(secs(1));
+    take_events(&mut pair, Side::Initiator);
+    assert_eq!(pair.initiator.link.call_space(), 3);
+}

@@ -205,6 +205,34 @@ fn m7_the_lowest_priority_goes_on_whatever_becomes_of_the_round_trip() {
     assert!(rounds >= 13 && most > 1_000_000, "{rounds} rounds, {most} bytes at most");
 }
 
+/// Where a round trip takes longer than anybody would wait, about a record of the lowest priority is on its way, and that
+/// goes on; up to there it is as much as at first.
+#[test]
+fn m7_little_of_the_lowest_priority_is_on_its_way_where_that_is_slow() {
+    for (rtt, expected) in [(100, 128 << 10..160 << 10), (101, 8 << 10..40 << 10)] {
+        let mut raw = Raw::dialling(&raw_config(|builder| builder.send_buffer(64 << 20)));
+        raw.ready.write = false;
+        for _ in 0..8 {
+            raw.link.send(Message::new("s", vec![0; 1 << 20]).priority(Priority::Bulk)).expect("taken");
+        }
+        let mut bytes = 0;
+        for _ in 0..25 {
+            let mut frames = Vec::new();
+            loop {
+                let more = write_once(&mut raw);
+                if more.is_empty() {
+                    break;
+                }
+                frames.extend(more);
+            }
+            bytes = frames.iter().map(|frame| frame.body.len()).sum();
+            raw.pass(std::time::Duration::from_millis(rtt));
+            answer(&mut raw, &frames);
+        }
+        assert!(expected.contains(&bytes), "{bytes} bytes in a round trip of {rtt} ms");
+    }
+}
+
 #[test]
 fn m7_no_lane_starves_when_credit_is_what_is_short() {
     // The window holds one message of the largest size. Urgent ones keep coming, and the receiver takes one at a time.
