@@ -392,7 +392,7 @@ fn m5_the_room_for_calls_is_how_many_more_are_taken() {
     pair = pair_with(|builder| builder.limits(smallest(3)));
     for room in [3, 2, 1] {
         assert_eq!(pair.initiator.link.call_space(), room);
-        asked(&mut pair, Side::Initiator, secs(1));
+        let _ = asked(&mut pair, Side::Initiator, secs(1));
     }
     assert_eq!(pair.initiator.link.call_space(), 0);
     let refused = pair.initiator.link.call(Message::new("s", b""), secs(1), pair.now).expect_err("no room");
