@@ -205,7 +205,6 @@ impl Requests {
         let head = request.head();
         request.order = Order::Taken;
         self.early += 1;
-        self.looked += 1;
         // Its small bytes stay where they are until its place goes.
         let place = Stored::Small(request.body.small_len());
         let body = core::mem::replace(&mut request.body, place);
