@@ -10,14 +10,17 @@ use proptest::prelude::*;
 use super::blank::{authentication, record};
 use super::bytes::{Cursor, Writer};
 use super::skeleton::Skeleton;
+use super::words::{get_refusal, get_word, put_refusal, put_word};
 use super::{End, Recorder, Replay};
 use crate::config::{Config, Trust};
 use crate::crypto::Seed;
 use crate::crypto::noise::Role;
 use crate::error::Reason;
+use crate::hello::VersionRange;
 use crate::identity::{SecretKey, Signer};
 use crate::link::{Action, Dial, Envelope, Event, Link, Message, Priority, Ready};
 use crate::node::{NodeToLink, ToLink};
+use crate::refusal::Refusal;
 use crate::time::Instant;
 use crate::wire::frame::{Begin, Frame, FrameWriter, Lane, Marks};
 use crate::wire::reader::Reader;
@@ -267,6 +270,61 @@ fn o5_a_node_s_words_to_its_link_are_recorded_and_replay() {
             let run = Replay::open(recording.as_bytes()).unwrap().run().unwrap();
             assert!(run.steps > 30 && run.end == End::Stopped);
         }
+    }
+}
+
+#[test]
+fn o5_every_refusal_and_every_end_by_a_node_is_read_as_it_was_written() {
+    let [one, few] = [(1, 1), (2, 9)].map(|(least, most)| VersionRange::new(least, most).unwrap());
+    let refusals = [
+        Refusal::OverCapacity { retry_after: core::time::Duration::from_millis(1500) },
+        Refusal::Incompatible { ours: one, theirs: few },
+        Refusal::Denied,
+        Refusal::MissingCapability { names: vec!["streams".into(), "née".into()] },
+        Refusal::Alive,
+        Refusal::Simultaneous,
+        Refusal::SelfConnection,
+        Refusal::WrongDestination,
+        Refusal::Registry,
+        Refusal::ShuttingDown,
+        Refusal::OtherProtocol,
+    ];
+    for refusal in refusals {
+        let mut out = Writer::default();
+        put_refusal(&refusal, &mut out);
+        let mut from = Cursor::new(out.as_slice());
+        assert_eq!(get_refusal(&mut from), Ok(refusal.clone()));
+        assert!(from.is_empty());
+        // Cut short anywhere, it is none.
+        for end in 0..out.as_slice().len() {
+            assert!(get_refusal(&mut Cursor::new(&out.as_slice()[..end])).is_err(), "{refusal:?}, {end}");
+        }
+        let mut out = Writer::default();
+        put_word(&ToLink::Refuse(refusal.clone()), true, &mut out);
+        let word = get_word(true, &mut Cursor::new(out.as_slice()));
+        assert!(matches!(word, Ok(ToLink::Refuse(read)) if read == refusal));
+    }
+    for reason in [
+        Reason::Idle,
+        Reason::Superseded,
+        Reason::Revoked,
+        Reason::Dropped,
+        Reason::DrainTimeout,
+        Reason::PeerDead,
+        Reason::HandshakeTimeout,
+        Reason::NotReady,
+    ] {
+        let mut out = Writer::default();
+        put_word(&ToLink::Close(reason.clone()), false, &mut out);
+        let word = get_word(false, &mut Cursor::new(out.as_slice()));
+        assert!(matches!(word, Ok(ToLink::Close(read)) if read == reason));
+    }
+    // Numbers that nothing has.
+    for bytes in [&[19][..], &[31], &[21, 2, 1, 1, 1]] {
+        assert!(get_refusal(&mut Cursor::new(bytes)).is_err(), "{bytes:?}");
+    }
+    for bytes in [&[11][..], &[5, 7], &[1, 31]] {
+        assert!(get_word(true, &mut Cursor::new(bytes)).is_err(), "{bytes:?}");
     }
 }
 
