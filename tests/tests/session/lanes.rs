@@ -46,6 +46,35 @@ fn m7_a_small_urgent_message_overtakes_a_large_one_within_one_batch() {
     assert!(raw.link.queued() > 0);
 }
 
+/// Whatever is under way in all lanes, a ping, the answer to one and a goodbye leave with the next record that is sealed.
+#[test]
+fn m7_pings_and_goodbyes_are_late_by_no_more_than_a_record() {
+    let mut raw = raw();
+    raw.ready.write = false;
+    for priority in Priority::ALL {
+        raw.link.send(Message::new("s", vec![0; 400_000]).priority(priority)).expect("taken");
+    }
+    let next = |raw: &mut Raw| {
+        let bytes = raw.link.transmit(raw.now).to_vec();
+        raw.link.transmitted(bytes.len(), raw.now);
+        raw.out.extend(bytes);
+        raw.records().swap_remove(0)
+    };
+    // All four are begun: shares are a few records long.
+    for _ in 0..10 {
+        assert!(!write_once(&mut raw).is_empty());
+    }
+    raw.link.ping(raw.now);
+    let asked = next(&mut raw);
+    let nonce = asked.iter().find(|frame| frame.kind == 0x30).expect("a ping").body.clone();
+    assert!(asked.iter().any(|frame| frame.kind == 0x15), "beside what is under way");
+    raw.send(&[frame(0x31, 0, &nonce), frame(0x30, 0, [7; 8])].concat());
+    assert!(next(&mut raw).iter().any(|frame| frame.kind == 0x31 && frame.body == [7; 8]), "an answer");
+    raw.link.goodbye(3, "enough", raw.now);
+    assert!(next(&mut raw).iter().any(|frame| frame.kind == 0x41), "a goodbye");
+    assert!(raw.link.queued() > 500_000, "all of it goes on behind");
+}
+
 #[test]
 fn m7_a_large_message_is_in_pieces_of_at_most_a_record() {
     let mut raw = raw();
