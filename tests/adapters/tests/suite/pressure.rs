@@ -1,17 +1,21 @@
 //! Links under pressure: queues that are full or blocked, and tasks that are gone.
 
 use std::future::pending;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_lite::AsyncWriteExt;
+use futures_lite::future::zip;
+use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use handclasp::identity::SignerError;
-use handclasp::runtime::{ConnectError, Runtime, Services, connect};
+use handclasp::runtime::{ConnectError, Runtime, Services, accept_over, connect, connect_over};
 use handclasp::services::Allow;
 use handclasp::{CallError, Config, Dial, Limits, Message, NodeId, SecretKey, Signer, Timing, Trust};
 use handclasp_adapters::links::{builder, config, id, key, listen, pair_of};
-use handclasp_adapters::{Host, TaskSet, sleep, soon, spawn, timeout};
+use handclasp_adapters::{Host, Pipe, TaskSet, pipe, sleep, soon, spawn, timeout};
 
 /// A configuration of node `number` whose peers have one call in flight at a time.
 fn one_call<R: Runtime>(number: u8) -> Arc<Config> {
@@ -41,6 +45,59 @@ async fn m3_a_deadline_holds_behind_a_call_that_blocks<H: Host>() {
     let (time, took) = soon(calls.join_next()).await.expect("a call").expect("no panic");
     assert_eq!(time, Duration::from_millis(200), "the shortest ends first");
     assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
+/// A stream that counts how often it is asked to write.
+struct Counting(Pipe, Arc<AtomicUsize>);
+
+impl AsyncRead for Counting {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, bytes)
+    }
+}
+
+impl AsyncWrite for Counting {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(cx)
+    }
+}
+
+/// Calls that were given up count until the peer has been told. Where it cannot be told, the next call waits, and its
+/// link's task sleeps.
+async fn m8_a_call_that_waits_for_cancels_to_leave_does_not_keep_the_task_busy<H: Host>() {
+    let services = Services::<H>::new().serve("stuck", Allow::Anyone, |_| pending());
+    let (one, two, none) = (one_call::<H>(1), one_call::<H>(2), Services::<H>::new());
+    let (near, far, tap) = pipe(64 << 10);
+    let writes = Arc::new(AtomicUsize::new(0));
+    let near = Counting(near, Arc::clone(&writes));
+    let (link, other) =
+        soon(zip(connect_over(near, &one, Dial::to(id(2)), &none), accept_over(far, &two, &services))).await;
+    let (link, _other) = (link.expect("a link"), other.expect("a link"));
+    let mut given_up = Box::pin(link.call("stuck", "?"));
+    assert!(timeout(Duration::from_millis(50), &mut given_up).await.is_none());
+    tap.stall_after(0);
+    soon(link.send(Message::new("nobody", vec![7; 250_000]))).await.expect("it is queued");
+    sleep(Duration::from_millis(50)).await;
+    drop(given_up);
+    let mut waits = Box::pin(link.call("stuck", "?"));
+    assert!(timeout(Duration::from_millis(50), &mut waits).await.is_none());
+    let before = writes.load(Ordering::Relaxed);
+    assert!(timeout(Duration::from_millis(200), &mut waits).await.is_none());
+    let writes = writes.load(Ordering::Relaxed) - before;
+    assert!(writes < 50, "{writes} writes were tried");
 }
 
 async fn m8_answers_that_found_no_room_go_out_as_soon_as_there_is_some<H: Host>() {
@@ -129,6 +186,7 @@ async fn d5_a_failure_is_told_before_the_stream_is_wound_down<H: Host>() {
 
 handclasp_adapters::on_every_host!(
     m3_a_deadline_holds_behind_a_call_that_blocks,
+    m8_a_call_that_waits_for_cancels_to_leave_does_not_keep_the_task_busy,
     m8_answers_that_found_no_room_go_out_as_soon_as_there_is_some,
     l3_a_goodbye_follows_all_that_was_queued,
     c6_a_handshake_whose_task_panics_is_told_like_any_other,
