@@ -423,7 +423,8 @@ impl ConfigBuilder {
     }
 
     /// Bytes that may wait to be sealed in one link before `send` says that it is full: a quarter of them for each
-    /// priority ([`Link::send_space`](crate::Link::send_space)). One message is always taken. The streams of a link have as much again, all together. Default 1 MiB.
+    /// priority ([`Link::send_space`](crate::Link::send_space)). One message is always taken. The streams of a link
+    /// have as much again, all together. Default 1 MiB.
     pub fn send_buffer(mut self, bytes: usize) -> Self {
         self.send_buffer = bytes;
         self

@@ -2,7 +2,7 @@
 
 use super::Config;
 use crate::hello::{Limits, MAX_ENTRIES};
-use crate::link::footprint as size;
+use crate::link::{SMALL_BODY, footprint as size};
 
 /// The most memory that one [`Link`](crate::Link) takes, whatever its peer sends or refuses to read and whatever its
 /// owner does or leaves undone: bytes that it has allocated at a time, by what they are for. From
@@ -85,7 +85,7 @@ const LANES: u64 = 5;
 const PRIORITIES: u64 = 4;
 
 /// The longest body that is copied into its lane's queue.
-const COPIED: u64 = 1024;
+const COPIED: u64 = SMALL_BODY as u64;
 
 /// A hello that was received: the longest has 3983 bytes, of which every 4 may be an extension that is unknown and
 /// empty, in a list of 24 bytes for each that doubles; and what both sides have in common, as long as it again.

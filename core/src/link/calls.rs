@@ -16,8 +16,7 @@ use crate::error::{CallError, ServiceError};
 use crate::time::Instant;
 use crate::wire::Malformed;
 use crate::wire::frame::Lane;
-use crate::wire::reader::Reader;
-use crate::wire::reader::VARINT_MAX;
+use crate::wire::reader::{Reader, VARINT_MAX};
 
 /// How much of an own request has left this side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

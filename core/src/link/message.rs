@@ -18,7 +18,7 @@ pub const MAX_SERVICE: usize = 255;
 pub const MAX_ERROR_DETAIL: usize = 900;
 
 /// Owned bodies above this are kept as [`Bytes`], those up to it are copied into the link's own queue.
-pub(super) const SMALL_BODY: usize = 1024;
+pub(crate) const SMALL_BODY: usize = 1024;
 
 /// Which messages go first. Each priority is a lane of its own: order is kept within one, and none starves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -50,6 +50,7 @@ mod timers;
 #[cfg(feature = "key-log")]
 pub use action::KeyLog;
 pub use action::{Action, Body, Event, Incoming, Ready, Stats};
+pub(crate) use message::SMALL_BODY;
 pub use message::{
     CallId, Envelope, MAX_ERROR_DETAIL, MAX_SERVICE, Message, Payload, Priority, Rejected, ReplyRejected,
     ReplyToken, Why,

@@ -75,6 +75,11 @@ impl Entry {
     fn charge(&self) -> usize {
         usize::from(self.service_len) + self.body_len + MESSAGE_OVERHEAD
     }
+
+    /// What of it counts as queued, of a message of which so much of the body was sealed, if it was begun.
+    fn unsealed(&self, begun: Option<u32>) -> usize {
+        begun.map_or_else(|| self.charge(), |sent| self.body_len - sent as usize)
+    }
 }
 
 #[derive(Debug, Default)]

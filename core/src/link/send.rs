@@ -184,7 +184,6 @@ impl Session {
         let mut last = Vec::new();
         let mut writer = FrameWriter::new(&mut last);
         let mut rekeys = false;
-        let mut measures = false;
         match core::mem::take(&mut self.outbound) {
             Outbound::Open => {
                 self.write_control(&mut FrameWriter::new(out), context);
@@ -192,12 +191,11 @@ impl Session {
                     let room = (record - REKEY_LEN).saturating_sub(out.len() - text);
                     // Whether the next one grows too depends on the round trip. That of the handshake has the
                     // peer's computing in it.
-                    measures = streams.write_words(out, room, context.now, context.stats.least_rtt);
+                    if streams.write_words(out, room, context.now, context.stats.least_rtt) {
+                        self.measure();
+                    }
                 }
                 self.write_messages(out, text, record - REKEY_LEN, context);
-                if measures {
-                    self.measure();
-                }
                 self.measure_pace();
                 if let Some(request) = self.take_rekey(config, context.now) {
                     writer.rekey(request);

@@ -147,10 +147,9 @@ fn m8_pings_goodbyes_and_cancels_need_no_credit() {
 fn m8_the_send_buffer_says_when_it_is_full_and_gives_the_message_back() {
     let mut pair = pair_with(|builder| builder.send_buffer(40_000));
     pair.initiator.ready = Ready::EVENTS;
-    let urgent = |body| Message::new("s", body).priority(Priority::Urgent);
     let mut taken = 0;
     let why = loop {
-        match pair.initiator.link.send(urgent(vec![7; 999])) {
+        match pair.initiator.link.send(Message::new("s", vec![7; 999])) {
             Ok(()) => taken += 1,
             Err(rejected) => {
                 assert_eq!(rejected.message.body.len(), 999);
@@ -162,14 +161,14 @@ fn m8_the_send_buffer_says_when_it_is_full_and_gives_the_message_back() {
     };
     assert_eq!(why, Why::Full);
     assert!((9..=10).contains(&taken), "{taken} messages of 1000 bytes in 10 000");
-    assert_eq!(pair.initiator.link.send_space(Priority::Urgent), 0);
+    assert_eq!(pair.initiator.link.send_space(Priority::Normal), 0);
     let now = pair.now;
-    let call = pair.initiator.link.call(urgent(Vec::new()), secs(5), now);
+    let call = pair.initiator.link.call(Message::new("s", b"x"), secs(5), now);
     assert_eq!(call.unwrap_err().why, Why::Full);
     assert_eq!(pair.initiator.link.calls_in_flight(), (0, 0));
     pair.initiator.ready = Ready::ALL;
     pair.run();
-    assert_eq!(pair.initiator.link.send_space(Priority::Urgent), 10_000);
+    assert_eq!(pair.initiator.link.send_space(Priority::Normal), 10_000);
     pair.initiator.link.send(Message::new("s", b"x")).expect("there is room again");
 }
 
@@ -443,9 +442,9 @@ fn m8_failures_that_nobody_takes_count_as_calls_in_flight() {
     }
 }
 
-/// What the link has granted anew for answers.
-fn granted(raw: &mut Raw) -> u64 {
-    let grants = raw.frames().into_iter().filter(|frame| frame.kind == 0x20 && frame.body[0] == 1);
+/// What the link has granted anew in a budget: 0 for messages, 1 for answers.
+fn granted(raw: &mut Raw, budget: u8) -> u64 {
+    let grants = raw.frames().into_iter().filter(|frame| frame.kind == 0x20 && frame.body[0] == budget);
     grants.map(|frame| read_varint(&frame.body[1..]).0).sum()
 }
 
@@ -458,30 +457,26 @@ fn m8_the_credit_of_an_error_comes_back_with_the_event() {
     raw.act();
     let detail = [&varint(call.get())[..], &[0, 8, 0, 0, 0, 1], &[0; 896]].concat();
     raw.send(&frame(0x13, 1, detail));
-    assert_eq!(granted(&mut raw), 0);
+    assert_eq!(granted(&mut raw, 1), 0);
     raw.ready = Ready::ALL;
     raw.act();
-    assert_eq!(granted(&mut raw), 900 + 64);
+    assert_eq!(granted(&mut raw, 1), 900 + 64);
 }
 
 /// Its sender would else take the message in front for taken.
 #[test]
 fn m6_m8_what_is_not_for_the_application_gives_its_credit_back_behind_what_waits() {
-    let granted = |raw: &mut Raw| -> u64 {
-        let grants = raw.frames().into_iter().filter(|frame| frame.kind == 0x20 && frame.body[0] == 0);
-        grants.map(|frame| read_varint(&frame.body[1..]).0).sum()
-    };
     let mut raw = raw_with(smallest(4));
     // A signed message: the node has no policy for any, so that none is for the application.
     let refused = |length: usize| frame(0x10, 0x13, [&b"\x01s"[..], &vec![0; length]].concat());
     raw.send(&refused(100));
-    assert_eq!(granted(&mut raw), 165, "at once where nothing waits");
+    assert_eq!(granted(&mut raw, 0), 165, "at once where nothing waits");
     raw.ready = Ready::WRITE;
     raw.send(&send("s", &[0; 200]));
     raw.send(&refused(100));
     raw.send(&refused(300));
-    assert_eq!(granted(&mut raw), 0);
+    assert_eq!(granted(&mut raw, 0), 0);
     raw.ready = Ready::ALL;
     raw.act();
-    assert_eq!((granted(&mut raw), ended(&raw)), (265 + 165 + 365, None));
+    assert_eq!((granted(&mut raw, 0), ended(&raw)), (265 + 165 + 365, None));
 }

@@ -120,7 +120,7 @@ fn m8_what_has_expired_counts_in_the_send_buffer_until_it_is_taken() {
     pair.initiator.ready = Ready::ALL;
     pair.run();
     assert_eq!(expired(&mut pair.initiator.events).len(), 10);
-    assert_eq!(pair.initiator.link.send_space(Priority::Urgent), 1000);
+    assert_eq!(pair.initiator.link.send_space(Priority::Normal), 1000);
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn m8_each_message_that_has_expired_makes_its_own_room_once_it_is_taken() {
     }
     pair.run();
     for room in [400, 500, 700, 1000] {
-        assert_eq!(pair.initiator.link.send_space(Priority::Urgent), room);
+        assert_eq!(pair.initiator.link.send_space(Priority::Normal), room);
         let taken = matches!(pair.initiator.link.poll(now, Ready::EVENTS), Action::Event(Event::Expired(_)));
         assert_eq!(taken, room < 1000);
     }

@@ -4,7 +4,7 @@ use handclasp::{Limits, Message, Payload, Priority};
 use handclasp_sim::raw::{Raw, RawFrame, call, credit, frame, read_varint};
 use handclasp_sim::{Owned, Pair, Side};
 
-use crate::support::{pair_with, raw, raw_config, raw_with, secs, smallest, take_events};
+use crate::support::{millis, pair_with, raw, raw_config, raw_with, secs, smallest, take_events};
 
 /// Answers `frames`: the PINGs among them, and the SENDs, for a service of one letter, with all the credit that they
 /// have used.
@@ -22,12 +22,55 @@ fn answer(raw: &mut Raw, frames: &[RawFrame]) {
     }
 }
 
-/// The next bytes that the link has for the stream, at most one batch.
-fn write_once(raw: &mut Raw) -> Vec<RawFrame> {
+/// The records that the link has for the stream next, at most one batch.
+fn write_batch(raw: &mut Raw) -> Vec<Vec<RawFrame>> {
     let bytes = raw.link.transmit(raw.now).to_vec();
     raw.link.transmitted(bytes.len(), raw.now);
     raw.out.extend(bytes);
-    raw.frames()
+    raw.records()
+}
+
+/// What is in them.
+fn write_once(raw: &mut Raw) -> Vec<RawFrame> {
+    write_batch(raw).into_iter().flatten().collect()
+}
+
+/// All that the link has for the stream until something is answered.
+fn write_all(raw: &mut Raw) -> Vec<RawFrame> {
+    let mut all = Vec::new();
+    loop {
+        let more = write_once(raw);
+        if more.is_empty() {
+            return all;
+        }
+        all.extend(more);
+    }
+}
+
+/// A link with as many messages of 1 MiB of the lowest priority queued.
+fn with_bulk(count: usize) -> Raw {
+    let mut raw = Raw::dialling(&raw_config(|builder| builder.send_buffer(64 << 20)));
+    raw.ready.write = false;
+    for _ in 0..count {
+        raw.link.send(Message::new("s", vec![0; 1 << 20]).priority(Priority::Bulk)).expect("taken");
+    }
+    raw
+}
+
+fn urgent() -> Message<'static> {
+    Message::new("s", vec![1; 500]).priority(Priority::Urgent)
+}
+
+/// A link whose window holds one message of the largest size: urgent ones have it, others and a long one of the lowest
+/// priority wait.
+fn short_of_credit() -> Raw {
+    let mut raw = raw_with(smallest(4));
+    for _ in 0..5 {
+        raw.link.send(urgent()).expect("taken");
+    }
+    raw.link.send(Message::new("s", vec![0; 1024]).priority(Priority::Bulk)).expect("taken");
+    raw.act();
+    raw
 }
 
 #[test]
@@ -54,12 +97,7 @@ fn m7_pings_and_goodbyes_are_late_by_no_more_than_a_record() {
     for priority in Priority::ALL {
         raw.link.send(Message::new("s", vec![0; 400_000]).priority(priority)).expect("taken");
     }
-    let next = |raw: &mut Raw| {
-        let bytes = raw.link.transmit(raw.now).to_vec();
-        raw.link.transmitted(bytes.len(), raw.now);
-        raw.out.extend(bytes);
-        raw.records().swap_remove(0)
-    };
+    let next = |raw: &mut Raw| write_batch(raw).swap_remove(0);
     // All four are begun: shares are a few records long.
     for _ in 0..10 {
         assert!(!write_once(&mut raw).is_empty());
@@ -203,27 +241,16 @@ fn m7_a_lane_that_was_silent_gets_no_more_than_its_share_later() {
 /// more of it is on its way than a few round trips bring.
 #[test]
 fn m7_the_lowest_priority_goes_on_whatever_becomes_of_the_round_trip() {
-    let mut raw = Raw::dialling(&raw_config(|builder| builder.send_buffer(64 << 20)));
-    raw.ready.write = false;
-    for _ in 0..16 {
-        raw.link.send(Message::new("s", vec![0; 1 << 20]).priority(Priority::Bulk)).expect("taken");
-    }
+    let mut raw = with_bulk(16);
     let (mut rounds, mut most) = (0, 0);
     while raw.link.queued() > 0 {
-        let mut frames = Vec::new();
-        loop {
-            let more = write_once(&mut raw);
-            if more.is_empty() {
-                break;
-            }
-            frames.extend(more);
-        }
+        let frames = write_all(&mut raw);
         assert!(frames.iter().any(|frame| frame.kind == 0x30), "it waits without a question under way");
         let bytes: usize = frames.iter().map(|frame| frame.body.len()).sum();
         most = most.max(bytes);
         // As short as the handshake's, which took no time here, then long, then short again: it grows, shrinks and grows.
         if (3..13).contains(&rounds) {
-            raw.pass(std::time::Duration::from_millis(50));
+            raw.pass(millis(50));
         }
         if rounds == 12 {
             assert!(bytes < 300_000, "{bytes} bytes in a long round trip");
@@ -239,23 +266,12 @@ fn m7_the_lowest_priority_goes_on_whatever_becomes_of_the_round_trip() {
 #[test]
 fn m7_little_of_the_lowest_priority_is_on_its_way_where_that_is_slow() {
     for (rtt, expected) in [(100, 128 << 10..160 << 10), (101, 8 << 10..40 << 10)] {
-        let mut raw = Raw::dialling(&raw_config(|builder| builder.send_buffer(64 << 20)));
-        raw.ready.write = false;
-        for _ in 0..8 {
-            raw.link.send(Message::new("s", vec![0; 1 << 20]).priority(Priority::Bulk)).expect("taken");
-        }
+        let mut raw = with_bulk(8);
         let mut bytes = 0;
         for _ in 0..25 {
-            let mut frames = Vec::new();
-            loop {
-                let more = write_once(&mut raw);
-                if more.is_empty() {
-                    break;
-                }
-                frames.extend(more);
-            }
+            let frames = write_all(&mut raw);
             bytes = frames.iter().map(|frame| frame.body.len()).sum();
-            raw.pass(std::time::Duration::from_millis(rtt));
+            raw.pass(millis(rtt));
             answer(&mut raw, &frames);
         }
         assert!(expected.contains(&bytes), "{bytes} bytes in a round trip of {rtt} ms");
@@ -264,14 +280,8 @@ fn m7_little_of_the_lowest_priority_is_on_its_way_where_that_is_slow() {
 
 #[test]
 fn m7_no_lane_starves_when_credit_is_what_is_short() {
-    // The window holds one message of the largest size. Urgent ones keep coming, and the receiver takes one at a time.
-    let mut raw = raw_with(smallest(4));
-    let urgent = || Message::new("s", vec![1; 500]).priority(Priority::Urgent);
-    for _ in 0..5 {
-        raw.link.send(urgent()).expect("taken");
-    }
-    raw.link.send(Message::new("s", vec![0; 1024]).priority(Priority::Bulk)).expect("taken");
-    raw.act();
+    // Urgent ones keep coming, and the receiver takes one at a time.
+    let mut raw = short_of_credit();
     let mut untaken = Vec::new();
     for round in 0..500 {
         untaken.extend(raw.frames().into_iter().filter(|frame| frame.kind == 0x10));
@@ -294,13 +304,7 @@ fn m7_no_lane_starves_when_credit_is_what_is_short() {
 /// The one in front keeps its turn, whatever is given up behind it.
 #[test]
 fn m7_what_waits_for_credit_is_not_set_back_by_calls_that_are_cancelled_behind_it() {
-    let mut raw = raw_with(smallest(4));
-    let urgent = || Message::new("s", vec![1; 500]).priority(Priority::Urgent);
-    for _ in 0..5 {
-        raw.link.send(urgent()).expect("taken");
-    }
-    raw.link.send(Message::new("s", vec![0; 1024]).priority(Priority::Bulk)).expect("taken");
-    raw.act();
+    let mut raw = short_of_credit();
     let (mut untaken, mut rounds) = (Vec::new(), 0);
     loop {
         untaken.extend(raw.frames().into_iter().filter(|frame| frame.kind == 0x10));

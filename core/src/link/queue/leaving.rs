@@ -52,13 +52,9 @@ impl Lanes {
     fn remove_first(&mut self, at: usize) -> Option<Envelope> {
         let queue = &mut self.queues[at];
         let entry = queue.entries.front()?;
-        let budget = entry.kind.budget() as usize;
-        if let Some(sent) = queue.begun.take() {
-            queue.bytes[budget] -= entry.body_len - sent as usize;
-        } else {
-            queue.bytes[budget] -= entry.charge();
-            self.waiting[budget] -= 1;
-        }
+        let (budget, begun) = (entry.kind.budget() as usize, queue.begun.take());
+        queue.bytes[budget] -= entry.unsealed(begun);
+        self.waiting[budget] -= usize::from(begun.is_none());
         let message = if let Kind::Send { expires, marks } = entry.kind {
             let small = queue.small.front(entry.small_len());
             let (service, body) = small.split_at_checked(usize::from(entry.service_len)).unwrap_or_default();
@@ -115,13 +111,10 @@ impl Lanes {
         if at == 0 {
             queue.passed = 0;
         }
-        if let Some(sent) = begun {
-            queue.bytes[Budget::Messages as usize] -= entry.body_len - sent as usize;
-            queue.abandon = true;
-        } else {
-            queue.bytes[Budget::Messages as usize] -= entry.charge();
-            self.waiting[Budget::Messages as usize] -= 1;
-        }
+        let budget = Budget::Messages as usize;
+        queue.bytes[budget] -= entry.unsealed(begun);
+        self.waiting[budget] -= usize::from(begun.is_none());
+        queue.abandon |= begun.is_some();
         if queue.entries.is_empty() {
             queue.account = 0;
         }
