@@ -121,22 +121,25 @@ async fn m11_what_is_for_now_is_dropped_when_a_busy_link_cannot_send_it<H: Host>
     let (peer, mut events) = (anna.peer(id(2)), anna.events());
     soon(peer.connect()).await.expect("a link");
     let body = vec![0; 30 << 10];
-    // Ones that go, ones that are queued and expire, and at last one that finds no room.
-    let (mut taken, begun) = (0, Instant::now());
-    let refused = loop {
-        match soon(peer.send_with(Message::new("log", &*body), Delivery::Now)).await {
-            Ok(()) => taken += 1,
-            Err(refused) => break refused,
+    let message = || Message::new("log", &*body);
+    // Ones that go, until the peer's window is full, and one that is queued behind them.
+    let dropped = loop {
+        soon(peer.send_with(message(), Delivery::Now)).await.expect("there is room");
+        let expired = event(&mut events, |event| match event {
+            NodeEvent::Undelivered { envelope, why, .. } => Some((envelope.body.len(), *why)),
+            _ => None,
+        });
+        if let Some(dropped) = timeout(Duration::from_millis(300), expired).await {
+            break dropped;
         }
     };
+    assert_eq!(dropped, (body.len(), Undelivered::Expired));
+    // And one that finds no room, since others wait that are worth keeping.
+    while timeout(Duration::from_millis(300), peer.send(message())).await.is_some() {}
+    let begun = Instant::now();
+    let refused = soon(peer.send_with(message(), Delivery::Now)).await.expect_err("no room");
     assert_eq!((refused.why, refused.message.body.len()), (WhyNotSent::NotNow, body.len()));
-    assert!(taken > 4 && begun.elapsed() >= Duration::from_millis(100), "{taken} in {:?}", begun.elapsed());
-    let dropped = event(&mut events, |event| match event {
-        NodeEvent::Undelivered { envelope, why, .. } => Some((envelope.body.len(), *why)),
-        _ => None,
-    });
-    assert_eq!(dropped.await, (body.len(), Undelivered::Expired));
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_millis(100), "{:?}", begun.elapsed());
 }
 
 async fn m8_the_outbox_is_bounded_and_send_waits_for_room<H: Host>() {
@@ -184,8 +187,9 @@ const COUNT: u32 = 20_000;
 async fn m4_m6_order_is_kept_and_nothing_comes_twice_while_links_are_killed<H: Host>() {
     let seen = Log::default();
     let ben = start(node::<H>(2).services(&seen.services()).listen("127.0.0.1:0")).await;
-    let anna = start(node::<H>(1).peer(id(2), [address(&ben)], Permanence::Permanent)).await;
-    let peer = anna.peer(id(2));
+    let anna = node::<H>(1).event_buffer(16 << 10).peer(id(2), [address(&ben)], Permanence::Permanent);
+    let anna = start(anna).await;
+    let (peer, mut events) = (anna.peer(id(2)), anna.events());
     soon(peer.connect()).await.expect("a link");
     let (done, told) = bounded::<()>(1);
     let killing = spawn::<H, _>({
@@ -243,10 +247,20 @@ async fn m4_m6_order_is_kept_and_nothing_comes_twice_while_links_are_killed<H: H
     log(&peer, COUNT).await;
     until("the last one", || seen.0.lock().expect("no panic").iter().any(|(_, last)| *last == COUNT)).await;
     let got = seen.sent();
-    // What was sealed when its link was killed may be lost; the rest came.
-    assert!(killed > 3, "{killed} links were killed");
-    assert!(got.len() > COUNT as usize / 2, "{} of {COUNT} came, {killed} links killed", got.len());
-    assert!(answered > 250, "{answered} answered, {failed} failed");
+    let links: BTreeSet<Binding> = seen.0.lock().expect("no panic").iter().map(|(link, _)| *link).collect();
+    // What was sealed when its link was killed may be lost, and is reported; the rest came.
+    assert!(stop(anna).await.is_empty());
+    let mut unknown = 0;
+    while let Some(event) = soon(events.next()).await {
+        match &*event.expect("none missed") {
+            NodeEvent::Unlinked { closed, .. } => unknown += closed.unknown,
+            event @ (NodeEvent::Undelivered { .. } | NodeEvent::Superseded { .. }) => panic!("{event:?}"),
+            _ => {}
+        }
+    }
+    assert!(got.len() + unknown > COUNT as usize, "{} came, {unknown} unknown", got.len());
+    assert!(killed > 3 && links.len() > 1, "{killed} links were killed, {} carried messages", links.len());
+    assert!(answered > 0 && answered + failed == 500, "{answered} answered, {failed} failed");
 }
 
 async fn c4_m6_nothing_is_lost_or_reordered_when_one_link_takes_over_from_another<H: Host>() {

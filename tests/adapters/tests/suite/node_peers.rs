@@ -290,9 +290,11 @@ async fn o4_many_nodes_live_in_one_process<H: Host>() {
         for other in nodes.iter().filter(|other| other.id() != one.id()) {
             let peer = one.peer(other.id());
             calls.spawn::<H>(async move {
+                // All at once: on a slow machine that takes its time.
+                let (text, time) = (peer.id().to_string(), Duration::from_secs(30));
                 loop {
-                    match peer.call("echo", peer.id().to_string()).await {
-                        Ok(answer) => return assert_eq!(answer, peer.id().to_string()),
+                    match peer.call_with(Message::new("echo", &*text), time).await {
+                        Ok(answer) => return assert_eq!(answer, text),
                         // Of two dials at a time, the one that lost.
                         Err(CallError::LinkClosed { reason: Reason::Superseded, .. }) => {}
                         Err(error) => panic!("{error}"),
