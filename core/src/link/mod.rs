@@ -5,8 +5,8 @@
 //! (`send`, `call`, `reply`, …).
 //!
 //! Where to look: `state` has every change of phase, `handshake` the way to the traffic keys, `recv` and
-//! `send` the way of bytes in and out, `session` what each frame does (`context` is what it does it to), `events`
-//! what the owner is told and when. `queue`, `control`, `inbox` and `requests` are what waits, `streams` the byte
+//! `send` the way of bytes in and out, `session` what each frame does (`context` is what it does it to), `due` what
+//! each deadline does, `liveness` pings and silence, `events` what the owner is told and when. `queue`, `control`, `inbox` and `requests` are what waits, `streams` the byte
 //! streams, `calls`, `credit` and `pace` the accounts. `managed` is what a link and its node tell each other,
 //! `alive` how two nodes find out which of two links is dead, `standing` what else they say of the link, `barrier`
 //! whether both are ready.
@@ -23,12 +23,14 @@ mod commands;
 mod context;
 mod control;
 mod credit;
+mod due;
 mod events;
 pub(crate) mod footprint;
 mod handshake;
 mod inbox;
 #[cfg(feature = "key-log")]
 mod key_log;
+mod liveness;
 mod managed;
 mod message;
 mod pace;

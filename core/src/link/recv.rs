@@ -4,7 +4,6 @@ use core::time::Duration;
 
 use super::Link;
 use super::session::Signal;
-use super::timers::Timer;
 use crate::crypto::TAG_LEN;
 use crate::error::{By, Reason};
 use crate::node::FromLink;
@@ -194,8 +193,7 @@ impl Link {
     fn on_record(&mut self, text: &[u8]) {
         self.stats.records_opened += 1;
         if let Some(session) = &mut self.session {
-            session.life = self.now;
-            session.unanswered = 0;
+            session.liveness.hear(self.now);
         }
         if self.phase.is_open() {
             self.tell_confirmed();
@@ -251,106 +249,5 @@ impl Link {
             }
         }
         Ok(())
-    }
-}
-
-impl Link {
-    /// Acts on every deadline that has come.
-    pub(super) fn handle_due(&mut self) {
-        while let Some(timer) = self.timers.take_due(self.now) {
-            match timer {
-                Timer::Step | Timer::Handshake => self.end(Reason::HandshakeTimeout, By::Local),
-                Timer::Calls => self.expire_calls(),
-                Timer::Silence => self.on_silence(),
-                Timer::Stall => self.end(Reason::WriteStalled, By::Transport),
-                Timer::Ready => self.end(Reason::NotReady, By::Local),
-                Timer::Ephemeral => self.on_ephemeral(),
-                Timer::Drain => match &mut self.ending {
-                    Some(ending) => ending.waited = true,
-                    None => self.end(Reason::DrainTimeout, By::Local),
-                },
-                Timer::Flush => {
-                    if let Some(ending) = &mut self.ending {
-                        ending.flushed = true;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Drops own messages whose turn has come too late.
-    pub(super) fn expire_messages(&mut self) {
-        let Some(session) = self.session.as_mut().filter(|_| self.phase.is_open()) else { return };
-        if session.expire_messages(self.now, &mut self.stats) {
-            self.advance_drain();
-        }
-    }
-
-    fn expire_calls(&mut self) {
-        if let Some((session, mut context, _)) = self.session_parts() {
-            session.expire_calls(&mut context);
-        }
-        self.advance_drain();
-    }
-
-    /// The idle time may be over: sends a ping, or gives the peer up. The timer is set once an idle time and
-    /// looks at what has happened since, so that records need not touch it.
-    fn on_silence(&mut self) {
-        let Some(session) = &mut self.session else { return };
-        let idle = session.limits.idle;
-        if self.now >= session.activity + idle {
-            session.shrink();
-            self.recv.shrink();
-            self.send.shrink();
-        }
-        let silent_until = session.life + idle;
-        if self.now < silent_until {
-            self.timers.set(Timer::Silence, silent_until);
-            return;
-        }
-        if session.unanswered >= PINGS {
-            self.end(Reason::PeerDead, By::Transport);
-            return;
-        }
-        session.unanswered += 1;
-        session.queue_ping();
-        self.timers.set(Timer::Silence, self.now + idle);
-    }
-
-    fn on_ephemeral(&mut self) {
-        let (Some(after), Some(session)) = (self.config.timing.ephemeral, &self.session) else { return };
-        let until = session.activity + after;
-        let streams = session.streams.as_ref().is_some_and(|streams| !streams.is_empty());
-        if self.now < until || streams || !session.pending.is_empty() || !session.serving.is_empty() {
-            // A call or a stream under way keeps the link: look again soon.
-            self.timers.set(Timer::Ephemeral, until.max(self.now + after / 8));
-        } else {
-            self.drain(By::Local, Reason::Idle);
-        }
-    }
-}
-
-/// Pings in a row without life before the peer counts as dead.
-const PINGS: u8 = 2;
-
-impl super::session::Session {
-    pub(super) fn queue_ping(&mut self) {
-        self.control.ping = Some(self.next_ping);
-        self.next_ping = self.next_ping.wrapping_add(1);
-    }
-
-    /// Queues a ping for the round trip's sake, unless one is under way.
-    pub(super) fn measure(&mut self) {
-        if self.ping.is_none() && self.control.ping.is_none() {
-            self.queue_ping();
-        }
-    }
-
-    /// Asks for word of what the lowest priority has on its way, if it is time. A lane that has to wait never waits
-    /// without a question under way.
-    pub(super) fn measure_pace(&mut self) {
-        if self.lanes.pace.wants_mark() {
-            self.measure();
-        }
     }
 }

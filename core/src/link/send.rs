@@ -233,7 +233,7 @@ impl Session {
         }
         if let Some(nonce) = self.control.ping.take() {
             writer.ping(nonce);
-            self.ping = Some((nonce, context.now));
+            self.liveness.asked(nonce, context.now);
             self.lanes.pace.mark();
         }
         // As many as fit a record of the smallest size with all else that is here, an advert and a goodbye

@@ -11,6 +11,7 @@ use super::context::Context;
 use super::control::Control;
 use super::credit::{Budget, MESSAGE_OVERHEAD, RecvCredit, SendCredit};
 use super::inbox::{Begun, Inbox, Notice, Partial};
+use super::liveness::Liveness;
 use super::queue::Lanes;
 use super::requests::{Content, Head, RequestedCall, Requests};
 use super::state::Outbound;
@@ -68,13 +69,7 @@ pub(super) struct Session {
     /// A goodbye is under way: what is taken is confirmed at once.
     pub(super) draining: bool,
     pub(super) outbound: Outbound,
-    /// The last authenticated record.
-    pub(super) life: Instant,
-    /// Pings since then.
-    pub(super) unanswered: u8,
-    /// The ping under way, and when it was sealed.
-    pub(super) ping: Option<(u64, Instant)>,
-    pub(super) next_ping: u64,
+    pub(super) liveness: Liveness,
     /// The last message or answer, in either direction.
     pub(super) activity: Instant,
     /// The peer was asked to change its key and has not yet.
@@ -139,10 +134,7 @@ impl Session {
             peer_said_goodbye: false,
             draining: false,
             outbound: Outbound::Open,
-            life: now,
-            unanswered: 0,
-            ping: None,
-            next_ping: first_ping,
+            liveness: Liveness::new(first_ping, now),
             activity: now,
             rekey_asked: false,
         }
@@ -179,17 +171,7 @@ impl Session {
             }
             Frame::Stream { id, frame } => return Ok(Some(Signal::Stream { id, frame })),
             Frame::Ping(nonce) => self.control.pong = Some(nonce),
-            Frame::Pong(nonce) => match self.ping {
-                Some((expected, sent)) if expected == nonce => {
-                    self.ping = None;
-                    context.stats.pongs += 1;
-                    let rtt = context.now.since(sent);
-                    context.stats.note_ping(rtt);
-                    self.lanes.pace.arrived(rtt, context.stats.least_rtt.unwrap_or(rtt));
-                    self.measure_pace();
-                }
-                _ => context.stats.unknown_pongs += 1,
-            },
+            Frame::Pong(nonce) => self.on_pong(nonce, context),
             Frame::Ready => return Ok(Some(Signal::Ready)),
             Frame::Permanence(kept) => return Ok(Some(Signal::Permanence(kept))),
             Frame::Advert(advert) => {

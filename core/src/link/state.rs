@@ -114,7 +114,7 @@ impl Link {
         self.timers.stop(Timer::Step);
         self.timers.stop(Timer::Handshake);
         if let Some(session) = &mut self.session {
-            session.life = self.now;
+            session.liveness.hear(self.now);
             session.activity = self.now;
             self.timers.set(Timer::Silence, self.now + session.limits.idle);
         }

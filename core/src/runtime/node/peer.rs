@@ -13,7 +13,8 @@ use bytes::Bytes;
 
 use super::builder::addresses;
 use super::error::{NoLink, NotSent, WhyNotSent};
-use super::state::{Inner, Slot};
+use super::slot::Slot;
+use super::state::Inner;
 use crate::runtime::Runtime;
 use crate::runtime::link::{CALL_TIMEOUT, Link};
 use crate::runtime::streams::OpenError;

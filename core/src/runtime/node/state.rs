@@ -15,6 +15,7 @@ use event_listener::Event;
 
 use super::events::{self, Events, Told};
 use super::registry::{self, Keeping};
+use super::slot::Slot;
 use super::supervisor::{self, Task};
 use super::trust::Book;
 use crate::node::{
@@ -98,106 +99,6 @@ struct Entry<R> {
     link: Option<Link<R>>,
     /// Messages of this peer go to it.
     route_of: Option<NodeId>,
-}
-
-/// What outlives the links to one peer.
-pub(crate) struct Slot<R> {
-    pub(crate) id: NodeId,
-    now: Mutex<Standing<R>>,
-    pub(crate) changed: Event,
-    /// Links that have ended and have requests for their handlers still, the oldest first, and how many.
-    ending: Mutex<Vec<LinkId>>,
-    endings: AtomicUsize,
-    /// Links that wait for those.
-    waiting: Mutex<Vec<Arc<Shared>>>,
-}
-
-struct Standing<R> {
-    route: Option<Link<R>>,
-    /// How often dialling was given up, and why the last time.
-    failures: u64,
-    failure: Option<DialError>,
-}
-
-impl<R: Runtime> Slot<R> {
-    fn new(id: NodeId) -> Self {
-        Self {
-            id,
-            now: Mutex::new(Standing { route: None, failures: 0, failure: None }),
-            changed: Event::new(),
-            ending: Mutex::default(),
-            endings: AtomicUsize::new(0),
-            waiting: Mutex::default(),
-        }
-    }
-
-    /// Whether a link's requests may go to their handlers: those of older links that have ended go first, so
-    /// that what a peer sent is handled in its order over all links. A link without its turn is woken when it
-    /// may have it.
-    pub(crate) fn has_turn(&self, link: LinkId, shared: &Arc<Shared>) -> bool {
-        if self.endings.load(Ordering::Acquire) == 0 {
-            return true;
-        }
-        let ending = lock(&self.ending);
-        let first = ending.first().is_none_or(|first| *first == link);
-        if !first {
-            // Under the lock, so that the one before it finds it here.
-            let mut waiting = lock(&self.waiting);
-            if !waiting.iter().any(|other| Arc::ptr_eq(other, shared)) {
-                waiting.push(Arc::clone(shared));
-            }
-        }
-        first
-    }
-
-    /// A link has ended; what came on it goes before what comes on others.
-    fn begin_ending(&self, link: LinkId) {
-        let mut ending = lock(&self.ending);
-        ending.push(link);
-        self.endings.store(ending.len(), Ordering::Release);
-    }
-
-    /// What came on an ended link has been handled, or will not be.
-    pub(crate) fn finish_ending(&self, link: LinkId) {
-        let mut ending = lock(&self.ending);
-        ending.retain(|other| *other != link);
-        self.endings.store(ending.len(), Ordering::Release);
-        let waiting = std::mem::take(&mut *lock(&self.waiting));
-        drop(ending);
-        for shared in waiting {
-            shared.tell(|_| {});
-        }
-    }
-
-    /// The link that messages go to, as far as is known without the node's lock.
-    pub(crate) fn route(&self) -> Option<Link<R>> {
-        lock(&self.now).route.clone()
-    }
-
-    pub(crate) fn failures(&self) -> u64 {
-        lock(&self.now).failures
-    }
-
-    /// Why dialling was given up, if that was after `seen` other times.
-    pub(crate) fn failure_since(&self, seen: u64) -> Option<DialError> {
-        let now = lock(&self.now);
-        now.failure.clone().filter(|_| now.failures > seen)
-    }
-
-    fn set_route(&self, route: Option<Link<R>>) {
-        // The old handle is let go of after the lock.
-        let old = std::mem::replace(&mut lock(&self.now).route, route);
-        drop(old);
-        wake_all(&self.changed);
-    }
-
-    fn fail(&self, error: DialError) {
-        let mut now = lock(&self.now);
-        now.failures += 1;
-        now.failure = Some(error);
-        drop(now);
-        wake_all(&self.changed);
-    }
 }
 
 /// What follows from an action and is done without the lock.
