@@ -49,7 +49,7 @@ impl Session {
         context.stats.pongs += 1;
         let rtt = context.now.since(sent);
         context.stats.note_ping(rtt);
-        self.lanes.pace.arrived(rtt, context.stats.least_rtt.unwrap_or(rtt));
+        self.lanes.pace.arrived(rtt, context.now);
         self.measure_pace();
     }
 
