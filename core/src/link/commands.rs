@@ -203,9 +203,10 @@ impl Link {
         note!(self, Some(now), Input::Refuse(alloc::borrow::Cow::Borrowed(&refusal)));
         self.advance(now);
         match (self.phase, &refusal) {
-            (Phase::Preamble | Phase::KeyExchange, Refusal::OverCapacity { retry_after })
-                if !self.is_initiator() =>
-            {
+            (
+                Phase::Preamble | Phase::KeyExchange | Phase::Authentication,
+                Refusal::OverCapacity { retry_after },
+            ) if !self.is_initiator() => {
                 let seconds = u16::try_from(retry_after.as_millis().div_ceil(1000)).unwrap_or(u16::MAX);
                 self.refuse_in_clear(CleartextRefusal::OverCapacity { seconds }, Reason::Refused(refusal));
             }
@@ -262,7 +263,7 @@ impl Link {
         note!(self, Some(now), Input::Rekey);
         self.advance(now);
         if let Some(session) = self.session.as_mut().filter(|_| self.phase.is_open()) {
-            session.control.rekey = Some(true);
+            session.control.rekey.wanted = true;
         }
     }
 

@@ -17,14 +17,51 @@ pub(super) struct Control {
     pub(super) ping: Option<u64>,
     pub(super) pong: Option<u64>,
     pub(super) cancels: VecDeque<u64>,
-    /// Change the own key; true also asks the peer to.
-    pub(super) rekey: Option<bool>,
+    pub(super) rekey: Rekey,
     /// The goodbye of this side, sent once no new work is left before it.
     pub(super) goodbye: Option<(u32, Box<str>)>,
     /// This side's READY.
     pub(super) ready: bool,
     pub(super) permanence: Permanence,
     pub(super) adverts: Adverts,
+}
+
+/// Changes of the own key that do not come of its age.
+#[derive(Debug, Default)]
+pub(super) struct Rekey {
+    /// The peer has asked for one.
+    pub(super) owed: bool,
+    /// The owner has, and the peer is to change its own as well.
+    pub(super) wanted: bool,
+    /// The peer was asked to and has not answered yet.
+    asked: bool,
+}
+
+impl Rekey {
+    /// A REKEY has come.
+    pub(super) fn heard(&mut self, request: bool) {
+        if request {
+            self.owed = true;
+        } else {
+            self.asked = false;
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.owed || self.wanted
+    }
+
+    /// Whether this record is the last under its key, where `aged` is whether that is due by itself, and if so whether
+    /// the peer is asked for the same. An answer asks for nothing, so it goes first.
+    pub(super) fn take(&mut self, aged: bool) -> Option<bool> {
+        if core::mem::take(&mut self.owed) {
+            Some(false)
+        } else if core::mem::take(&mut self.wanted) {
+            Some(!core::mem::replace(&mut self.asked, true))
+        } else {
+            aged.then_some(false)
+        }
+    }
 }
 
 impl Control {
@@ -34,7 +71,7 @@ impl Control {
             || self.alone.is_some()
             || self.ping.is_some()
             || self.pong.is_some()
-            || self.rekey.is_some()
+            || self.rekey.is_due()
             || self.ready
             || self.permanence.is_due()
             || self.adverts.is_due()

@@ -290,13 +290,10 @@ impl Session {
     fn take_rekey(&mut self, config: &Config, now: Instant) -> Option<bool> {
         let policy = &config.rekey;
         let age = &self.key_age;
-        let due = age.records + 1 >= policy.records
+        let aged = age.records + 1 >= policy.records
             || age.bytes >= policy.bytes
             || now.since(age.since) >= policy.age;
-        let asked = self.control.rekey.take();
-        let request = asked == Some(true) && !self.rekey_asked;
-        self.rekey_asked |= request;
-        (due || asked.is_some()).then_some(request)
+        self.control.rekey.take(aged)
     }
 }
 

@@ -72,8 +72,6 @@ pub(super) struct Session {
     pub(super) liveness: Liveness,
     /// The last message or answer, in either direction.
     pub(super) activity: Instant,
-    /// The peer was asked to change its key and has not yet.
-    pub(super) rekey_asked: bool,
 }
 
 /// What a frame asks of the link as a whole.
@@ -136,7 +134,6 @@ impl Session {
             outbound: Outbound::Open,
             liveness: Liveness::new(first_ping, now),
             activity: now,
-            rekey_asked: false,
         }
     }
 
@@ -193,10 +190,7 @@ impl Session {
                 if !last {
                     return Err(context.violation("REKEY: not the last frame of its record"));
                 }
-                self.rekey_asked = false;
-                if request && self.control.rekey.is_none() {
-                    self.control.rekey = Some(false);
-                }
+                self.control.rekey.heard(request);
                 return Ok(Some(Signal::Rekey));
             }
             Frame::Goodbye { code, detail } => {

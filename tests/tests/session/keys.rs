@@ -213,7 +213,7 @@ fn k4_requests_from_both_sides_at_once_come_to_rest() {
     pair.run();
     for side in SIDES {
         let (sent, received) = rekeys(&mut pair, side);
-        assert!((1..=2).contains(&sent) && (1..=2).contains(&received), "{sent} {received}");
+        assert_eq!((sent, received), (2, 2), "each asks, and answers the other");
     }
     one_way(&mut pair, Side::Initiator);
 }
@@ -237,6 +237,49 @@ fn k4_at_most_one_request_is_unanswered() {
     raw.act();
     let requests = raw.frames();
     assert!(matches!(&requests[..], [only] if only.kind == 0x40 && only.body == [1]), "{requests:?}");
+}
+
+/// The requests of REKEY frames that the link has sent; the last byte of each.
+fn requests(raw: &mut Raw) -> Vec<u8> {
+    let frames = raw.frames();
+    frames.iter().filter(|frame| frame.kind == 0x40).flat_map(|frame| frame.body.clone()).collect()
+}
+
+/// The peer asks for a new key, and changes its own.
+fn asked_by_the_peer(raw: &mut Raw) {
+    raw.send(&frame(0x40, 0, [1]));
+    raw.keys.traffic.seal.rekey(&RustCrypto).expect("the next key");
+}
+
+#[test]
+fn k4_a_request_is_answered_whatever_the_owner_asks_for() {
+    for owner_first in [false, true] {
+        let mut raw = raw();
+        raw.ready.write = false;
+        let now = raw.now;
+        if owner_first {
+            raw.link.rekey(now);
+        }
+        asked_by_the_peer(&mut raw);
+        raw.link.rekey(now);
+        raw.ready.write = true;
+        raw.act();
+        assert_eq!(requests(&mut raw), [0, 1], "the answer, then the request");
+    }
+}
+
+#[test]
+fn k4_a_request_that_crosses_ones_own_is_no_answer_to_it() {
+    let mut raw = raw();
+    let now = raw.now;
+    raw.link.rekey(now);
+    raw.act();
+    assert_eq!(requests(&mut raw), [1]);
+    asked_by_the_peer(&mut raw);
+    assert_eq!(requests(&mut raw), [0]);
+    raw.link.rekey(now);
+    raw.act();
+    assert_eq!(requests(&mut raw), [0], "the first request waits for its answer still");
 }
 
 #[test]
