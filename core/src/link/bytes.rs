@@ -28,8 +28,8 @@ impl RecvBuffer {
         }
         if (self.brimful || self.bytes.is_empty()) && self.bytes.len() < limit {
             self.bytes.resize((self.bytes.len() * 4).clamp(FIRST.min(limit), limit), 0);
+            self.brimful = false;
         }
-        self.brimful = false;
         let room = limit.min(self.bytes.len());
         self.bytes.get_mut(self.end..room).unwrap_or_default()
     }
@@ -177,6 +177,10 @@ impl ByteQueue {
 
     /// Takes out `count` bytes that stand `before` bytes behind the first.
     pub(super) fn remove(&mut self, before: usize, count: usize) {
+        if before == 0 {
+            // Mostly it is the first that leaves, and then nothing moves.
+            return self.pop(count);
+        }
         let from = (self.head + before).min(self.bytes.len());
         self.bytes.drain(from..from.saturating_add(count).min(self.bytes.len()));
         self.pop(0);

@@ -28,7 +28,7 @@ use crate::time::Instant;
 pub(super) struct Managed {
     words: VecDeque<FromLink>,
     /// Messages from the node that came while the link could not take them: behind those in its queues.
-    kept: Vec<Envelope>,
+    kept: VecDeque<Envelope>,
     /// What the node wants to be told to the peer once the link is established.
     permanent: bool,
     advert: Option<Bytes>,
@@ -178,7 +178,7 @@ impl Link {
     fn deliver(&mut self, envelope: Envelope) {
         let (Phase::Established, Some(session)) = (self.phase, &mut self.session) else {
             if let Some(managed) = &mut self.managed {
-                managed.kept.push(envelope);
+                managed.kept.push_back(envelope);
             }
             return;
         };
@@ -258,6 +258,6 @@ impl Link {
     /// Messages that the node gave after the link's last word was taken.
     pub(super) fn take_kept(&mut self) -> Option<Envelope> {
         let managed = self.managed.as_mut().filter(|managed| managed.ended && managed.words.is_empty())?;
-        (!managed.kept.is_empty()).then(|| managed.kept.remove(0))
+        managed.kept.pop_front()
     }
 }

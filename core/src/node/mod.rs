@@ -213,7 +213,8 @@ impl Node {
         let aged = |link: Option<LinkId>, age| {
             link.filter(|id| self.links.get(id).is_some_and(|link| self.now.since(link.began) >= age))
         };
-        let Some(out) = aged(silent, silence).or_else(|| aged(unproved, silence * UNPROVED)) else {
+        let Some(out) = aged(silent, silence).or_else(|| aged(unproved, silence.saturating_mul(UNPROVED)))
+        else {
             return false;
         };
         if let Some(record) = self.links.get_mut(&out) {
@@ -262,7 +263,8 @@ impl Node {
         }
     }
 
-    /// Takes in word from one of the node's links.
+    /// Takes in word from one of the node's links. Poll before the next one: at the end of a link all actions that wait
+    /// are looked through.
     pub fn handle(&mut self, link: LinkId, message: LinkToNode, now: Instant) {
         self.advance(now);
         self.on_word(link, message.0);

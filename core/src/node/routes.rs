@@ -44,16 +44,16 @@ impl Node {
     /// before that.
     pub(super) fn stop_routing(&mut self, peer: NodeId, link: LinkId) {
         let timing = &self.config.timing;
-        let wait = match self.links.get(&link).map(|link| link.stage) {
+        let mut until = self.now + HANDOVER;
+        if self.links.get(&link).is_some_and(|link| link.stage == Stage::Draining) {
             // It still sends what was queued before this node's goodbye.
-            Some(Stage::Draining) => timing.drain + timing.flush + HANDOVER,
-            _ => HANDOVER,
-        };
+            until = until + timing.drain + timing.flush;
+        }
         let Some(record) = self.peers.get_mut(&peer) else { return };
         if record.route == Some(link) {
             record.route = None;
             record.owing.push(link);
-            self.schedule.set(Due::Handover(peer), self.now + wait);
+            self.schedule.set(Due::Handover(peer), until);
         }
         self.choose_route(peer);
     }

@@ -1,7 +1,8 @@
 //! I11: what a peer that has not proved anything can make a link hold.
 
-use handclasp::{Phase, Reason, Refusal, Trust};
+use handclasp::{Limits, Phase, Reason, Refusal, Trust};
 use handclasp_sim::hostile::{Hostile, hello};
+use handclasp_sim::raw::frame;
 use handclasp_sim::{Pair, Solo, builder, config, id, key};
 
 /// The most that a link holds before its peer is authenticated: a length field and a body.
@@ -61,6 +62,24 @@ fn i11_bytes_behind_the_handshake_wait_outside_while_the_application_decides() {
     assert_eq!(solo.link.phase(), Phase::Admission);
     solo.link.refuse(Refusal::Denied, solo.now);
     assert_eq!(solo.closed().reason, Reason::Refused(Refusal::Denied));
+}
+
+/// What had no room while the application decided comes in once it has.
+#[test]
+fn i11_bytes_that_waited_outside_are_read_once_the_application_has_decided() {
+    let mut solo = Solo::responder(&builder(2, &[]).trust(Trust::Ask).build().unwrap(), 0);
+    let mut peer = Hostile::dial_to(&mut solo);
+    let own = hello(|hello| hello.limits = Limits::default());
+    let auth = peer.auth(&key(1), &own);
+    solo.feed(&peer.seal(&auth));
+    assert_eq!(solo.link.phase(), Phase::Admission);
+    let record = peer.traffic(&peer.heard, &auth).seal(&frame(0, 0, vec![0; 16_000]));
+    let taken = solo.feed(&record);
+    assert_eq!(taken, MOST, "as much as it may hold");
+    solo.link.admit(solo.now);
+    solo.act();
+    assert_eq!(solo.feed(&record[taken..]), record.len() - taken);
+    assert_eq!((solo.link.phase(), solo.link.stats().records_opened), (Phase::Established, 1));
 }
 
 #[test]

@@ -213,3 +213,22 @@ fn h6_a_padded_refusal_keeps_to_what_every_peer_takes() {
         assert_eq!((said.len(), said[2].len()), (3, 2 + 4080 + TAG_LEN), "of at most {dialler}");
     }
 }
+
+/// A node that makes room ends a handshake wherever that is, and the dialler learns it as long as it can.
+#[test]
+fn h6_a_dialler_is_told_of_no_room_at_any_step_of_its_handshake() {
+    let refusal = Refusal::OverCapacity { retry_after: Duration::from_secs(3) };
+    for phase in [Phase::Preamble, Phase::KeyExchange, Phase::Authentication] {
+        let mut pair = Pair::of(&config(1, &[2]), &config(2, &[1]), Some(id(2)));
+        pair.act(Side::Initiator);
+        while pair.responder.link.phase() != phase {
+            let byte = pair.initiator.pipe.bytes.pop_front().expect("the phase is reached");
+            pair.inject(Side::Responder, &[byte]);
+        }
+        let now = pair.now;
+        pair.link(Side::Responder).refuse(refusal.clone(), now);
+        let [i, r] = failures(&mut pair);
+        let reason = Reason::Refused(refusal.clone());
+        assert_eq!((&i.reason, i.by, &r.reason, r.by), (&reason, By::Peer, &reason, By::Local), "{phase:?}");
+    }
+}

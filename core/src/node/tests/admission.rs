@@ -68,6 +68,18 @@ fn c6_the_end_of_a_handshake_is_told_once_and_gives_its_place_back() {
 }
 
 #[test]
+fn c6_a_silence_without_end_takes_no_place_from_anybody() {
+    let policy = NodePolicy { silence: Duration::MAX, ..policy() };
+    let mut bench = Bench::with(policy, None);
+    for _ in 0..4 {
+        bench.node.accept(source(1), bench.now).expect("room");
+    }
+    bench.pass(Duration::from_secs(3600));
+    assert!(bench.node.accept(source(1), bench.now).is_err());
+    assert_eq!(bench.node.stats().evicted, 0);
+}
+
+#[test]
 fn c6_established_links_do_not_count() {
     let mut bench = Bench::with(policy(), Some(Trust::Anyone));
     for byte in 10..40 {

@@ -395,3 +395,18 @@ fn d1_a_wish_to_keep_a_link_is_one_for_that_link() {
     });
     assert_eq!(told.collect::<Vec<_>>(), [true, false]);
 }
+
+#[test]
+fn l3_a_drain_without_end_is_no_deadline() {
+    let timing = crate::Timing { drain: Duration::MAX, ..crate::Timing::default() };
+    let mut bench = Bench::new();
+    let trust = bench.node.config().trust.clone();
+    bench.node.config =
+        Config::builder(key(ids()[1].1), 1).timing(timing).trust(trust).build().expect("a configuration");
+    let peer = bench.greater;
+    bench.linked_by(peer, 9);
+    bench.node.disconnect(peer, 1, "", bench.now);
+    assert_eq!(bench.node.route(peer), None);
+    drop(bench.actions());
+    assert_eq!(bench.deadline(), Some(Instant::from_nanos(u64::MAX)));
+}
