@@ -27,9 +27,18 @@ pub(super) enum Timer {
 
 const COUNT: usize = 9;
 
-/// One optional deadline for each [`Timer`].
-#[derive(Clone, Debug, Default)]
-pub(super) struct Timers([Option<Instant>; COUNT]);
+/// The end of all time: what no clock reaches. It stands for no deadline in half the room of an option.
+const NEVER: Instant = Instant::from_nanos(u64::MAX);
+
+/// One deadline at most for each [`Timer`].
+#[derive(Clone, Debug)]
+pub(super) struct Timers([Instant; COUNT]);
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self([NEVER; COUNT])
+    }
+}
 
 impl Timers {
     pub(super) const ALL: [Timer; COUNT] = [
@@ -45,30 +54,30 @@ impl Timers {
     ];
 
     pub(super) fn get(&self, timer: Timer) -> Option<Instant> {
-        self.0[timer as usize]
+        Some(self.0[timer as usize]).filter(|at| *at != NEVER)
     }
 
     pub(super) fn set(&mut self, timer: Timer, at: Instant) {
-        self.0[timer as usize] = Some(at);
+        self.0[timer as usize] = at;
     }
 
     /// Brings the deadline forward to `at`, or sets it.
     pub(super) fn set_earliest(&mut self, timer: Timer, at: Instant) {
         let slot = &mut self.0[timer as usize];
-        *slot = Some(slot.map_or(at, |old| old.min(at)));
+        *slot = at.min(*slot);
     }
 
     pub(super) fn stop(&mut self, timer: Timer) {
-        self.0[timer as usize] = None;
+        self.0[timer as usize] = NEVER;
     }
 
     pub(super) fn stop_all(&mut self) {
-        self.0 = [None; COUNT];
+        *self = Self::default();
     }
 
     /// The earliest deadline.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.0.iter().flatten().min().copied()
+        self.0.iter().min().copied().filter(|at| *at != NEVER)
     }
 
     /// Stops the first timer that is due and returns it.
