@@ -280,7 +280,7 @@ fn d2_the_end_of_a_dial_of_the_peers_that_was_never_taken_begins_none_of_this_no
     drop(bench.actions());
     refused(&mut bench, peer);
     assert_eq!((state(&bench, peer), bench.deadline()), (Some(PeerState::Ending), None));
-    bench.end(own, Reason::Goodbye { code: 0, detail: "".into() }, By::Peer);
+    bench.end(own, Reason::Goodbye { code: 0, detail: alloc::string::String::new() }, By::Peer);
     drop(bench.actions());
     bench.now = bench.deadline().expect("now it is dialled");
     drop(bench.dial());

@@ -138,7 +138,9 @@ fn claiming(origin: impl FnOnce(&mut Origin), entries: &[(u8, &[u8])]) -> Vec<u8
     };
     entry(kind, &|out| changed.put(out));
     entry(tag::INPUT, &|out| out.raw(&[0, 0, 0]));
-    entries.iter().for_each(|(kind, value)| entry(*kind, &|out| out.raw(value)));
+    for (kind, value) in entries {
+        entry(*kind, &|out| out.raw(value));
+    }
     entry(tag::AFTER, &|out| out.number(0));
     entry(tag::END, &|out| out.byte(End::Stopped as u8));
     out.as_slice().to_vec()
