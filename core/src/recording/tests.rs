@@ -1,6 +1,8 @@
 //! What can be seen from inside only: what blanking keeps, links of nodes, and what a link that is not
 //! recorded has of it.
 
+mod forms;
+
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;

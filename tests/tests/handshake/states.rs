@@ -178,6 +178,11 @@ fn h8_records_of_status_that_open_and_are_wrong() {
         ("no status".into(), vec![0x01, 0, 0, 0]),
         ("a refusal of an unknown code".into(), vec![0x01, 0, 0, 3, 2, 0, 99]),
         ("a cut refusal".into(), vec![0x01, 0, 0, 2, 2, 0]),
+        // Reasons to end a link that is established, and one that only a dialler has.
+        ("a goodbye for a refusal".into(), vec![0x01, 0, 0, 7, 2, 0, 1, 0, 0, 0, 0]),
+        ("superseded for a refusal".into(), vec![0x01, 0, 0, 3, 2, 0, 3]),
+        ("a violation for a refusal".into(), vec![0x01, 0, 0, 3, 2, 0, 50]),
+        ("another peer for a refusal".into(), vec![0x01, 0, 0, 3, 2, 0, 40]),
         ("flags".into(), edited(1)),
     ];
     // Another version or digest than this side's: bits of each byte.

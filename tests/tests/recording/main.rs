@@ -7,6 +7,7 @@ mod altered;
 mod committed;
 mod faults;
 mod keys;
+mod owners;
 mod secrets;
 mod signed;
 mod storm;

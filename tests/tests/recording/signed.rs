@@ -4,10 +4,10 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
-use handclasp::NodeId;
 use handclasp::crypto::CryptoProvider;
 use handclasp::recording::{Recording, Replay, ReplayError};
-use handclasp::signed::{NotFresh, Origins, ReplayStore, SignedMessage, SignedPolicy};
+use handclasp::signed::{NotFresh, Origins, ReplayStore, ReplayWindows, SignedMessage, SignedPolicy};
+use handclasp::{Message, NodeId, Payload};
 use handclasp_sim::{Counting, Pair, Side, builder, id};
 
 use crate::support::{
@@ -143,6 +143,33 @@ fn o5_what_came_over_another_link_of_the_node_is_an_input_of_the_recorded_one() 
             let recording = pair.link(Side::Responder).recording().expect("it is recorded");
             let line = if yes { why.to_string() } else { "does not listen to".into() };
             assert!(shown(&recording).contains(&line), "{line}");
+        }
+    }
+}
+
+/// Neither the origin nor the audience of a signed message need be anybody's id.
+#[test]
+fn o5_a_signed_message_that_is_no_id_s_is_refused_in_the_replay_too() {
+    let none = (0..=255).map(|byte| [byte; 32]).find(|bytes| NodeId::from_bytes(*bytes).is_err());
+    let none = none.expect("not everything is an id");
+    for exact in [false, true] {
+        for of in [id(3), id(4)] {
+            let mut bytes = sign(3, id(4), 1, SECRETS[9]).bytes().to_vec();
+            let at = bytes.windows(32).position(|window| window == of.as_bytes()).expect("it is named");
+            bytes[at..at + 32].copy_from_slice(&none);
+            let policy = SignedPolicy::new(Origins::Anyone, Arc::new(Mutex::<ReplayWindows>::default()));
+            let receiver = builder(2, &[1]).signed(policy.relay()).build().expect("valid");
+            let mut pair =
+                Pair::seeded(&builder(1, &[2]).build().expect("valid"), &receiver, Some(id(2)), 35);
+            pair.link(Side::Responder).record(recorder(exact, 35, Side::Responder)).expect("a fresh link");
+            pair.establish();
+            let message = Message::new("post", Payload::Signed(bytes.into()));
+            pair.link(Side::Initiator).send(message).expect("it is taken");
+            pair.run();
+            assert_eq!(pair.link(Side::Responder).stats().signed_refused, 1);
+            let recording = pair.link(Side::Responder).recording().expect("it is recorded");
+            let shown = shown(&recording);
+            assert!(shown.contains("signed message: refused, an id in the signed message is"), "{shown}");
         }
     }
 }

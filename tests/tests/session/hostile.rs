@@ -247,6 +247,36 @@ fn m9_credit_is_enforced_on_the_peer() {
     assert_eq!(end, (Some(Reason::FlowControl), Some(53)), "{name}");
 }
 
+/// Answers have a window of their own, whole ones and errors alike, whatever calls they are for.
+#[test]
+fn m9_answers_beyond_their_window_end_the_link() {
+    let error = |id: u64, detail: usize| {
+        let detail = [&8_u16.to_be_bytes()[..], &7_u32.to_be_bytes(), &vec![0; detail]].concat();
+        frame(0x13, 1, [&varint(id)[..], &detail].concat())
+    };
+    // 1343 bytes: with 64 for each answer, and 4 for an error's code, 900 and 307 bytes of detail fill them up.
+    for (first, second, fits) in [
+        (error(1, 900), error(2, 307), true),
+        (error(1, 900), error(2, 308), false),
+        (reply(1, &[0; 904]), error(2, 308), false),
+        (error(1, 900), reply(2, &[0; 311]), true),
+        (error(1, 900), reply(2, &[0; 312]), false),
+    ] {
+        let mut raw = raw_with(smallest(100));
+        for _ in 0..2 {
+            let now = raw.now;
+            raw.link.call(Message::new("s", b""), secs(5), now).expect("taken");
+        }
+        raw.act();
+        // An application that takes nothing gives no credit back.
+        raw.ready = Ready::WRITE;
+        raw.send(&first);
+        assert_eq!(ended(&raw), None);
+        raw.send(&second);
+        assert_eq!(ended(&raw), (!fits).then_some(&Reason::FlowControl));
+    }
+}
+
 #[test]
 fn m9_credit_beyond_the_window_ends_the_link() {
     for budget in [0, 1] {

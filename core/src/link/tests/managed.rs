@@ -172,6 +172,34 @@ fn c4_a_managed_link_goes_by_its_nodes_trust_and_says_what_its_node_does() {
     }
 }
 
+/// A configuration leaves room in its hello for the id that is dialled, and for nothing else that a node adds.
+#[test]
+fn h3_a_hello_without_room_for_the_words_about_adverts_goes_without_them() {
+    let config = |length: usize| builder(1, 2).info("k", alloc::vec![b'v'; length]).build();
+    let longest = (0..4096).rev().find(|length| config(*length).is_ok()).expect("an empty value fits");
+    let other = builder(2, 1).build().unwrap();
+    let (now, versions) = (Instant::ZERO, AdvertVersions { own: 5, held: 2 });
+    // The extension takes 20 bytes.
+    for (short_of, sent) in [(0, None), (19, None), (20, Some(versions))] {
+        let dial = |config, role, dial, adverts, seed| {
+            let addresses = [DialAddress { weight: 3, address: "of the node".into() }];
+            let seed = Seed::new([seed; 32]);
+            Link::managed(config, role, dial, Trust::Anyone, adverts, &addresses, &seed, now)
+        };
+        let config = config(longest - short_of).unwrap();
+        let mut a = dial(&config, Role::Initiator, Dial::to(key(2).node_id()), Some(versions), 1);
+        let mut b = dial(&other, Role::Responder, Dial::anyone(), None, 2);
+        super::carry(&mut a, &mut b, now);
+        super::carry(&mut b, &mut a, now);
+        a.on_node(NodeToLink(ToLink::Admit { simultaneous: false }), now);
+        super::carry(&mut a, &mut b, now);
+        let hello = &b.peer().expect("the hello is one that is read").hello;
+        assert_eq!((hello.adverts, hello.addresses.len()), (sent, 0), "{short_of}");
+        assert_eq!(hello.info.first().map(|(_, value)| value.len()), Some(longest - short_of));
+        assert_eq!(hello.destination.as_ref(), Some(key(2).node_id().as_bytes()));
+    }
+}
+
 #[test]
 fn c4_refusals_reach_the_other_side_and_the_own_node() {
     for refuser in BOTH {

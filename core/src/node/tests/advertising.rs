@@ -141,3 +141,65 @@ fn d6_an_advertised_address_is_dialled_only_if_policy_allows() {
         assert_eq!(dials.count(), usize::from(dial_back));
     }
 }
+
+#[test]
+fn d4_an_advert_by_a_link_that_ends_is_not_heard() {
+    let mut bench = Bench::new();
+    let (peer, byte) = ids()[2];
+    let content = AdvertContent {
+        version: 5,
+        created: UnixTime::from_secs(1),
+        addresses: somewhere(1),
+        capabilities: Vec::new(),
+    };
+    let advert = Advert::sign(content, &key(byte)).expect("an advert");
+    let old = bench.linked_by(peer, 9);
+    let new = bench.linked_by(peer, 10);
+    assert!(named(&bench.words()).contains(&(old, "superseded")));
+    bench.say(old, FromLink::Advert(advert.bytes().clone()));
+    let actions = bench.actions();
+    assert!(actions.is_empty(), "{actions:?}");
+    assert_eq!(bench.node.advert_of(peer), None);
+    // The same one by the link that is left.
+    bench.say(new, FromLink::Advert(advert.bytes().clone()));
+    assert_eq!(named(&bench.words()), [(new, "ack advert")]);
+    assert_eq!(bench.node.advert_of(peer), Some(&advert));
+}
+
+#[test]
+fn d4_a_node_keeps_no_more_adverts_than_its_policy_has_room_for() {
+    let mut bench = Bench::with(NodePolicy { remembered: 1, ..NodePolicy::default() }, None);
+    let [(first, one), _, (second, other)] = ids();
+    let links = [first, second].map(|peer| bench.linked_by(peer, 9));
+    drop(bench.actions());
+    let push = |bench: &mut Bench, link, byte| {
+        let content = AdvertContent {
+            version: 5,
+            created: UnixTime::from_secs(1),
+            addresses: somewhere(1),
+            capabilities: Vec::new(),
+        };
+        let advert = Advert::sign(content, &key(byte)).expect("an advert");
+        bench.say(link, FromLink::Advert(advert.bytes().clone()));
+        let (mut acked, mut refused) = (None, None);
+        for action in bench.actions() {
+            match action {
+                NodeAction::ToLink(to, NodeToLink(ToLink::AckAdvert { version })) if to == link => {
+                    acked = Some(version);
+                }
+                NodeAction::Event(NodeEvent::AdvertRefused { peer, why }) => refused = Some((peer, why)),
+                _ => {}
+            }
+        }
+        (acked, refused)
+    };
+    assert_eq!(push(&mut bench, links[0], one), (Some(5), None));
+    // The peer learns that its advert was not kept: it is none that this node holds.
+    assert_eq!(push(&mut bench, links[1], other), (Some(0), Some((second, AdvertRefusal::Full))));
+    assert_eq!(bench.node.advert_of(second), None);
+    assert_eq!(bench.node.advert_of(first).map(Advert::version), Some(5), "it displaces nobody");
+    // Whoever is forgotten makes room.
+    bench.node.revoke(first, bench.now);
+    drop(bench.actions());
+    assert_eq!(push(&mut bench, links[1], other), (Some(5), None));
+}

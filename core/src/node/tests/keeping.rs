@@ -245,6 +245,47 @@ fn d2_a_dial_of_the_peers_that_was_refused_moves_no_dial_of_this_nodes() {
     assert_eq!(bench.deadline(), before);
 }
 
+/// Only a link that was taken may have kept this node from dialling. With one that never was, what was given up stays
+/// given up, and what waits for the end of a link that drains waits on.
+#[test]
+fn d2_the_end_of_a_dial_of_the_peers_that_was_never_taken_begins_none_of_this_nodes() {
+    let refused = |bench: &mut Bench, peer| {
+        let link = bench.accept();
+        bench.identify(link, peer, 9);
+        let ticket = question(bench);
+        bench.node.answer(ticket, Answer::Refuse(Refusal::Registry), bench.now);
+        assert_eq!(obeyed(bench), [(link, "registry")]);
+        drop(bench.actions());
+    };
+    let state = |bench: &Bench, peer| bench.node.status(peer).map(|status| status.state);
+
+    // No address is known: dialling was given up.
+    let mut bench = Bench::with(NodePolicy::default(), Some(Trust::Ask));
+    let peer = bench.greater;
+    bench.node.set_permanence(peer, Permanence::Permanent, bench.now);
+    drop(bench.actions());
+    assert_eq!(state(&bench, peer), Some(PeerState::GivenUp));
+    refused(&mut bench, peer);
+    assert_eq!((state(&bench, peer), bench.deadline()), (Some(PeerState::GivenUp), None));
+
+    // The peer's goodbye is under way on the link that there is.
+    bench.node.set_addresses(peer, alloc::vec![there()], bench.now);
+    let own = bench.connect();
+    bench.identify(own, peer, 9);
+    let ticket = question(&mut bench);
+    bench.node.answer(ticket, Answer::Admit { known: None }, bench.now);
+    bench.say(own, FromLink::Established);
+    bench.say(own, FromLink::Confirmed);
+    bench.say(own, FromLink::Draining { unsent: Vec::new(), owes: false });
+    drop(bench.actions());
+    refused(&mut bench, peer);
+    assert_eq!((state(&bench, peer), bench.deadline()), (Some(PeerState::Ending), None));
+    bench.end(own, Reason::Goodbye { code: 0, detail: alloc::string::String::new() }, By::Peer);
+    drop(bench.actions());
+    bench.now = bench.deadline().expect("now it is dialled");
+    drop(bench.dial());
+}
+
 /// What the application says a peer was like counts only where the application keeps that.
 #[test]
 fn i10_a_registry_in_memory_is_asked_whatever_the_application_answers() {

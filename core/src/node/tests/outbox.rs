@@ -158,3 +158,28 @@ fn l3_a_shut_down_says_goodbye_and_gives_back_what_was_not_sent() {
     drop(bench.actions());
     assert_eq!(bench.deadline(), None, "nothing is dialled any more");
 }
+
+/// What a link gives back is looked at when messages without a time of their own would be over, whether there are any
+/// among them or not.
+#[test]
+fn d3_a_message_that_comes_back_with_a_long_time_of_its_own_has_all_of_it() {
+    let mut bench = Bench::new();
+    let peer = bench.greater;
+    let link = bench.linked_by(peer, 9);
+    drop(bench.actions());
+    let until = bench.now + 2 * bench.node.policy().outbox_expiry;
+    let unsent = Message::new("s", "patient").expires(until).into();
+    bench.end_with(link, Reason::Truncated, By::Transport, alloc::vec![unsent]);
+    drop(bench.actions());
+    let queued = |bench: &Bench| bench.node.status(peer).map(|status| (status.queued, status.queued_bytes));
+    let whole = queued(&bench);
+    while bench.deadline() != Some(until) {
+        bench.now = bench.deadline().expect("its time is kept");
+        assert!(bench.now < until);
+        assert_eq!(undelivered(&bench.events()), []);
+        assert_eq!((queued(&bench), bench.node.queued_bytes), (whole, whole.expect("a record").1));
+    }
+    bench.now = until;
+    assert_eq!(undelivered(&bench.events()), [(&b"patient"[..], Undelivered::Expired)]);
+    assert_eq!((bench.node.queued_bytes, bench.deadline()), (0, None));
+}

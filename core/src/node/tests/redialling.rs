@@ -262,3 +262,44 @@ fn d1_an_older_link_that_is_established_late_says_nothing_of_a_newer_one() {
     bench.say(theirs, FromLink::Permanence(true));
     assert_eq!(told(&bench), Some(true));
 }
+
+/// The own dial gives way to a link of the peer's that is gone before the dial has ended: that address may be tried
+/// again at once, and the other one, that cannot be reached, does not change it, whichever came first.
+#[test]
+fn d2_of_two_failed_dials_the_one_that_may_be_tried_again_at_once_is_gone_by() {
+    let fail = |bench: &mut Bench| {
+        let ticket = bench.dial();
+        bench.node.dial_failed(ticket, DialFailure::TimedOut, bench.now);
+    };
+    let give_way = |bench: &mut Bench, peer| {
+        let own = bench.connect();
+        let theirs = bench.linked_by(peer, 9);
+        assert!(named(&bench.words()).contains(&(own, "simultaneous")));
+        bench.end(theirs, Reason::Truncated, By::Transport);
+        bench.end(own, Reason::Refused(Refusal::Simultaneous), By::Local);
+    };
+    for now_comes_first in [true, false] {
+        let (mut bench, peer) = permanent(&[there(), DialAddress { weight: 0, address: "b".into() }]);
+        for _ in 0..3 {
+            fail(&mut bench);
+            fail(&mut bench);
+            drop(bench.actions());
+            bench.now = bench.deadline().expect("a wait");
+        }
+        if now_comes_first {
+            give_way(&mut bench, peer);
+            fail(&mut bench);
+        } else {
+            fail(&mut bench);
+            give_way(&mut bench, peer);
+        }
+        let announced = bench.events().into_iter().find_map(|event| match event {
+            NodeEvent::DialFailed { again: Some(at), .. } if at > bench.now => Some(at),
+            _ => None,
+        });
+        // A peer is believed that now is the time three times in a row. The link that was lost at once is a
+        // failure too: this is the first wait behind those, not the fifth.
+        let wait = announced.expect("a wait").since(bench.now);
+        assert!(wait <= 2 * bench.node.policy().backoff.first, "{now_comes_first}: {wait:?}");
+    }
+}

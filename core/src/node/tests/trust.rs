@@ -137,6 +137,42 @@ fn i4_a_new_list_revokes_whoever_is_not_on_it() {
     assert_eq!(bench.node.route(lesser), Some(kept));
 }
 
+/// Where no list says who is welcome, a new one takes revocations back, and ends nobody's trust by not naming him.
+#[test]
+fn i4_a_new_list_revokes_nobody_where_anybody_may_come() {
+    for mode in [Trust::Anyone, Trust::Ask] {
+        let asks = mode == Trust::Ask;
+        let mut bench = Bench::with(NodePolicy::default(), Some(mode));
+        let (lesser, greater, revoked_one) = (bench.lesser, bench.greater, key(99).node_id());
+        let mut linked = Vec::new();
+        for peer in [lesser, greater] {
+            let link = bench.accept();
+            bench.identify(link, peer, 9);
+            for event in bench.events() {
+                if let NodeEvent::Question(question) = event {
+                    assert!(asks);
+                    bench.node.answer(question.ticket, Answer::Admit { known: None }, bench.now);
+                }
+            }
+            bench.say(link, FromLink::Established);
+            bench.say(link, FromLink::Confirmed);
+            linked.push((peer, link));
+        }
+        // A name that has a time is still none that the list is made of.
+        bench.node.trust(greater, Some(bench.now + Duration::from_secs(60)), bench.now);
+        bench.node.revoke(revoked_one, bench.now);
+        assert!(!bench.node.is_trusted(revoked_one));
+        drop(bench.actions());
+        bench.node.set_trusted([(lesser, None), (revoked_one, None)], bench.now);
+        assert_eq!(revoked(&mut bench), (Vec::new(), false));
+        for (peer, link) in linked {
+            assert!(bench.node.is_trusted(peer));
+            assert_eq!(bench.node.route(peer), Some(link));
+        }
+        assert!(bench.node.is_trusted(revoked_one), "it is on the new list");
+    }
+}
+
 fn drifting(policy: DriftPolicy) -> (Vec<&'static str>, Vec<Drift>) {
     let mut bench = Bench::with(NodePolicy { drift: policy, ..NodePolicy::default() }, None);
     let peer = bench.greater;
