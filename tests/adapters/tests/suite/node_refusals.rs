@@ -191,7 +191,7 @@ async fn m12_l3_a_stream_is_opened_over_the_next_link_when_the_link_ends_under_i
     });
     let signed = SignedPolicy::new(Origins::listed([id(2)]), Arc::clone(&store) as Arc<dyn ReplayStore>);
     let ben = start(node::<H>(2).services(&echoing()).listen("127.0.0.1:0")).await;
-    let (heard, hears) = unbounded();
+    let (heard, notes) = unbounded();
     let services = Services::<H>::new().on("note", Allow::Anyone, move |request: Request<H>| {
         heard.try_send(request.sequence).expect("the test listens");
         async {}
@@ -212,7 +212,7 @@ async fn m12_l3_a_stream_is_opened_over_the_next_link_when_the_link_ends_under_i
             let back = back.clone();
             async move { back.disconnect(0, "").await }
         });
-        soon(hears.recv()).await.expect("the note came");
+        soon(notes.recv()).await.expect("the note came");
         let opening = store.opening.lock().expect("no panic").pop().expect("it was asked");
         let stream = soon(opening).await.map(H::io).expect("a stream over one of the links");
         let sent = bytes(1000, usize::try_from(sequence).expect("small"));
@@ -243,7 +243,7 @@ async fn m12_a_link_that_has_ended_says_why_it_opens_no_stream<H: Host>() {
     let mut call = Box::pin(one.call_with(Message::new("hang", ""), Duration::from_secs(2)));
     assert!(timeout(Duration::from_millis(50), &mut call).await.is_none());
     let mut goodbye = Box::pin(one.goodbye(4, "later"));
-    assert!(matches!(futures_lite::future::poll_once(&mut goodbye).await, None));
+    assert!(futures_lite::future::poll_once(&mut goodbye).await.is_none());
     // The goodbye was said when it was polled; a stream asked for behind it is too late, or just in time.
     until("it drains", || one.try_send(Message::new("log", "")).is_err()).await;
     let Err(error) = soon(one.open_stream("echo")).await else { panic!("a stream over a link that drains") };
