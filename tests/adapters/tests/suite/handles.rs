@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex};
 
 use futures_lite::future::yield_now;
+use handclasp::crypto::CryptoError;
 use handclasp::node::Permanence;
 use handclasp::runtime::{Delivery, Handler, Node, Request, Services, WeakNode};
 use handclasp::services::Allow;
 use handclasp::{Capability, ClusterSecret, Message, Signer};
-use handclasp_adapters::links::{builder, id, key, pair_of};
+use handclasp_adapters::links::{builder, id, key, pair, pair_of};
 use handclasp_adapters::nodes::{address, node, start, stop};
 use handclasp_adapters::streams::{echo, open};
 use handclasp_adapters::{Host, soon};
@@ -93,6 +94,23 @@ async fn h4_a_link_says_which_version_of_a_capability_both_sides_have<H: Host>()
     assert_eq!(one.transport_error().map(|error| error.kind()), None);
 }
 
+async fn k7_keying_material_is_as_long_as_asked_or_there_is_none<H: Host>() {
+    let (one, two) = pair::<H>(&Services::new()).await;
+    let (mut here, mut there) = (vec![0; 8160], vec![0; 8160]);
+    soon(one.export(b"label", b"context", &mut here)).await.expect("the most there is");
+    soon(two.export(b"label", b"context", &mut there)).await.expect("the most there is");
+    assert!(here == there && here.iter().any(|byte| *byte != 0));
+    let mut more = vec![7; 8161];
+    assert_eq!(soon(one.export(b"label", b"context", &mut more)).await, Err(CryptoError::BadLength));
+    let long = vec![0; 1 << 16];
+    for (label, context) in [(&*long, &b"context"[..]), (b"label", &*long)] {
+        assert_eq!(soon(one.export(label, context, &mut more[..32])).await, Err(CryptoError::BadLength));
+    }
+    soon(one.goodbye(0, "")).await;
+    assert_eq!(soon(one.export(b"label", b"context", &mut more[..32])).await, Err(CryptoError::OutOfTurn));
+    assert!(more.iter().all(|byte| *byte == 7), "what there is none of is not written");
+}
+
 /// A weak handle gives the node while somebody holds it, and keeps nothing itself.
 async fn o4_a_weak_handle_keeps_no_node<H: Host>() {
     assert!(WeakNode::<H>::default().upgrade().is_none());
@@ -115,5 +133,6 @@ async fn o4_a_weak_handle_keeps_no_node<H: Host>() {
 handclasp_adapters::on_every_host!(
     k6_a_handle_shows_what_it_stands_for_and_nothing_secret,
     h4_a_link_says_which_version_of_a_capability_both_sides_have,
+    k7_keying_material_is_as_long_as_asked_or_there_is_none,
     o4_a_weak_handle_keeps_no_node,
 );
