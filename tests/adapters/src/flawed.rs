@@ -100,8 +100,8 @@ const GIVES: [Option<io::ErrorKind>; 4] = [
     Some(io::ErrorKind::ConnectionReset),
 ];
 
-/// A listener that fails in between: behind the first connection with an error of one connection, with one of the
-/// system, [`OutOfMemory`](io::ErrorKind::OutOfMemory), and again with one of one connection.
+/// A listener that fails in between: behind the first connection with an error of one connection, with one of
+/// the system, [`OutOfMemory`](io::ErrorKind::OutOfMemory), and again with one of one connection.
 #[derive(Debug)]
 pub struct FlawedListener<L> {
     listener: L,

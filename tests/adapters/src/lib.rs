@@ -10,7 +10,8 @@
 //! - [`links`] and [`nodes`] have the nodes that the cases are about, [`pipe()`] the streams between them,
 //!   [`streams`] what is said over the byte streams of a link.
 //! - [`Cuts`] drops a future at each of its await points; [`Scoped`] counts the tasks that are left then.
-//! - [`Flawed`] has listeners that fail now and then, and [`FlawedStream`] goes wrong when a [`Switch`] says so.
+//! - [`Flawed`] has listeners that fail now and then, and [`FlawedStream`] goes wrong when a [`Switch`] says
+//!   so.
 #![forbid(unsafe_code)]
 // What is not as a test needs it fails the test.
 #![allow(clippy::missing_panics_doc)]

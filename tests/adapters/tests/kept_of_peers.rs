@@ -1,5 +1,5 @@
-//! What a node keeps of peers that its application asked about, measured by the allocator. On one thread, so that what
-//! is counted is the node's; the other runtimes have nothing to do with it.
+//! What a node keeps of peers that its application asked about, measured by the allocator. On one thread, so
+//! that what is counted is the node's; the other runtimes have nothing to do with it.
 
 use allocation_counter::measure;
 use handclasp::node::Permanence;
@@ -12,8 +12,8 @@ use handclasp_tokio::Tokio;
 /// So many others, none of whom the node trusts.
 const MANY: u16 = 4000;
 
-/// What may be kept: room for the handles of a hundred peers or two, and nothing that grows with the number of those asked
-/// about. Of all of them it would be ten times as much.
+/// What may be kept: room for the handles of a hundred peers or two, and nothing that grows with the number of
+/// those asked about. Of all of them it would be ten times as much.
 const BOUND: i64 = 100_000;
 
 fn strangers() -> Vec<NodeId> {

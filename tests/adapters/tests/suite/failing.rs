@@ -102,8 +102,8 @@ async fn c6_c7_a_listener_passes_over_lost_connections_and_tells_what_the_system
             Ok::<_, ConnectError>(link)
         })
     };
-    // A connection; behind it one that was lost, which nobody hears of; and then the system has no more. The handshake
-    // under way is not disturbed by that, and may end before or behind.
+    // A connection; behind it one that was lost, which nobody hears of; and then the system has no more. The
+    // handshake under way is not disturbed by that, and may end before or behind.
     let first = dial();
     let (mut link, mut failed) = (None, None);
     while link.is_none() || failed.is_none() {

@@ -156,8 +156,8 @@ async fn d3_m8_a_send_that_waits_for_room_gives_its_message_back_when_its_time_i
 
 type Opening<H> = Pin<Box<dyn Future<Output = Result<<H as Runtime>::Stream, OpenError>> + Send>>;
 
-/// Notes what comes like any other store, and begins to open a stream meanwhile: the link's task is taking bytes in, and
-/// what it finds behind the signed message it takes in before it opens anything.
+/// Notes what comes like any other store, and begins to open a stream meanwhile: the link's task is taking
+/// bytes in, and what it finds behind the signed message it takes in before it opens anything.
 struct Meddling<H: Runtime> {
     windows: Mutex<ReplayWindows>,
     peer: Mutex<Option<Peer<H>>>,
