@@ -5,7 +5,7 @@
 //! one link whose other side is the test itself: [`hostile::Hostile`] speaks the handshake for it,
 //! [`raw::Raw`] has real traffic keys and seals what it is told. [`watched::Watched`] looks on at
 //! cryptography, or spoils it, and [`Counting`] counts what it costs. [`world`] has whole nodes, many of them,
-//! and a network that does its worst.
+//! and a network that does its worst. [`Said`] hears what errors say to people.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,7 @@ pub mod hostile;
 mod owned;
 mod pair;
 pub mod raw;
+mod said;
 mod solo;
 mod step;
 pub mod watched;
@@ -23,6 +24,7 @@ pub mod world;
 pub use counting::{Count, Counting, CountingSigner, Counts};
 pub use owned::Owned;
 pub use pair::{End, Pair, Pipe, Side};
+pub use said::Said;
 pub use solo::Solo;
 
 use std::sync::Arc;

@@ -10,11 +10,14 @@
 //! - [`links`] and [`nodes`] have the nodes that the cases are about, [`pipe()`] the streams between them,
 //!   [`streams`] what is said over the byte streams of a link.
 //! - [`Cuts`] drops a future at each of its await points; [`Scoped`] counts the tasks that are left then.
+//! - [`Flawed`] has listeners that fail now and then, and [`FlawedStream`] goes wrong when a [`Switch`] says
+//!   so.
 #![forbid(unsafe_code)]
 // What is not as a test needs it fails the test.
 #![allow(clippy::missing_panics_doc)]
 
 mod cut;
+mod flawed;
 mod host;
 pub mod links;
 pub mod nodes;
@@ -26,6 +29,7 @@ mod task;
 mod wait;
 
 pub use cut::Cuts;
+pub use flawed::{Flaw, Flawed, FlawedListener, FlawedStream, Switch};
 pub use host::Host;
 pub use pipe::{Pipe, Tap, pipe};
 pub use scoped::{Scope, Scoped};
