@@ -1,7 +1,10 @@
 //! The handlers of one link: calls and unordered messages side by side, other messages one after the other.
+//!
+//! Nothing waits here for its handler: what no handler can take stays in the link, where it is charged to its sender
+//! and counted at the end.
 
 use std::collections::VecDeque;
-use std::fmt;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::prelude::v1::*;
@@ -38,19 +41,11 @@ struct Running {
     task: Abort,
 }
 
-/// A message that waits for the one before it.
+/// Unordered messages whose handlers have a task.
 #[derive(Debug)]
-enum Waiting<R> {
-    Message(Arc<Entry<R>>, Request<R>),
-    Relay(PassingOn, Relay),
-}
-
-/// Unordered messages: those whose handlers have a task, and those that were taken before that were too many.
-#[derive(Debug)]
-struct Beside<R> {
+struct Beside {
     /// Ascending by number; each with the length of its body.
     running: VecDeque<(u64, usize, Abort)>,
-    waiting: VecDeque<(Arc<Entry<R>>, Request<R>)>,
     next: u64,
     bytes: usize,
     /// What there may be: as many as calls, and as many bytes as the peer may have under way.
@@ -58,18 +53,20 @@ struct Beside<R> {
     most_bytes: usize,
 }
 
-impl<R> Beside<R> {
+impl Beside {
     fn new(limits: &Limits) -> Self {
         let (most, most_bytes) = (limits.max_calls as usize, limits.window as usize);
-        Self { running: VecDeque::new(), waiting: VecDeque::new(), next: 0, bytes: 0, most, most_bytes }
+        Self { running: VecDeque::new(), next: 0, bytes: 0, most, most_bytes }
     }
 
     fn is_full(&self) -> bool {
-        !self.running.is_empty() && (self.running.len() >= self.most || self.bytes >= self.most_bytes)
+        self.running.len() >= self.most || self.bytes >= self.most_bytes
     }
 
-    fn is_empty(&self) -> bool {
-        self.running.is_empty() && self.waiting.is_empty()
+    fn add(&mut self, bytes: usize, task: Abort) {
+        self.running.push_back((self.next, bytes, task));
+        self.next += 1;
+        self.bytes += bytes;
     }
 
     fn remove(&mut self, number: u64) {
@@ -77,15 +74,6 @@ impl<R> Beside<R> {
         if let Some((_, bytes, _)) = at.ok().and_then(|at| self.running.remove(at)) {
             self.bytes -= bytes;
         }
-    }
-}
-
-/// Who passes signed messages on.
-struct PassingOn(PassOn);
-
-impl fmt::Debug for PassingOn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PassingOn")
     }
 }
 
@@ -99,12 +87,11 @@ pub(crate) struct Server<R> {
     waiting: VecDeque<(ReplyToken, Bytes)>,
     /// A message handler is behind.
     behind: Option<Abort>,
-    /// Messages that were taken before that showed.
-    messages: VecDeque<Waiting<R>>,
     /// There while there are any.
-    beside: Option<Box<Beside<R>>>,
+    beside: Option<Box<Beside>>,
     /// The link has ended and its messages had their time.
     abandoned: bool,
+    runtime: PhantomData<fn() -> R>,
 }
 
 impl<R> Default for Server<R> {
@@ -114,9 +101,9 @@ impl<R> Default for Server<R> {
             running: VecDeque::new(),
             waiting: VecDeque::new(),
             behind: None,
-            messages: VecDeque::new(),
             beside: None,
             abandoned: false,
+            runtime: PhantomData,
         }
     }
 }
@@ -137,14 +124,14 @@ impl<R: Runtime> Server<R> {
         !self.waiting.is_empty()
     }
 
-    /// Whether messages and calls may come.
+    /// Whether the next request can go to its handler, whatever it is.
     pub(crate) fn is_ready(&self) -> bool {
         self.behind.is_none() && self.takes_unordered()
     }
 
-    /// Whether unordered messages may come.
+    /// Whether an unordered message can.
     pub(crate) fn takes_unordered(&self) -> bool {
-        self.beside.as_ref().is_none_or(|beside| !beside.is_full())
+        !self.abandoned && self.beside.as_ref().is_none_or(|beside| !beside.is_full())
     }
 
     /// Whether no message is with its handler.
@@ -187,7 +174,7 @@ impl<R: Runtime> Server<R> {
         }
     }
 
-    /// Hands a message to its handler, or lines it up.
+    /// Hands a message to its handler: an unordered one where the server takes those, another where it is ready.
     pub(crate) fn message(
         &mut self,
         link: &Core,
@@ -196,70 +183,37 @@ impl<R: Runtime> Server<R> {
         unordered: bool,
         context: &mut Context<'_>,
     ) {
-        let (Some(entry), Some(peer), false) = (entry, link.peer(), self.abandoned) else {
+        let (Some(entry), Some(peer)) = (entry, link.peer()) else {
             trace!("message for no service dropped");
             return;
         };
         let checked = catch_unwind(AssertUnwindSafe(|| entry.check(peer).map(|handler| &handler.0)));
-        let Ok(Ok(Kind::Message(_))) = checked else {
+        let Ok(Ok(Kind::Message(handler))) = checked else {
             trace!(service = entry.name(), "message dropped: the service is not for it");
             return;
         };
         let request = request(Arc::clone(&entry));
+        let bytes = request.body.len();
+        let begun = begin(|| handler(request), context);
         if !unordered {
-            return self.line_up(Waiting::Message(entry, request), context);
+            self.behind = self.finish(begun, Some(entry), Done::Message);
+            return;
         }
-        let beside = self.beside.get_or_insert_with(|| Box::new(Beside::new(&peer.outcome.limits)));
-        beside.waiting.push_back((entry, request));
-        self.run_unordered(context);
+        let number = self.beside.as_ref().map_or(0, |beside| beside.next);
+        if let Some(task) = self.finish(begun, Some(entry), Done::Unordered(number)) {
+            let beside = self.beside.get_or_insert_with(|| Box::new(Beside::new(&peer.outcome.limits)));
+            beside.add(bytes, task);
+        }
     }
 
-    /// Hands a signed message on, in turn with the others.
+    /// Hands a signed message on, in turn with the ordered ones.
     pub(crate) fn relay(&mut self, pass_on: Option<PassOn>, relay: Relay, context: &mut Context<'_>) {
-        if let Some(pass_on) = pass_on.filter(|_| !self.abandoned) {
-            self.line_up(Waiting::Relay(PassingOn(pass_on), relay), context);
+        if let Some(pass_on) = pass_on {
+            let begun = begin(|| pass_on(relay), context);
+            self.behind = self.finish(begun, None, Done::Message);
         } else {
             trace!("message for another node dropped: nobody relays");
         }
-    }
-
-    fn line_up(&mut self, message: Waiting<R>, context: &mut Context<'_>) {
-        if self.behind.is_some() {
-            self.messages.push_back(message);
-        } else {
-            self.run(message, context);
-        }
-    }
-
-    fn run(&mut self, message: Waiting<R>, context: &mut Context<'_>) {
-        let (entry, begun) = match message {
-            Waiting::Message(entry, request) => {
-                // The rule let the request in when it came.
-                let Kind::Message(handler) = &entry.handler().0 else { return };
-                let begun = begin(|| handler(request), context);
-                (Some(entry), begun)
-            }
-            Waiting::Relay(PassingOn(pass_on), relay) => (None, begin(|| pass_on(relay), context)),
-        };
-        self.behind = self.finish(begun, entry, Done::Message);
-    }
-
-    /// Runs unordered messages as far as there may be more of them.
-    fn run_unordered(&mut self, context: &mut Context<'_>) {
-        let Some(mut beside) = self.beside.take() else { return };
-        while !beside.is_full() {
-            let Some((entry, request)) = beside.waiting.pop_front() else { break };
-            let Kind::Message(handler) = &entry.handler().0 else { continue };
-            let bytes = request.body.len();
-            let begun = begin(|| handler(request), context);
-            let number = beside.next;
-            if let Some(task) = self.finish(begun, Some(entry), Done::Unordered(number)) {
-                beside.next += 1;
-                beside.bytes += bytes;
-                beside.running.push_back((number, bytes, task));
-            }
-        }
-        self.beside = Some(beside).filter(|beside| !beside.is_empty());
     }
 
     /// Gives a task to a handler that is not done at once; `done` is what it ends with.
@@ -336,7 +290,7 @@ impl<R: Runtime> Server<R> {
         }
     }
 
-    /// Answers what is done, and lets the next message have its turn. True if anything happened.
+    /// Answers what is done. True if anything happened, so that more may be taken.
     pub(crate) fn poll(&mut self, link: &mut Core, now: Instant, context: &mut Context<'_>) -> bool {
         let mut progress = false;
         while let Some((token, body)) = self.waiting.pop_front() {
@@ -362,14 +316,11 @@ impl<R: Runtime> Server<R> {
                     if let Some(beside) = &mut self.beside {
                         beside.remove(number);
                     }
-                    self.run_unordered(context);
+                    self.beside = self.beside.take().filter(|beside| !beside.running.is_empty());
                 }
                 Some(Done::Admission(decision)) => decided(link, decision, now),
                 // A stream has its end by itself; who aborted a task has seen to the rest.
                 Some(Done::Stream) | None => {}
-            }
-            while let Some(message) = self.behind.is_none().then(|| self.messages.pop_front()).flatten() {
-                self.run(message, context);
             }
         }
         progress
@@ -407,7 +358,6 @@ impl<R: Runtime> Server<R> {
     /// The link has ended and nothing more is waited for.
     pub(crate) fn abandon(&mut self) {
         self.abandoned = true;
-        self.messages.clear();
         let beside = self.beside.take().map(|beside| beside.running).unwrap_or_default();
         let beside = beside.into_iter().map(|(.., task)| task);
         beside.chain(self.behind.take()).for_each(|task| task.abort());
