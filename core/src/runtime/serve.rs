@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tracing::{trace, warn};
+use tracing::{info, trace, warn};
 
 use super::Runtime;
 use super::services::{BoxFuture, Caught, Entry, Kind, PassOn, Relay, Request};
@@ -89,7 +89,9 @@ pub(crate) struct Server<R> {
     behind: Option<Abort>,
     /// There while there are any.
     beside: Option<Box<Beside>>,
-    /// The link has ended and its messages had their time.
+    /// Stream handlers that have a task.
+    streams: usize,
+    /// The link has ended and its handlers had their time.
     abandoned: bool,
     runtime: PhantomData<fn() -> R>,
 }
@@ -102,6 +104,7 @@ impl<R> Default for Server<R> {
             waiting: VecDeque::new(),
             behind: None,
             beside: None,
+            streams: 0,
             abandoned: false,
             runtime: PhantomData,
         }
@@ -135,8 +138,13 @@ impl<R: Runtime> Server<R> {
     }
 
     /// Whether no message is with its handler.
-    pub(crate) fn is_idle(&self) -> bool {
+    pub(crate) fn has_no_message(&self) -> bool {
         self.behind.is_none() && self.beside.is_none()
+    }
+
+    /// Whether no handler keeps a link that has ended: none has a message or a stream that came before the end.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.has_no_message() && (self.streams == 0 || self.abandoned)
     }
 
     /// Begins a call, and answers it if that is possible at once.
@@ -264,6 +272,7 @@ impl<R: Runtime> Server<R> {
             Ok(None) => trace!(service = entry.name(), "stream handler panicked"),
             Err(rest) => {
                 let name = entry.name().to_owned();
+                self.streams += 1;
                 self.tasks.spawn::<R>(async move {
                     if rest.await.is_none() {
                         trace!(service = name, "stream handler panicked");
@@ -319,8 +328,9 @@ impl<R: Runtime> Server<R> {
                     self.beside = self.beside.take().filter(|beside| !beside.running.is_empty());
                 }
                 Some(Done::Admission(decision)) => decided(link, decision, now),
-                // A stream has its end by itself; who aborted a task has seen to the rest.
-                Some(Done::Stream) | None => {}
+                Some(Done::Stream) => self.streams -= 1,
+                // Who aborted it has seen to the rest.
+                None => {}
             }
         }
         progress
@@ -357,6 +367,11 @@ impl<R: Runtime> Server<R> {
 
     /// The link has ended and nothing more is waited for.
     pub(crate) fn abandon(&mut self) {
+        if !self.abandoned && !self.is_idle() {
+            let messages = usize::from(self.behind.is_some())
+                + self.beside.as_ref().map_or(0, |beside| beside.running.len());
+            info!(messages, streams = self.streams, "handlers dropped: their link has ended");
+        }
         self.abandoned = true;
         let beside = self.beside.take().map(|beside| beside.running).unwrap_or_default();
         let beside = beside.into_iter().map(|(.., task)| task);

@@ -137,8 +137,9 @@ impl Cancelled {
 /// What runs for each message or call of a service.
 ///
 /// A handler is an asynchronous function and must not block its thread: its first step runs on the link's own
-/// task, so that an answer that is ready at once costs no task of its own. The rest runs on a task that ends
-/// with the link.
+/// task, so that an answer that is ready at once costs no task of its own. The rest runs on a task. At the end of the link
+/// calls are dropped, since nobody waits for their answers; handlers of messages and streams have the
+/// [drain time](crate::Timing::drain) to end.
 pub struct Handler<R>(pub(crate) Kind<R>);
 
 type Run<R, T> = Box<dyn Fn(Request<R>) -> BoxFuture<T> + Send + Sync>;
@@ -174,8 +175,13 @@ impl<R: Runtime> Handler<R> {
     }
 
     /// Takes byte streams, each in a future of its own, as many at a time as the link's limits allow. A stream
-    /// is given up when it is dropped before it was closed, so also when the future panics. All futures are
-    /// dropped when the link ends.
+    /// is given up when it is dropped before it was closed, so also when the future panics.
+    ///
+    /// When the link ends, what came before can still be read; then comes the peer's end of the stream, if that had
+    /// come, or else [`StreamError::LinkEnded`](super::StreamError::LinkEnded), which a write gives as well. Futures
+    /// that run on are dropped after the [drain time](crate::Timing::drain), and at once where this side has
+    /// [closed](Link::close) the link or revoked the peer. Until then [`Link::closed`] waits for them: one that waits
+    /// for something else than its stream should wait for its stream's end as well.
     pub fn stream<F, Done>(handler: F) -> Self
     where
         F: Fn(Request<R>, R::Stream) -> Done + Send + Sync + 'static,

@@ -112,9 +112,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
 
     /// Gives what came in to the handlers; true if there was anything.
     pub(super) fn serve(&mut self, now: Instant, context: &mut Context<'_>) -> bool {
-        let any = !self.items.is_empty();
+        let mut any = !self.items.is_empty();
         self.serve_items(context);
-        self.serve_requests(now, context) || any
+        any |= self.serve_requests(now, context);
+        if self.link.closed().is_some() {
+            // Handlers learn of the end by their streams: what came before it can still be read, and then comes the
+            // end, or why there is none.
+            self.streams.end(&mut self.link);
+        }
+        if self.closed.is_some() && self.server.has_no_message() {
+            // Streams have no order with what comes on the next link.
+            self.pass_turn();
+        }
+        any
     }
 
     fn serve_items(&mut self, context: &mut Context<'_>) {

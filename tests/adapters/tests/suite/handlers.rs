@@ -1,15 +1,20 @@
 //! What becomes of messages, calls and streams at the side that serves them: at the end of their link, and when there
 //! are too many.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_lock::Semaphore;
-use handclasp::runtime::{Link, Runtime, Services};
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use handclasp::node::Permanence;
+use handclasp::runtime::{Link, Runtime, Services, StreamError};
 use handclasp::services::Allow;
 use handclasp::{ConfigBuilder, Limits, Message, Timing};
-use handclasp_adapters::links::{builder, config, tapped};
+use handclasp_adapters::links::{Guard, builder, config, id, tapped};
+use handclasp_adapters::nodes::{address, node, start};
+use handclasp_adapters::streams::{bytes, error_of, open};
 use handclasp_adapters::{Host, Tap, sleep, soon, until};
 
 /// A service `work` for messages, whose handlers wait at a gate.
@@ -133,9 +138,122 @@ async fn m6_l3_what_came_before_the_end_is_handled_in_its_time_by_one_handler_af
     assert_eq!(gated.done.load(Ordering::SeqCst), 50);
 }
 
+/// Node 2 with `services`, and a link to it over which a stream has come whole while nobody reads it: 60 000 bytes.
+async fn unread<H: Host>(services: &Services<H>, drain: Duration, closed: &AtomicUsize) -> [Link<H>; 2] {
+    let (link, other, _) = patient_pair(services, drain).await;
+    let mut stream = open(&link, "late").await;
+    stream.write_all(&bytes(60_000, 7)).await.expect("room");
+    stream.close().await.expect("room");
+    assert_eq!(soon(stream.read(&mut [0; 8])).await.expect("the end"), 0);
+    until("the handler has closed its writer", || closed.load(Ordering::SeqCst) == 1).await;
+    [link, other]
+}
+
+async fn m12_l3_a_stream_that_came_whole_can_be_read_after_a_goodbye<H: Host>() {
+    let (gate, closed) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (sender, read) = async_channel::unbounded();
+    let (own, count) = (Arc::clone(&gate), Arc::clone(&closed));
+    let services = Services::<H>::new().stream("late", Allow::Anyone, move |_, stream| {
+        let (mut stream, sender) = (H::io(stream), sender.clone());
+        let (gate, closed) = (Arc::clone(&own), Arc::clone(&count));
+        async move {
+            stream.close().await.expect("room");
+            closed.fetch_add(1, Ordering::SeqCst);
+            gate.acquire().await.forget();
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).await.expect("the end, in good order");
+            // What follows the last byte is a part of the handler too.
+            sleep(Duration::from_millis(20)).await;
+            sender.try_send(all).expect("the test waits");
+        }
+    });
+    let [link, other] = unread(&services, LONG, &closed).await;
+    soon(link.goodbye(0, "")).await;
+    sleep(Duration::from_millis(50)).await;
+    gate.add_permits(1);
+    assert!(soon(read.recv()).await.expect("the handler ran to its end") == bytes(60_000, 7));
+    soon(other.closed()).await;
+}
+
+async fn l3_m12_a_stream_handler_that_does_not_end_is_dropped_at_the_deadline<H: Host>() {
+    let (alive, closed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (living, count) = (Arc::clone(&alive), Arc::clone(&closed));
+    let services = Services::<H>::new().stream("late", Allow::Anyone, move |_, stream| {
+        let (mut stream, guard, closed) = (H::io(stream), Guard::new(&living), Arc::clone(&count));
+        async move {
+            let _guard = guard;
+            stream.close().await.expect("room");
+            closed.fetch_add(1, Ordering::SeqCst);
+            pending::<()>().await;
+        }
+    });
+    let [link, other] = unread(&services, SHORT, &closed).await;
+    soon(link.goodbye(0, "")).await;
+    soon(other.closed()).await;
+    until("the handler is gone", || alive.load(Ordering::SeqCst) == 0).await;
+}
+
+async fn l3_m12_a_stream_handler_sees_the_end_of_its_link_at_once<H: Host>() {
+    let (sender, failed) = async_channel::unbounded();
+    let services = Services::<H>::new().stream("feed", Allow::Anyone, move |_, stream| {
+        let (mut stream, sender) = (H::io(stream), sender.clone());
+        async move {
+            let mut all = Vec::new();
+            let read = stream.read_to_end(&mut all).await.expect_err("it is no end");
+            let write = stream.write_all(b"more").await.expect_err("nobody reads it");
+            sender.try_send((all, error_of(&read), error_of(&write))).expect("the test waits");
+        }
+    });
+    let (link, other, tap) = patient_pair(&services, LONG).await;
+    let mut stream = open(&link, "feed").await;
+    stream.write_all(b"half of").await.expect("room");
+    stream.flush().await.expect("room");
+    soon(link.ping()).await.expect("an answer");
+    tap.cut_after(0);
+    let (all, read, write) = soon(failed.recv()).await.expect("the handler ran to its end");
+    assert_eq!(
+        (all.as_slice(), read, write),
+        (&b"half of"[..], StreamError::LinkEnded, StreamError::LinkEnded)
+    );
+    soon(other.closed()).await;
+}
+
+async fn m6_m12_messages_on_the_next_link_do_not_wait_for_stream_handlers_of_the_last<H: Host>() {
+    let (alive, noted) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (living, count) = (Arc::clone(&alive), Arc::clone(&noted));
+    let services = Services::<H>::new()
+        .stream("linger", Allow::Anyone, move |_, stream| {
+            let guard = Guard::new(&living);
+            async move {
+                let _guard = (guard, stream);
+                pending::<()>().await;
+            }
+        })
+        .on("note", Allow::Anyone, move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            async {}
+        });
+    let timing = Timing { drain: LONG, ..Timing::default() };
+    let ben = node::<H>(2).config(|config| config.timing(timing)).services(&services);
+    let ben = start(ben.listen("127.0.0.1:0")).await;
+    let anna = start(node::<H>(1).peer(id(2), [address(&ben)], Permanence::Ephemeral)).await;
+    let peer = anna.peer(id(2));
+    let stream = soon(peer.open_stream("linger")).await.map(H::io).expect("a stream");
+    until("the handler runs", || alive.load(Ordering::SeqCst) == 1).await;
+    drop(stream);
+    soon(peer.disconnect(0, "")).await;
+    soon(peer.send(Message::new("note", "over the next link"))).await.expect("it is queued");
+    until("it was handled", || noted.load(Ordering::SeqCst) == 1).await;
+    assert_eq!(alive.load(Ordering::SeqCst), 1, "the handler of the last link still has its time");
+}
+
 handclasp_adapters::on_every_host!(
     m6_l3_at_a_goodbye_each_message_is_handled_or_counted_at_both_ends,
     m6_l5_at_a_cut_each_message_is_handled_or_counted_at_both_ends,
     m6_m11_unordered_messages_beyond_what_may_run_are_counted_at_both_ends,
     m6_l3_what_came_before_the_end_is_handled_in_its_time_by_one_handler_after_the_other,
+    m12_l3_a_stream_that_came_whole_can_be_read_after_a_goodbye,
+    l3_m12_a_stream_handler_that_does_not_end_is_dropped_at_the_deadline,
+    l3_m12_a_stream_handler_sees_the_end_of_its_link_at_once,
+    m6_m12_messages_on_the_next_link_do_not_wait_for_stream_handlers_of_the_last,
 );
