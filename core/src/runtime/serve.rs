@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tracing::{info, trace, warn};
+use tracing::{debug, info, trace, warn};
 
 use super::Runtime;
 use super::services::{BoxFuture, Caught, Entry, Kind, PassOn, Relay, Request};
@@ -89,15 +89,19 @@ pub(crate) struct Server<R> {
     behind: Option<Abort>,
     /// There while there are any.
     beside: Option<Box<Beside>>,
-    /// Stream handlers that have a task.
+    /// Stream handlers that have a task, and how many may have one: as many as streams may be open. The link itself
+    /// counts a stream no more once the peer has given it up, whatever its handler does.
     streams: usize,
+    most_streams: usize,
     /// The link has ended and its handlers had their time.
     abandoned: bool,
     runtime: PhantomData<fn() -> R>,
 }
 
-impl<R> Default for Server<R> {
-    fn default() -> Self {
+impl<R> Server<R> {
+    /// With as many stream handlers at a time as `most_streams`.
+    pub(crate) fn new(most_streams: u32) -> Self {
+        let most_streams = usize::try_from(most_streams).unwrap_or(usize::MAX);
         Self {
             tasks: Tasks::default(),
             running: VecDeque::new(),
@@ -105,6 +109,7 @@ impl<R> Default for Server<R> {
             behind: None,
             beside: None,
             streams: 0,
+            most_streams,
             abandoned: false,
             runtime: PhantomData,
         }
@@ -259,7 +264,11 @@ impl<R: Runtime> Server<R> {
         open: impl FnOnce(Arc<Entry<R>>, &mut Core) -> (Request<R>, ByteStream),
         context: &mut Context<'_>,
     ) {
-        let checked = entry.zip(link.peer()).map(|(entry, peer)| {
+        let has_room = self.streams < self.most_streams;
+        if !has_room {
+            debug!(running = self.streams, "stream refused: as many handlers run as streams may be open");
+        }
+        let checked = entry.zip(link.peer()).filter(|_| has_room).map(|(entry, peer)| {
             catch_unwind(AssertUnwindSafe(|| entry.check(peer).map(|handler| &handler.0)))
         });
         let (Some(Ok(Ok(Kind::Stream(handler)))), Some(entry)) = (checked, entry) else {

@@ -174,8 +174,12 @@ impl<R: Runtime> Handler<R> {
         Self(Kind::Message(Box::new(move |request| Box::pin(handler(request)))))
     }
 
-    /// Takes byte streams, each in a future of its own, as many at a time as the link's limits allow. A stream
-    /// is given up when it is dropped before it was closed, so also when the future panics.
+    /// Takes byte streams, each in a future of its own. A stream is given up when it is dropped before it was closed,
+    /// so also when the future panics.
+    ///
+    /// As many futures run at a time as the peer may have streams open
+    /// ([`StreamLimits::max_open`](crate::StreamLimits::max_open)). A stream that comes while as many run is refused,
+    /// also where the peer has given up the streams of those: a future should end when its stream does.
     ///
     /// When the link ends, what came before can still be read; then comes the peer's end of the stream, if that had
     /// come, or else [`StreamError::LinkEnded`](super::StreamError::LinkEnded), which a write gives as well. Futures

@@ -111,7 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
             pings: Vec::new(),
             pongs: 0,
             view: View::new(setting.services),
-            server: Server::default(),
+            server: Server::new(setting.config.streams().max_open),
             streams: Streams::default(),
             items: Vec::new(),
             goodbye: None,

@@ -9,10 +9,10 @@ use std::time::Duration;
 use async_lock::Semaphore;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use handclasp::node::Permanence;
-use handclasp::runtime::{Link, Runtime, Services, StreamError};
+use handclasp::runtime::{Link, OpenError, Runtime, Services, StreamError};
 use handclasp::services::Allow;
-use handclasp::{ConfigBuilder, Limits, Message, Timing};
-use handclasp_adapters::links::{Guard, builder, config, id, tapped};
+use handclasp::{ConfigBuilder, Limits, Message, StreamLimits, Timing};
+use handclasp_adapters::links::{Guard, builder, config, id, pair_of, tapped};
 use handclasp_adapters::nodes::{address, node, start};
 use handclasp_adapters::streams::{bytes, error_of, open};
 use handclasp_adapters::{Host, Tap, sleep, soon, until};
@@ -247,6 +247,53 @@ async fn m6_m12_messages_on_the_next_link_do_not_wait_for_stream_handlers_of_the
     assert_eq!(alive.load(Ordering::SeqCst), 1, "the handler of the last link still has its time");
 }
 
+/// Opens a stream as soon as the link has room for one.
+async fn open_in_time<H: Host>(link: &Link<H>, name: &str) -> H::Io {
+    loop {
+        match soon(link.open_stream(name)).await {
+            Ok(stream) => return H::io(stream),
+            Err(OpenError::TooMany { .. }) => sleep(Duration::from_millis(1)).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+async fn m8_m12_no_more_stream_handlers_run_than_streams_may_be_open<H: Host>() {
+    let (gate, alive) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (own, living) = (Arc::clone(&gate), Arc::clone(&alive));
+    let services = Services::<H>::new().stream("hang", Allow::Anyone, move |_, stream| {
+        let (mut stream, gate, guard) = (H::io(stream), Arc::clone(&own), Guard::new(&living));
+        async move {
+            let _guard = guard;
+            gate.acquire().await.forget();
+            // The peer may have given it up.
+            let _ = stream.close().await;
+        }
+    });
+    let streams = StreamLimits { max_open: 4, ..StreamLimits::default() };
+    let two = builder::<H>(2).streams(streams).build().expect("a configuration");
+    let (link, _other) = pair_of((&config::<H>(1), &Services::<H>::new()), (&two, &services)).await;
+    for number in 1..=12 {
+        let mut stream = open_in_time(&link, "hang").await;
+        if number <= 4 {
+            until("its handler runs", || alive.load(Ordering::SeqCst) == number).await;
+        } else {
+            let error = soon(stream.read(&mut [0; 8])).await.expect_err("refused");
+            assert_eq!(error_of(&error), StreamError::Refused);
+        }
+        // So the link has room for another one, and the handler is where it was.
+        drop(stream);
+    }
+    assert_eq!(alive.load(Ordering::SeqCst), 4);
+    gate.add_permits(100);
+    until("they are done", || alive.load(Ordering::SeqCst) == 0).await;
+    soon(async {
+        // The link may hear later than this that they are done.
+        while open_in_time(&link, "hang").await.read(&mut [0; 8]).await.is_err() {}
+    })
+    .await;
+}
+
 handclasp_adapters::on_every_host!(
     m6_l3_at_a_goodbye_each_message_is_handled_or_counted_at_both_ends,
     m6_l5_at_a_cut_each_message_is_handled_or_counted_at_both_ends,
@@ -256,4 +303,5 @@ handclasp_adapters::on_every_host!(
     l3_m12_a_stream_handler_that_does_not_end_is_dropped_at_the_deadline,
     l3_m12_a_stream_handler_sees_the_end_of_its_link_at_once,
     m6_m12_messages_on_the_next_link_do_not_wait_for_stream_handlers_of_the_last,
+    m8_m12_no_more_stream_handlers_run_than_streams_may_be_open,
 );
