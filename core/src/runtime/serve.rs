@@ -83,7 +83,7 @@ pub(crate) struct Server<R> {
     tasks: Tasks<Done>,
     /// Calls whose handlers have a task, ascending by the peer's number.
     running: VecDeque<Running>,
-    /// Answers that the link had no room for.
+    /// Answers that the link had no room for: one, and those of calls that were running then.
     waiting: VecDeque<(ReplyToken, Bytes)>,
     /// A message handler is behind.
     behind: Option<Abort>,
@@ -132,9 +132,10 @@ impl<R: Runtime> Server<R> {
         !self.waiting.is_empty()
     }
 
-    /// Whether the next request can go to its handler, whatever it is.
+    /// Whether the next request can go to its handler, whatever it is. While answers wait for room it cannot: another
+    /// call would be another answer.
     pub(crate) fn is_ready(&self) -> bool {
-        self.behind.is_none() && self.takes_unordered()
+        self.behind.is_none() && self.waiting.is_empty() && self.takes_unordered()
     }
 
     /// Whether an unordered message can.

@@ -153,6 +153,9 @@ pub(crate) enum Kind<R> {
 impl<R: Runtime> Handler<R> {
     /// Answers calls. Many may run at a time, as many as the link's limits allow. Its future is dropped when
     /// the caller gives up or its time is over. A panic is answered with [`ServiceError::HandlerFailed`].
+    ///
+    /// While the caller does not read its answers, and one of them waits for room in the
+    /// [send buffer](crate::ConfigBuilder::send_buffer), its calls and ordered messages are not taken.
     pub fn call<F, Answer>(handler: F) -> Self
     where
         F: Fn(Request<R>) -> Answer + Send + Sync + 'static,

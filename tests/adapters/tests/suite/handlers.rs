@@ -15,7 +15,7 @@ use handclasp::{ConfigBuilder, Limits, Message, StreamLimits, Timing};
 use handclasp_adapters::links::{Guard, builder, config, id, pair_of, tapped};
 use handclasp_adapters::nodes::{address, node, start};
 use handclasp_adapters::streams::{bytes, error_of, open};
-use handclasp_adapters::{Host, Tap, sleep, soon, until};
+use handclasp_adapters::{Host, Tap, TaskSet, sleep, soon, until};
 
 /// A service `work` for messages, whose handlers wait at a gate.
 struct Gated<R> {
@@ -294,6 +294,34 @@ async fn m8_m12_no_more_stream_handlers_run_than_streams_may_be_open<H: Host>() 
     .await;
 }
 
+async fn m8_no_call_is_begun_while_an_answer_waits_for_room<H: Host>() {
+    const CALLS: usize = 64;
+    let begun = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&begun);
+    let services = Services::<H>::new().serve("large", Allow::Anyone, move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async { Ok(vec![7; 60_000].into()) }
+    });
+    let tight = builder::<H>(1).send_buffer(4000).build().expect("a configuration");
+    let (_other, link, tap) = tapped((&tight, &services), (&config::<H>(2), &Services::<H>::new())).await;
+    tap.stall_after(0);
+    let mut calls = TaskSet::new();
+    for _ in 0..CALLS {
+        let link = link.clone();
+        calls.spawn::<H>(async move { link.call("large", "?").await.map(|answer| answer.len()) });
+    }
+    until("calls have come", || begun.load(Ordering::SeqCst) > 0).await;
+    sleep(Duration::from_millis(100)).await;
+    // What is on the way and in the link's buffers, and one that waits.
+    let taken = begun.load(Ordering::SeqCst);
+    assert!(taken < 16, "{taken} calls were begun whose answers have no room");
+    tap.stall_after(usize::MAX);
+    while let Some(answer) = soon(calls.join_next()).await {
+        assert_eq!(answer.expect("no panic"), Ok(60_000));
+    }
+    assert_eq!(begun.load(Ordering::SeqCst), CALLS);
+}
+
 handclasp_adapters::on_every_host!(
     m6_l3_at_a_goodbye_each_message_is_handled_or_counted_at_both_ends,
     m6_l5_at_a_cut_each_message_is_handled_or_counted_at_both_ends,
@@ -304,4 +332,5 @@ handclasp_adapters::on_every_host!(
     l3_m12_a_stream_handler_sees_the_end_of_its_link_at_once,
     m6_m12_messages_on_the_next_link_do_not_wait_for_stream_handlers_of_the_last,
     m8_m12_no_more_stream_handlers_run_than_streams_may_be_open,
+    m8_no_call_is_begun_while_an_answer_waits_for_room,
 );
