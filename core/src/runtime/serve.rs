@@ -13,14 +13,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tracing::{debug, info, trace, warn};
+use tracing::{Instrument, debug, info, trace, warn};
 
 use super::Runtime;
 use super::services::{BoxFuture, Caught, Entry, Kind, PassOn, Relay, Request};
 use super::streams::ByteStream;
 use super::sync::{Abort, Tasks, timeout_at};
 use crate::{
-    Instant, Limits, Link as Core, Payload, Refusal, ReplyToken, STREAM_REFUSED, ServiceError, StreamId, Why,
+    Instant, Limits, Link as Core, NodeId, Payload, Peer, Refusal, ReplyToken, STREAM_REFUSED, ServiceError,
+    StreamId, Why,
 };
 
 type Answer = Result<Bytes, ServiceError>;
@@ -126,6 +127,17 @@ fn begin<T>(call: impl FnOnce() -> BoxFuture<T>, context: &mut Context<'_>) -> R
     }
 }
 
+/// What a peer may use of a service.
+fn check<'a, R>(entry: &'a Entry<R>, peer: &Peer) -> Result<&'a Kind<R>, ServiceError> {
+    match catch_unwind(AssertUnwindSafe(|| entry.check(peer))) {
+        Ok(checked) => checked.map(|handler| &handler.0).map_err(ServiceError::from),
+        Err(_) => {
+            warn!(service = entry.name(), peer = %peer.id, "the rule of a service panicked");
+            Err(ServiceError::HandlerFailed)
+        }
+    }
+}
+
 impl<R: Runtime> Server<R> {
     /// Whether answers wait for room in the link.
     pub(crate) fn has_waiting(&self) -> bool {
@@ -169,22 +181,21 @@ impl<R: Runtime> Server<R> {
         let (Some(entry), Some(peer)) = (entry, link.peer()) else {
             return denied(link, token, ServiceError::NoSuchService);
         };
-        match catch_unwind(AssertUnwindSafe(|| entry.check(peer).map(|handler| &handler.0))) {
-            Ok(Ok(Kind::Call(handler))) => {
+        match check(&entry, peer) {
+            Ok(Kind::Call(handler)) => {
                 let request = request(Arc::clone(&entry));
-                match begin(|| handler(request), context) {
+                let begun = begin(|| handler(request), context);
+                let (id, peer) = (token.call(), peer.id);
+                match self.finish(begun, Some(entry), peer, move |answer| Done::Call(id, answer)) {
                     Ok(answer) => self.answer(link, token, answer),
-                    Err(rest) => {
-                        let id = token.call();
-                        let task = self.tasks.spawn::<R>(async move { Done::Call(id, rest.await) });
+                    Err(task) => {
                         let at = self.running.partition_point(|running| running.token.call() < id);
                         self.running.insert(at, Running { token, task });
                     }
                 }
             }
-            Ok(Ok(_)) => denied(link, token, ServiceError::NoSuchService),
-            Ok(Err(error)) => denied(link, token, error.into()),
-            Err(_) => denied(link, token, ServiceError::HandlerFailed),
+            Ok(_) => denied(link, token, ServiceError::NoSuchService),
+            Err(error) => denied(link, token, error),
         }
     }
 
@@ -201,8 +212,7 @@ impl<R: Runtime> Server<R> {
             trace!("message for no service dropped");
             return;
         };
-        let checked = catch_unwind(AssertUnwindSafe(|| entry.check(peer).map(|handler| &handler.0)));
-        let Ok(Ok(Kind::Message(handler))) = checked else {
+        let Ok(Kind::Message(handler)) = check(&entry, peer) else {
             trace!(service = entry.name(), "message dropped: the service is not for it");
             return;
         };
@@ -210,11 +220,11 @@ impl<R: Runtime> Server<R> {
         let bytes = request.body.len();
         let begun = begin(|| handler(request), context);
         if !unordered {
-            self.behind = self.finish(begun, Some(entry), Done::Message);
+            self.behind = self.finish(begun, Some(entry), peer.id, |_| Done::Message).err();
             return;
         }
         let number = self.beside.as_ref().map_or(0, |beside| beside.next);
-        if let Some(task) = self.finish(begun, Some(entry), Done::Unordered(number)) {
+        if let Err(task) = self.finish(begun, Some(entry), peer.id, move |_| Done::Unordered(number)) {
             let beside = self.beside.get_or_insert_with(|| Box::new(Beside::new(&peer.outcome.limits)));
             beside.add(bytes, task);
         }
@@ -223,36 +233,44 @@ impl<R: Runtime> Server<R> {
     /// Hands a signed message on, in turn with the ordered ones.
     pub(crate) fn relay(&mut self, pass_on: Option<PassOn>, relay: Relay, context: &mut Context<'_>) {
         if let Some(pass_on) = pass_on {
+            let peer = relay.peer.id;
             let begun = begin(|| pass_on(relay), context);
-            self.behind = self.finish(begun, None, Done::Message);
+            self.behind = self.finish(begun, None, peer, |_| Done::Message).err();
         } else {
             trace!("message for another node dropped: nobody relays");
         }
     }
 
-    /// Gives a task to a handler that is not done at once; `done` is what it ends with.
-    fn finish(
+    /// Gives a task to a handler that is not done at once, within the span of its link; `done` makes what it ends
+    /// with. A panic is the program's fault, and is told as such.
+    fn finish<T: Send + 'static>(
         &mut self,
-        begun: Result<Option<()>, Caught<()>>,
-        entry: Option<Arc<Entry<R>>>,
-        done: Done,
-    ) -> Option<Abort> {
+        begun: Result<Option<T>, Caught<T>>,
+        service: Option<Arc<Entry<R>>>,
+        peer: NodeId,
+        done: impl FnOnce(Option<T>) -> Done + Send + 'static,
+    ) -> Result<Option<T>, Abort> {
         let panicked = move || {
-            let service = entry.as_ref().map(|entry| entry.name());
-            trace!(service, "message handler panicked");
+            let service = service.as_ref().map(|entry| entry.name());
+            warn!(service, %peer, "a handler panicked");
         };
         match begun {
-            Ok(Some(())) => None,
-            Ok(None) => {
-                panicked();
-                None
-            }
-            Err(rest) => Some(self.tasks.spawn::<R>(async move {
-                if rest.await.is_none() {
+            Ok(result) => {
+                if result.is_none() {
                     panicked();
                 }
-                done
-            })),
+                Ok(result)
+            }
+            Err(rest) => {
+                let rest = async move {
+                    let result = rest.await;
+                    if result.is_none() {
+                        panicked();
+                    }
+                    done(result)
+                };
+                Err(self.tasks.spawn::<R>(rest.in_current_span()))
+            }
         }
     }
 
@@ -269,27 +287,16 @@ impl<R: Runtime> Server<R> {
         if !has_room {
             debug!(running = self.streams, "stream refused: as many handlers run as streams may be open");
         }
-        let checked = entry.zip(link.peer()).filter(|_| has_room).map(|(entry, peer)| {
-            catch_unwind(AssertUnwindSafe(|| entry.check(peer).map(|handler| &handler.0)))
-        });
-        let (Some(Ok(Ok(Kind::Stream(handler)))), Some(entry)) = (checked, entry) else {
+        let checked = entry.zip(link.peer()).filter(|_| has_room);
+        let checked = checked.and_then(|(entry, peer)| Some((entry, check(entry, peer).ok()?, peer.id)));
+        let Some((entry, Kind::Stream(handler), peer)) = checked else {
             link.stream_reset(id, STREAM_REFUSED);
             return link.stream_stop(id, STREAM_REFUSED);
         };
         let (request, stream) = open(Arc::clone(entry), link);
-        match begin(|| handler(request, stream), context) {
-            Ok(Some(())) => {}
-            Ok(None) => trace!(service = entry.name(), "stream handler panicked"),
-            Err(rest) => {
-                let name = entry.name().to_owned();
-                self.streams += 1;
-                self.tasks.spawn::<R>(async move {
-                    if rest.await.is_none() {
-                        trace!(service = name, "stream handler panicked");
-                    }
-                    Done::Stream
-                });
-            }
+        let begun = begin(|| handler(request, stream), context);
+        if self.finish(begun, Some(Arc::clone(entry)), peer, |_| Done::Stream).is_err() {
+            self.streams += 1;
         }
     }
 
@@ -304,7 +311,7 @@ impl<R: Runtime> Server<R> {
         match begin(call, context) {
             Ok(decision) => decided(link, decision, now),
             Err(rest) => {
-                self.tasks.spawn::<R>(async move { Done::Admission(rest.await) });
+                self.tasks.spawn::<R>(async move { Done::Admission(rest.await) }.in_current_span());
             }
         }
     }
@@ -406,6 +413,9 @@ fn decided(link: &mut Core, decision: Option<Result<(), Refusal>>, now: Instant)
     match decision {
         Some(Ok(())) => link.admit(now),
         Some(Err(refusal)) => link.refuse(refusal, now),
-        None => link.refuse(Refusal::Denied, now),
+        None => {
+            warn!("the decision about a peer panicked");
+            link.refuse(Refusal::Denied, now);
+        }
     }
 }

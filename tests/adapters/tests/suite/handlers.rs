@@ -11,11 +11,14 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use handclasp::node::Permanence;
 use handclasp::runtime::{Link, OpenError, Runtime, Services, StreamError};
 use handclasp::services::Allow;
-use handclasp::{ConfigBuilder, Limits, Message, StreamLimits, Timing};
-use handclasp_adapters::links::{Guard, builder, config, id, pair_of, tapped};
+use handclasp::{CallError, ConfigBuilder, Limits, Message, ServiceError, StreamLimits, Timing};
+use handclasp_adapters::links::{Guard, builder, config, id, pair, pair_of, tapped};
 use handclasp_adapters::nodes::{address, node, start};
 use handclasp_adapters::streams::{bytes, error_of, open};
-use handclasp_adapters::{Host, Tap, TaskSet, sleep, soon, until};
+use handclasp_adapters::{Host, Scoped, Tap, TaskSet, sleep, soon, until};
+use tracing::instrument::WithSubscriber;
+
+use super::tracing::Log;
 
 /// A service `work` for messages, whose handlers wait at a gate.
 struct Gated<R> {
@@ -322,6 +325,78 @@ async fn m8_no_call_is_begun_while_an_answer_waits_for_room<H: Host>() {
     assert_eq!(begun.load(Ordering::SeqCst), CALLS);
 }
 
+async fn o2_handlers_log_in_the_span_of_their_link_and_their_panics_are_warnings<H: Host>() {
+    let log = Log::default();
+    logging::<Scoped<H>>(&log).with_subscriber(log.subscriber()).await;
+}
+
+async fn wait() {
+    sleep(Duration::from_millis(1)).await;
+}
+
+async fn logging<R: Runtime>(log: &Log) {
+    let services = Services::<R>::new()
+        .serve("call", Allow::Anyone, |_| async {
+            wait().await;
+            tracing::info!("a call is served");
+            Ok("".into())
+        })
+        .on("message", Allow::Anyone, |_| async {
+            wait().await;
+            tracing::info!("a message is served");
+        })
+        .stream("stream", Allow::Anyone, |_, _stream| async {
+            wait().await;
+            tracing::info!("a stream is served");
+        })
+        .serve("call-now", Allow::Anyone, |_| async { panic!("as the test wants it") })
+        .serve("call-late", Allow::Anyone, |_| async {
+            wait().await;
+            panic!("as the test wants it")
+        })
+        .on("message-now", Allow::Anyone, |_| async { panic!("as the test wants it") })
+        .on("message-late", Allow::Anyone, |_| async {
+            wait().await;
+            panic!("as the test wants it")
+        })
+        .stream("stream-now", Allow::Anyone, |_, _stream| async { panic!("as the test wants it") })
+        .stream("stream-late", Allow::Anyone, |_, _stream| async {
+            wait().await;
+            panic!("as the test wants it")
+        });
+    let (link, _other) = pair::<R>(&services).await;
+    for name in ["call", "call-now", "call-late"] {
+        let answer = soon(link.call(name, "?")).await;
+        let failed = Err(CallError::Service(ServiceError::HandlerFailed));
+        assert!(if name == "call" { answer.is_ok() } else { answer == failed }, "{name}: {answer:?}");
+    }
+    for name in ["message", "message-now", "message-late"] {
+        soon(link.send(Message::new(name, "!"))).await.expect("sent");
+    }
+    let mut streams = Vec::new();
+    for name in ["stream", "stream-now", "stream-late"] {
+        streams.push(soon(link.open_stream(name)).await.expect("a stream"));
+    }
+    for kind in ["call", "message", "stream"] {
+        let said = format!("a {kind} is served");
+        until(&said, || line(log, &said).is_some()).await;
+        let spoken = line(log, &said).unwrap_or_default();
+        assert!(spoken.contains(&format!("link{{direction=\"inbound\" peer={}}}", id(1))), "{spoken}");
+        for moment in ["now", "late"] {
+            let service = format!("service=\"{kind}-{moment}\"");
+            until(&service, || line(log, &service).is_some()).await;
+            let spoken = line(log, &service).unwrap_or_default();
+            let of_peer = spoken.ends_with(&format!("peer={}", id(1)));
+            assert!(spoken.contains("WARN") && spoken.contains("link{") && of_peer, "{spoken}");
+        }
+    }
+}
+
+/// The first line with this in it.
+fn line(log: &Log, part: &str) -> Option<String> {
+    log.text().lines().find(|line| line.contains(part)).map(String::from)
+}
+
 handclasp_adapters::on_every_host!(
     m6_l3_at_a_goodbye_each_message_is_handled_or_counted_at_both_ends,
     m6_l5_at_a_cut_each_message_is_handled_or_counted_at_both_ends,
@@ -333,4 +408,5 @@ handclasp_adapters::on_every_host!(
     m6_m12_messages_on_the_next_link_do_not_wait_for_stream_handlers_of_the_last,
     m8_m12_no_more_stream_handlers_run_than_streams_may_be_open,
     m8_no_call_is_begun_while_an_answer_waits_for_room,
+    o2_handlers_log_in_the_span_of_their_link_and_their_panics_are_warnings,
 );

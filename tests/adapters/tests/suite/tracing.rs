@@ -17,15 +17,15 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// A log in memory.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().expect("no panic")).into_owned()
     }
 
     /// Whoever logs to this.
-    fn subscriber(&self) -> impl Subscriber + Send + Sync + 'static {
+    pub(super) fn subscriber(&self) -> impl Subscriber + Send + Sync + 'static {
         // Places in the code keep what the subscribers that there are want of them. One that is always there wants all:
         // else a place that another thread passes first, while there is none, may stay silent.
         static ALWAYS: Once = Once::new();
