@@ -169,6 +169,14 @@ impl<R: Runtime> Handler<R> {
     ///
     /// [Unordered](crate::Message::unordered) messages are taken even then, and side by side: as many at a time as
     /// the link may have calls, and about as many bytes as its window.
+    ///
+    /// **A handler of ordered messages should not wait for a call to the peer that sent them.** If the peer's own
+    /// handler does the same, neither side takes the other's call before its own handler is done, and both wait until
+    /// the calls' deadlines. Have such messages sent unordered, or give the call to a task of its own and return.
+    ///
+    /// A message is taken when its handler begins, and its sender counts it as confirmed from then on
+    /// ([`Closed::unknown`](crate::Closed::unknown)); what no handler has begun with at the end of the link is
+    /// [`Closed::untaken`](crate::Closed::untaken).
     pub fn message<F, Done>(handler: F) -> Self
     where
         F: Fn(Request<R>) -> Done + Send + Sync + 'static,
@@ -265,7 +273,11 @@ impl<R: Runtime> Services<R> {
         self
     }
 
-    /// Hands one-way messages for `name` to `handler`; see [`Handler::message`].
+    /// Hands one-way messages for `name` to `handler`, in their order, one after the other; see [`Handler::message`].
+    ///
+    /// A handler that waits for a call to its peer may wait for a handler there that waits for it, until the deadline
+    /// of the call: have the messages sent [unordered](crate::Message::unordered), or make the call on a task of its
+    /// own and return.
     ///
     /// # Panics
     /// If `name` has more than 255 bytes; [`add`](Self::add) says so instead.
