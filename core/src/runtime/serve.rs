@@ -129,13 +129,11 @@ fn begin<T>(call: impl FnOnce() -> BoxFuture<T>, context: &mut Context<'_>) -> R
 
 /// What a peer may use of a service.
 fn check<'a, R>(entry: &'a Entry<R>, peer: &Peer) -> Result<&'a Kind<R>, ServiceError> {
-    match catch_unwind(AssertUnwindSafe(|| entry.check(peer))) {
-        Ok(checked) => checked.map(|handler| &handler.0).map_err(ServiceError::from),
-        Err(_) => {
-            warn!(service = entry.name(), peer = %peer.id, "the rule of a service panicked");
-            Err(ServiceError::HandlerFailed)
-        }
+    if let Ok(checked) = catch_unwind(AssertUnwindSafe(|| entry.check(peer))) {
+        return checked.map(|handler| &handler.0).map_err(ServiceError::from);
     }
+    warn!(service = entry.name(), peer = %peer.id, "the rule of a service panicked");
+    Err(ServiceError::HandlerFailed)
 }
 
 impl<R: Runtime> Server<R> {
