@@ -272,7 +272,8 @@ pub struct Closed {
     pub peer: Option<NodeId>,
     /// The id that the other side claimed, proved or not.
     pub claimed: Option<ClaimedId>,
-    /// Requests of the peer's that had come and were not taken in time.
+    /// Requests of the peer's that had come and were not taken in time. An adapter takes a request when its
+    /// handler begins: no handler has begun with these, and one that was still running at the end is not counted.
     pub untaken: usize,
     /// One-way messages that were queued and of which the last byte was not sealed;
     /// [`Link::take_unsent`](crate::Link::take_unsent) gives them back.
@@ -283,7 +284,11 @@ pub struct Closed {
     /// there, or it was a signed message that the peer's link refused. All else that was sealed is counted here,
     /// also what the peer took and had not said so yet, for credit is held back until it is worth a frame; it comes at the
     /// latest with the answer to a ping, or with an orderly end. So this many messages at most were lost, and
-    /// those are the last ones that were sealed.
+    /// those are the last ones that were sealed. Small messages are counted some together, so that the number may
+    /// be higher than it need be, never lower.
+    ///
+    /// An adapter takes a message when its handler begins. It is confirmed then, although the handler may still fail,
+    /// or run out of time at the end of the link: what was done with a message only an answer says.
     pub unknown: usize,
 }
 

@@ -19,7 +19,11 @@ use crate::link::{SMALL_BODY, footprint as size};
 /// - memory of a crypto provider of one's own for its keys;
 /// - what a node lets wait for a link, which [`NodePolicy`](crate::node::NodePolicy) bounds;
 /// - the queues between the link and the handles of an adapter: 64 KiB of messages for each priority, where the last
-///   message may go over it, and 64 KiB for each direction of each open byte stream.
+///   message may go over it, and 64 KiB for each direction of each open byte stream;
+/// - what an adapter's handlers hold, and their answers that wait for room in the send buffer. No call is begun while
+///   one waits, so they are one, and those of calls that were running then: with handlers that take their time at most
+///   [`Limits::max_calls`] answers of up to [`Limits::max_message`], if the peer asks for such and reads none. An
+///   application with long answers bounds them by either limit, or by how many its handlers make at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorstCase {

@@ -1,7 +1,10 @@
 //! The handlers of one link: calls and unordered messages side by side, other messages one after the other.
+//!
+//! Nothing waits here for its handler: what no handler can take stays in the link, where it is charged to its sender
+//! and counted at the end.
 
 use std::collections::VecDeque;
-use std::fmt;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::prelude::v1::*;
@@ -10,14 +13,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tracing::{trace, warn};
+use tracing::{Instrument, debug, info, trace, warn};
 
 use super::Runtime;
 use super::services::{BoxFuture, Caught, Entry, Kind, PassOn, Relay, Request};
 use super::streams::ByteStream;
 use super::sync::{Abort, Tasks, timeout_at};
 use crate::{
-    Instant, Limits, Link as Core, Payload, Refusal, ReplyToken, STREAM_REFUSED, ServiceError, StreamId, Why,
+    Instant, Limits, Link as Core, NodeId, Payload, Peer, Refusal, ReplyToken, STREAM_REFUSED, ServiceError,
+    StreamId, Why,
 };
 
 type Answer = Result<Bytes, ServiceError>;
@@ -38,19 +42,11 @@ struct Running {
     task: Abort,
 }
 
-/// A message that waits for the one before it.
+/// Unordered messages whose handlers have a task.
 #[derive(Debug)]
-enum Waiting<R> {
-    Message(Arc<Entry<R>>, Request<R>),
-    Relay(PassingOn, Relay),
-}
-
-/// Unordered messages: those whose handlers have a task, and those that were taken before that were too many.
-#[derive(Debug)]
-struct Beside<R> {
+struct Beside {
     /// Ascending by number; each with the length of its body.
     running: VecDeque<(u64, usize, Abort)>,
-    waiting: VecDeque<(Arc<Entry<R>>, Request<R>)>,
     next: u64,
     bytes: usize,
     /// What there may be: as many as calls, and as many bytes as the peer may have under way.
@@ -58,18 +54,20 @@ struct Beside<R> {
     most_bytes: usize,
 }
 
-impl<R> Beside<R> {
+impl Beside {
     fn new(limits: &Limits) -> Self {
         let (most, most_bytes) = (limits.max_calls as usize, limits.window as usize);
-        Self { running: VecDeque::new(), waiting: VecDeque::new(), next: 0, bytes: 0, most, most_bytes }
+        Self { running: VecDeque::new(), next: 0, bytes: 0, most, most_bytes }
     }
 
     fn is_full(&self) -> bool {
-        !self.running.is_empty() && (self.running.len() >= self.most || self.bytes >= self.most_bytes)
+        self.running.len() >= self.most || self.bytes >= self.most_bytes
     }
 
-    fn is_empty(&self) -> bool {
-        self.running.is_empty() && self.waiting.is_empty()
+    fn add(&mut self, bytes: usize, task: Abort) {
+        self.running.push_back((self.next, bytes, task));
+        self.next += 1;
+        self.bytes += bytes;
     }
 
     fn remove(&mut self, number: u64) {
@@ -80,43 +78,41 @@ impl<R> Beside<R> {
     }
 }
 
-/// Who passes signed messages on.
-struct PassingOn(PassOn);
-
-impl fmt::Debug for PassingOn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PassingOn")
-    }
-}
-
 /// Runs handlers. The tasks are its own: they end with it.
 #[derive(Debug)]
 pub(crate) struct Server<R> {
     tasks: Tasks<Done>,
     /// Calls whose handlers have a task, ascending by the peer's number.
     running: VecDeque<Running>,
-    /// Answers that the link had no room for.
+    /// Answers that the link had no room for: one, and those of calls that were running then.
     waiting: VecDeque<(ReplyToken, Bytes)>,
     /// A message handler is behind.
     behind: Option<Abort>,
-    /// Messages that were taken before that showed.
-    messages: VecDeque<Waiting<R>>,
     /// There while there are any.
-    beside: Option<Box<Beside<R>>>,
-    /// The link has ended and its messages had their time.
+    beside: Option<Box<Beside>>,
+    /// Stream handlers that have a task, and how many may have one: as many as streams may be open. The link itself
+    /// counts a stream no more once the peer has given it up, whatever its handler does.
+    streams: usize,
+    most_streams: usize,
+    /// The link has ended and its handlers had their time.
     abandoned: bool,
+    runtime: PhantomData<fn() -> R>,
 }
 
-impl<R> Default for Server<R> {
-    fn default() -> Self {
+impl<R> Server<R> {
+    /// With as many stream handlers at a time as `most_streams`.
+    pub(crate) fn new(most_streams: u32) -> Self {
+        let most_streams = usize::try_from(most_streams).unwrap_or(usize::MAX);
         Self {
             tasks: Tasks::default(),
             running: VecDeque::new(),
             waiting: VecDeque::new(),
             behind: None,
-            messages: VecDeque::new(),
             beside: None,
+            streams: 0,
+            most_streams,
             abandoned: false,
+            runtime: PhantomData,
         }
     }
 }
@@ -131,25 +127,40 @@ fn begin<T>(call: impl FnOnce() -> BoxFuture<T>, context: &mut Context<'_>) -> R
     }
 }
 
+/// What a peer may use of a service.
+fn check<'a, R>(entry: &'a Entry<R>, peer: &Peer) -> Result<&'a Kind<R>, ServiceError> {
+    if let Ok(checked) = catch_unwind(AssertUnwindSafe(|| entry.check(peer))) {
+        return checked.map(|handler| &handler.0).map_err(ServiceError::from);
+    }
+    warn!(service = entry.name(), peer = %peer.id, "the rule of a service panicked");
+    Err(ServiceError::HandlerFailed)
+}
+
 impl<R: Runtime> Server<R> {
     /// Whether answers wait for room in the link.
     pub(crate) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Whether messages and calls may come.
+    /// Whether the next request can go to its handler, whatever it is. While answers wait for room it cannot: another
+    /// call would be another answer.
     pub(crate) fn is_ready(&self) -> bool {
-        self.behind.is_none() && self.takes_unordered()
+        self.behind.is_none() && self.waiting.is_empty() && self.takes_unordered()
     }
 
-    /// Whether unordered messages may come.
+    /// Whether an unordered message can.
     pub(crate) fn takes_unordered(&self) -> bool {
-        self.beside.as_ref().is_none_or(|beside| !beside.is_full())
+        !self.abandoned && self.beside.as_ref().is_none_or(|beside| !beside.is_full())
     }
 
     /// Whether no message is with its handler.
-    pub(crate) fn is_idle(&self) -> bool {
+    pub(crate) fn has_no_message(&self) -> bool {
         self.behind.is_none() && self.beside.is_none()
+    }
+
+    /// Whether no handler keeps a link that has ended: none has a message or a stream that came before the end.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.has_no_message() && (self.streams == 0 || self.abandoned)
     }
 
     /// Begins a call, and answers it if that is possible at once.
@@ -168,26 +179,25 @@ impl<R: Runtime> Server<R> {
         let (Some(entry), Some(peer)) = (entry, link.peer()) else {
             return denied(link, token, ServiceError::NoSuchService);
         };
-        match catch_unwind(AssertUnwindSafe(|| entry.check(peer).map(|handler| &handler.0))) {
-            Ok(Ok(Kind::Call(handler))) => {
+        match check(&entry, peer) {
+            Ok(Kind::Call(handler)) => {
                 let request = request(Arc::clone(&entry));
-                match begin(|| handler(request), context) {
+                let begun = begin(|| handler(request), context);
+                let (id, peer) = (token.call(), peer.id);
+                match self.finish(begun, Some(entry), peer, move |answer| Done::Call(id, answer)) {
                     Ok(answer) => self.answer(link, token, answer),
-                    Err(rest) => {
-                        let id = token.call();
-                        let task = self.tasks.spawn::<R>(async move { Done::Call(id, rest.await) });
+                    Err(task) => {
                         let at = self.running.partition_point(|running| running.token.call() < id);
                         self.running.insert(at, Running { token, task });
                     }
                 }
             }
-            Ok(Ok(_)) => denied(link, token, ServiceError::NoSuchService),
-            Ok(Err(error)) => denied(link, token, error.into()),
-            Err(_) => denied(link, token, ServiceError::HandlerFailed),
+            Ok(_) => denied(link, token, ServiceError::NoSuchService),
+            Err(error) => denied(link, token, error),
         }
     }
 
-    /// Hands a message to its handler, or lines it up.
+    /// Hands a message to its handler: an unordered one where the server takes those, another where it is ready.
     pub(crate) fn message(
         &mut self,
         link: &Core,
@@ -196,95 +206,69 @@ impl<R: Runtime> Server<R> {
         unordered: bool,
         context: &mut Context<'_>,
     ) {
-        let (Some(entry), Some(peer), false) = (entry, link.peer(), self.abandoned) else {
+        let (Some(entry), Some(peer)) = (entry, link.peer()) else {
             trace!("message for no service dropped");
             return;
         };
-        let checked = catch_unwind(AssertUnwindSafe(|| entry.check(peer).map(|handler| &handler.0)));
-        let Ok(Ok(Kind::Message(_))) = checked else {
+        let Ok(Kind::Message(handler)) = check(&entry, peer) else {
             trace!(service = entry.name(), "message dropped: the service is not for it");
             return;
         };
         let request = request(Arc::clone(&entry));
+        let bytes = request.body.len();
+        let begun = begin(|| handler(request), context);
         if !unordered {
-            return self.line_up(Waiting::Message(entry, request), context);
+            self.behind = self.finish(begun, Some(entry), peer.id, |_| Done::Message).err();
+            return;
         }
-        let beside = self.beside.get_or_insert_with(|| Box::new(Beside::new(&peer.outcome.limits)));
-        beside.waiting.push_back((entry, request));
-        self.run_unordered(context);
+        let number = self.beside.as_ref().map_or(0, |beside| beside.next);
+        if let Err(task) = self.finish(begun, Some(entry), peer.id, move |_| Done::Unordered(number)) {
+            let beside = self.beside.get_or_insert_with(|| Box::new(Beside::new(&peer.outcome.limits)));
+            beside.add(bytes, task);
+        }
     }
 
-    /// Hands a signed message on, in turn with the others.
+    /// Hands a signed message on, in turn with the ordered ones.
     pub(crate) fn relay(&mut self, pass_on: Option<PassOn>, relay: Relay, context: &mut Context<'_>) {
-        if let Some(pass_on) = pass_on.filter(|_| !self.abandoned) {
-            self.line_up(Waiting::Relay(PassingOn(pass_on), relay), context);
+        if let Some(pass_on) = pass_on {
+            let peer = relay.peer.id;
+            let begun = begin(|| pass_on(relay), context);
+            self.behind = self.finish(begun, None, peer, |_| Done::Message).err();
         } else {
             trace!("message for another node dropped: nobody relays");
         }
     }
 
-    fn line_up(&mut self, message: Waiting<R>, context: &mut Context<'_>) {
-        if self.behind.is_some() {
-            self.messages.push_back(message);
-        } else {
-            self.run(message, context);
-        }
-    }
-
-    fn run(&mut self, message: Waiting<R>, context: &mut Context<'_>) {
-        let (entry, begun) = match message {
-            Waiting::Message(entry, request) => {
-                // The rule let the request in when it came.
-                let Kind::Message(handler) = &entry.handler().0 else { return };
-                let begun = begin(|| handler(request), context);
-                (Some(entry), begun)
-            }
-            Waiting::Relay(PassingOn(pass_on), relay) => (None, begin(|| pass_on(relay), context)),
-        };
-        self.behind = self.finish(begun, entry, Done::Message);
-    }
-
-    /// Runs unordered messages as far as there may be more of them.
-    fn run_unordered(&mut self, context: &mut Context<'_>) {
-        let Some(mut beside) = self.beside.take() else { return };
-        while !beside.is_full() {
-            let Some((entry, request)) = beside.waiting.pop_front() else { break };
-            let Kind::Message(handler) = &entry.handler().0 else { continue };
-            let bytes = request.body.len();
-            let begun = begin(|| handler(request), context);
-            let number = beside.next;
-            if let Some(task) = self.finish(begun, Some(entry), Done::Unordered(number)) {
-                beside.next += 1;
-                beside.bytes += bytes;
-                beside.running.push_back((number, bytes, task));
-            }
-        }
-        self.beside = Some(beside).filter(|beside| !beside.is_empty());
-    }
-
-    /// Gives a task to a handler that is not done at once; `done` is what it ends with.
-    fn finish(
+    /// Gives a task to a handler that is not done at once, within the span of its link; `done` makes what it ends
+    /// with. A panic is the program's fault, and is told as such.
+    fn finish<T: Send + 'static>(
         &mut self,
-        begun: Result<Option<()>, Caught<()>>,
-        entry: Option<Arc<Entry<R>>>,
-        done: Done,
-    ) -> Option<Abort> {
+        begun: Result<Option<T>, Caught<T>>,
+        service: Option<Arc<Entry<R>>>,
+        peer: NodeId,
+        done: impl FnOnce(Option<T>) -> Done + Send + 'static,
+    ) -> Result<Option<T>, Abort> {
         let panicked = move || {
-            let service = entry.as_ref().map(|entry| entry.name());
-            trace!(service, "message handler panicked");
+            let service = service.as_ref().map(|entry| entry.name());
+            warn!(service, %peer, "a handler panicked");
         };
         match begun {
-            Ok(Some(())) => None,
-            Ok(None) => {
-                panicked();
-                None
-            }
-            Err(rest) => Some(self.tasks.spawn::<R>(async move {
-                if rest.await.is_none() {
+            Ok(result) => {
+                if result.is_none() {
                     panicked();
                 }
-                done
-            })),
+                Ok(result)
+            }
+            Err(rest) => {
+                let rest = async move {
+                    let result = rest.await;
+                    if result.is_none() {
+                        panicked();
+                    }
+                    done(result)
+                };
+                Err(self.tasks.spawn::<R>(rest.in_current_span()))
+            }
         }
     }
 
@@ -297,26 +281,20 @@ impl<R: Runtime> Server<R> {
         open: impl FnOnce(Arc<Entry<R>>, &mut Core) -> (Request<R>, ByteStream),
         context: &mut Context<'_>,
     ) {
-        let checked = entry.zip(link.peer()).map(|(entry, peer)| {
-            catch_unwind(AssertUnwindSafe(|| entry.check(peer).map(|handler| &handler.0)))
-        });
-        let (Some(Ok(Ok(Kind::Stream(handler)))), Some(entry)) = (checked, entry) else {
+        let has_room = self.streams < self.most_streams;
+        if !has_room {
+            debug!(running = self.streams, "stream refused: as many handlers run as streams may be open");
+        }
+        let checked = entry.zip(link.peer()).filter(|_| has_room);
+        let checked = checked.and_then(|(entry, peer)| Some((entry, check(entry, peer).ok()?, peer.id)));
+        let Some((entry, Kind::Stream(handler), peer)) = checked else {
             link.stream_reset(id, STREAM_REFUSED);
             return link.stream_stop(id, STREAM_REFUSED);
         };
         let (request, stream) = open(Arc::clone(entry), link);
-        match begin(|| handler(request, stream), context) {
-            Ok(Some(())) => {}
-            Ok(None) => trace!(service = entry.name(), "stream handler panicked"),
-            Err(rest) => {
-                let name = entry.name().to_owned();
-                self.tasks.spawn::<R>(async move {
-                    if rest.await.is_none() {
-                        trace!(service = name, "stream handler panicked");
-                    }
-                    Done::Stream
-                });
-            }
+        let begun = begin(|| handler(request, stream), context);
+        if self.finish(begun, Some(Arc::clone(entry)), peer, |_| Done::Stream).is_err() {
+            self.streams += 1;
         }
     }
 
@@ -331,12 +309,12 @@ impl<R: Runtime> Server<R> {
         match begin(call, context) {
             Ok(decision) => decided(link, decision, now),
             Err(rest) => {
-                self.tasks.spawn::<R>(async move { Done::Admission(rest.await) });
+                self.tasks.spawn::<R>(async move { Done::Admission(rest.await) }.in_current_span());
             }
         }
     }
 
-    /// Answers what is done, and lets the next message have its turn. True if anything happened.
+    /// Answers what is done. True if anything happened, so that more may be taken.
     pub(crate) fn poll(&mut self, link: &mut Core, now: Instant, context: &mut Context<'_>) -> bool {
         let mut progress = false;
         while let Some((token, body)) = self.waiting.pop_front() {
@@ -362,14 +340,12 @@ impl<R: Runtime> Server<R> {
                     if let Some(beside) = &mut self.beside {
                         beside.remove(number);
                     }
-                    self.run_unordered(context);
+                    self.beside = self.beside.take().filter(|beside| !beside.running.is_empty());
                 }
                 Some(Done::Admission(decision)) => decided(link, decision, now),
-                // A stream has its end by itself; who aborted a task has seen to the rest.
-                Some(Done::Stream) | None => {}
-            }
-            while let Some(message) = self.behind.is_none().then(|| self.messages.pop_front()).flatten() {
-                self.run(message, context);
+                Some(Done::Stream) => self.streams -= 1,
+                // Who aborted it has seen to the rest.
+                None => {}
             }
         }
         progress
@@ -406,8 +382,12 @@ impl<R: Runtime> Server<R> {
 
     /// The link has ended and nothing more is waited for.
     pub(crate) fn abandon(&mut self) {
+        if !self.abandoned && !self.is_idle() {
+            let messages = usize::from(self.behind.is_some())
+                + self.beside.as_ref().map_or(0, |beside| beside.running.len());
+            info!(messages, streams = self.streams, "handlers dropped: their link has ended");
+        }
         self.abandoned = true;
-        self.messages.clear();
         let beside = self.beside.take().map(|beside| beside.running).unwrap_or_default();
         let beside = beside.into_iter().map(|(.., task)| task);
         beside.chain(self.behind.take()).for_each(|task| task.abort());
@@ -431,6 +411,9 @@ fn decided(link: &mut Core, decision: Option<Result<(), Refusal>>, now: Instant)
     match decision {
         Some(Ok(())) => link.admit(now),
         Some(Err(refusal)) => link.refuse(refusal, now),
-        None => link.refuse(Refusal::Denied, now),
+        None => {
+            warn!("the decision about a peer panicked");
+            link.refuse(Refusal::Denied, now);
+        }
     }
 }

@@ -137,8 +137,9 @@ impl Cancelled {
 /// What runs for each message or call of a service.
 ///
 /// A handler is an asynchronous function and must not block its thread: its first step runs on the link's own
-/// task, so that an answer that is ready at once costs no task of its own. The rest runs on a task that ends
-/// with the link.
+/// task, so that an answer that is ready at once costs no task of its own. The rest runs on a task. At the end of the link
+/// calls are dropped, since nobody waits for their answers; handlers of messages and streams have the
+/// [drain time](crate::Timing::drain) to end.
 pub struct Handler<R>(pub(crate) Kind<R>);
 
 type Run<R, T> = Box<dyn Fn(Request<R>) -> BoxFuture<T> + Send + Sync>;
@@ -152,6 +153,9 @@ pub(crate) enum Kind<R> {
 impl<R: Runtime> Handler<R> {
     /// Answers calls. Many may run at a time, as many as the link's limits allow. Its future is dropped when
     /// the caller gives up or its time is over. A panic is answered with [`ServiceError::HandlerFailed`].
+    ///
+    /// While the caller does not read its answers, and one of them waits for room in the
+    /// [send buffer](crate::ConfigBuilder::send_buffer), its calls and ordered messages are not taken.
     pub fn call<F, Answer>(handler: F) -> Self
     where
         F: Fn(Request<R>) -> Answer + Send + Sync + 'static,
@@ -165,6 +169,14 @@ impl<R: Runtime> Handler<R> {
     ///
     /// [Unordered](crate::Message::unordered) messages are taken even then, and side by side: as many at a time as
     /// the link may have calls, and about as many bytes as its window.
+    ///
+    /// **A handler of ordered messages should not wait for a call to the peer that sent them.** If the peer's own
+    /// handler does the same, neither side takes the other's call before its own handler is done, and both wait until
+    /// the calls' deadlines. Have such messages sent unordered, or give the call to a task of its own and return.
+    ///
+    /// A message is taken when its handler begins, and its sender counts it as confirmed from then on
+    /// ([`Closed::unknown`](crate::Closed::unknown)); what no handler has begun with at the end of the link is
+    /// [`Closed::untaken`](crate::Closed::untaken).
     pub fn message<F, Done>(handler: F) -> Self
     where
         F: Fn(Request<R>) -> Done + Send + Sync + 'static,
@@ -173,9 +185,18 @@ impl<R: Runtime> Handler<R> {
         Self(Kind::Message(Box::new(move |request| Box::pin(handler(request)))))
     }
 
-    /// Takes byte streams, each in a future of its own, as many at a time as the link's limits allow. A stream
-    /// is given up when it is dropped before it was closed, so also when the future panics. All futures are
-    /// dropped when the link ends.
+    /// Takes byte streams, each in a future of its own. A stream is given up when it is dropped before it was closed,
+    /// so also when the future panics.
+    ///
+    /// As many futures run at a time as the peer may have streams open
+    /// ([`StreamLimits::max_open`](crate::StreamLimits::max_open)). A stream that comes while as many run is refused,
+    /// also where the peer has given up the streams of those: a future should end when its stream does.
+    ///
+    /// When the link ends, what came before can still be read; then comes the peer's end of the stream, if that had
+    /// come, or else [`StreamError::LinkEnded`](super::StreamError::LinkEnded), which a write gives as well. Futures
+    /// that run on are dropped after the [drain time](crate::Timing::drain), and at once where this side has
+    /// [closed](Link::close) the link or revoked the peer. Until then [`Link::closed`] waits for them: one that waits
+    /// for something else than its stream should wait for its stream's end as well.
     pub fn stream<F, Done>(handler: F) -> Self
     where
         F: Fn(Request<R>, R::Stream) -> Done + Send + Sync + 'static,
@@ -252,7 +273,11 @@ impl<R: Runtime> Services<R> {
         self
     }
 
-    /// Hands one-way messages for `name` to `handler`; see [`Handler::message`].
+    /// Hands one-way messages for `name` to `handler`, in their order, one after the other; see [`Handler::message`].
+    ///
+    /// A handler that waits for a call to its peer may wait for a handler there that waits for it, until the deadline
+    /// of the call: have the messages sent [unordered](crate::Message::unordered), or make the call on a task of its
+    /// own and return.
     ///
     /// # Panics
     /// If `name` has more than 255 bytes; [`add`](Self::add) says so instead.

@@ -111,7 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
             pings: Vec::new(),
             pongs: 0,
             view: View::new(setting.services),
-            server: Server::default(),
+            server: Server::new(setting.config.streams().max_open),
             streams: Streams::default(),
             items: Vec::new(),
             goodbye: None,
@@ -207,8 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
             self.ask(now, context);
             again = true;
         }
-        again |= !self.items.is_empty();
-        self.serve(context);
+        again |= self.serve(now, context);
         if self.link.closed().is_some() && self.ended.is_none() {
             self.ended = Some(now);
             again = true;

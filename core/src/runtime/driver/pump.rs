@@ -13,32 +13,30 @@ use super::Driver;
 use super::streams::StreamNews;
 use crate::drive::{Pumped, Taking, pump};
 use crate::runtime::Runtime;
-use crate::runtime::services::{Entry, Over, Relay, Request, View};
+use crate::runtime::peer::PeerInfo;
+use crate::runtime::services::{Entry, Over, Relay, Request};
+use crate::runtime::shared::Shared;
 use crate::runtime::streams::ByteStream;
 use crate::signed::SignedMessage;
 use crate::{
-    Closed, Envelope, Event, Incoming, Instant, Link as Core, Priority, Reason, ReplyToken, StreamId,
+    Action, Closed, Envelope, Event, Incoming, Instant, Link as Core, Priority, Ready, Reason, StreamId,
 };
 
-/// Messages and calls taken in one turn at most, in number and bytes.
+/// Messages and calls begun in one turn at most, in number and bytes.
 const TAKEN: usize = 256;
 const TAKEN_BYTES: usize = 256 << 10;
 
-/// What came in and is for a handler.
+/// What came in beside requests and is for a handler.
 pub(super) enum Item<R> {
-    Call { token: ReplyToken, deadline: Instant, incoming: Taken<R> },
-    Message(Taken<R>),
-    Relay { message: Box<SignedMessage>, priority: Priority },
     Cancelled(u64),
     Stream { id: StreamId, name: Box<str>, priority: Priority, service: Option<Arc<Entry<R>>> },
 }
 
-pub(super) struct Taken<R> {
-    service: Option<Arc<Entry<R>>>,
+/// A message or call that was taken from the machine.
+struct Taken {
     body: Bytes,
     priority: Priority,
     sequence: u64,
-    unordered: bool,
     signed: Option<Box<SignedMessage>>,
 }
 
@@ -54,18 +52,11 @@ pub(super) struct News {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
-    /// Moves bytes and events; true if there is more.
+    /// Moves bytes and events, all but requests; true if there is more.
     pub(super) fn pump(&mut self, context: &mut Context<'_>) -> (News, bool) {
         let clock = self.shared.clock;
-        let taking = match (self.server.is_ready() && self.has_turn(), self.server.takes_unordered()) {
-            (true, _) => Taking::Everything,
-            // What has no order waits neither for its turn nor for what is behind.
-            (false, true) => Taking::Unordered,
-            (false, false) => Taking::NoRequests,
-        };
         let Self { link, stream, shared, calls, items, view, unflushed, .. } = self;
         let mut news = News::default();
-        let mut taken = 0;
         let read = |context: &mut Context<'_>, space: &mut [u8]| {
             Pin::new(&mut *stream.borrow_mut()).poll_read(context, space)
         };
@@ -80,18 +71,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
             match event {
                 Event::Reply { call, body } => calls.complete(call, Ok(body.into_bytes())),
                 Event::CallFailed { call, error } => calls.complete(call, Err(error)),
-                Event::Call { token, request, deadline } => {
-                    taken += request.body.len();
-                    items.push(Item::Call { token, deadline, incoming: take(request, view) });
-                }
-                Event::Message(incoming) => {
-                    taken += incoming.body.len();
-                    items.push(Item::Message(take(incoming, view)));
-                }
-                Event::Relay { message, priority } => {
-                    taken += message.body().len();
-                    items.push(Item::Relay { message, priority });
-                }
                 Event::Cancelled { call } => items.push(Item::Cancelled(call)),
                 Event::StreamOpened { id, name, priority } => {
                     let service = view.find(&name);
@@ -108,16 +87,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
                 Event::Expired(envelope) => news.expired.push(envelope),
                 Event::Ready => shared.set_ready(),
                 Event::Closed(closed) => news.closed = Some(closed.clone()),
-                // `Identified` is answered by the phase that the link is in.
+                // `Identified` is answered by the phase that the link is in; requests are taken by `serve`.
                 _ => {}
             }
-            if items.len() + news.streams.len() < TAKEN && taken < TAKEN_BYTES {
-                taking
-            } else {
-                Taking::NoRequests
-            }
+            Taking::NoRequests
         };
-        match pump(link, context, || clock.now(), taking, read, write, deliver) {
+        match pump(link, context, || clock.now(), Taking::NoRequests, read, write, deliver) {
             Ok(Pumped::Idle { deadline }) => {
                 self.deadline = deadline;
                 (news, false)
@@ -135,59 +110,112 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
         }
     }
 
-    /// Gives what came in to the handlers.
-    pub(super) fn serve(&mut self, context: &mut Context<'_>) {
-        let Self { link, server, shared, peer, items, streams, view, .. } = self;
+    /// Gives what came in to the handlers; true if there was anything.
+    pub(super) fn serve(&mut self, now: Instant, context: &mut Context<'_>) -> bool {
+        let mut any = !self.items.is_empty();
+        self.serve_items(context);
+        any |= self.serve_requests(now, context);
+        if self.link.closed().is_some() {
+            // Handlers learn of the end by their streams: what came before it can still be read, and then comes the
+            // end, or why there is none.
+            self.streams.end(&mut self.link);
+        }
+        if self.closed.is_some() && self.server.has_no_message() {
+            // Streams have no order with what comes on the next link.
+            self.pass_turn();
+        }
+        any
+    }
+
+    fn serve_items(&mut self, context: &mut Context<'_>) {
+        let Self { link, server, shared, peer, items, streams, .. } = self;
         let Some(peer) = peer else { return items.clear() };
         for item in items.drain(..) {
-            let request = |taken: Taken<R>, deadline: Option<Instant>| {
-                let (peer, shared) = (Arc::clone(peer), Arc::clone(shared));
-                move |service: Arc<Entry<R>>| Request {
-                    peer,
-                    body: taken.body,
-                    priority: taken.priority,
-                    sequence: taken.sequence,
-                    signed: taken.signed,
-                    deadline: deadline.map(|at| shared.clock.to_std(at)),
-                    service,
-                    shared,
-                    over: Over::default(),
-                }
-            };
             match item {
-                Item::Call { token, deadline, mut incoming } => {
-                    let service = incoming.service.take();
-                    server.call(link, token, service, request(incoming, Some(deadline)), context);
-                }
-                Item::Message(mut incoming) => {
-                    let (service, unordered) = (incoming.service.take(), incoming.unordered);
-                    server.message(link, service, request(incoming, None), unordered, context);
-                }
-                Item::Relay { message, priority } => {
-                    let relay = Relay { peer: Arc::clone(peer), message, priority };
-                    server.relay(view.pass_on(), relay, context);
-                }
                 Item::Cancelled(call) => server.cancel(call),
                 Item::Stream { id, name, priority, service } => {
                     let open = |service: Arc<Entry<R>>, link: &mut Core| {
-                        let (body, sequence) = (Bytes::new(), id.get());
-                        let taken =
-                            Taken { service: None, body, priority, sequence, unordered: false, signed: None };
+                        let taken = Taken { body: Bytes::new(), priority, sequence: id.get(), signed: None };
                         let pipe = streams.add(id);
                         // What the machine said of it before is not said again.
                         pipe.serve(link);
                         let stream = ByteStream::new(&pipe, shared, peer, name, None);
-                        (request(taken, None)(service), stream)
+                        (taken.request(peer, shared, None)(service), stream)
                     };
                     server.stream(link, id, service.as_ref(), open, context);
                 }
             }
         }
     }
+
+    /// Takes requests from the machine one by one: each is with its handler before the next one is taken. What no
+    /// handler can take stays in the machine, where it is unconfirmed, and counted at the end; to take it is to tell
+    /// its sender that it is in the application's hands.
+    fn serve_requests(&mut self, now: Instant, context: &mut Context<'_>) -> bool {
+        let has_turn = self.server.is_ready() && self.has_turn();
+        let Self { link, server, shared, peer, view, .. } = self;
+        let Some(peer) = peer else { return false };
+        let over = link.stats().expired_calls;
+        let (mut taken, mut bytes) = (0, 0);
+        while taken < TAKEN && bytes < TAKEN_BYTES {
+            // What has no order waits neither for its turn nor for what is behind. Nothing is written here, and the
+            // stream is not what this waits for.
+            let (requests, unordered) = (has_turn && server.is_ready(), server.takes_unordered());
+            let Action::Event(event) = link.poll(now, Ready { requests, unordered, ..Ready::WRITE }) else {
+                break;
+            };
+            taken += 1;
+            match event {
+                Event::Call { token, request, deadline } => {
+                    let (service, request) = (view.find(request.service), Taken::of(request));
+                    bytes += request.body.len();
+                    let request = request.request(peer, shared, Some(deadline));
+                    server.call(link, token, service, request, context);
+                }
+                Event::Message(message) => {
+                    let (service, unordered) = (view.find(message.service), message.unordered);
+                    let message = Taken::of(message);
+                    bytes += message.body.len();
+                    server.message(link, service, message.request(peer, shared, None), unordered, context);
+                }
+                Event::Relay { message, priority } => {
+                    bytes += message.body().len();
+                    let relay = Relay { peer: Arc::clone(peer), message, priority };
+                    server.relay(view.pass_on(), relay, context);
+                }
+                // It is asked for requests only.
+                _ => {}
+            }
+        }
+        // Credit of calls that were over before they were taken has to leave as well.
+        taken > 0 || link.stats().expired_calls > over
+    }
 }
 
-fn take<R: Runtime>(incoming: Incoming<'_>, view: &mut View<R>) -> Taken<R> {
-    let service = view.find(incoming.service);
-    let Incoming { body, priority, sequence, unordered, signed, .. } = incoming;
-    Taken { service, body: body.into_bytes(), priority, sequence, unordered, signed }
+impl Taken {
+    fn of(incoming: Incoming<'_>) -> Self {
+        let Incoming { body, priority, sequence, signed, .. } = incoming;
+        Self { body: body.into_bytes(), priority, sequence, signed }
+    }
+
+    /// The request that it is, for the service that it is for.
+    fn request<R>(
+        self,
+        peer: &Arc<PeerInfo>,
+        shared: &Arc<Shared>,
+        deadline: Option<Instant>,
+    ) -> impl FnOnce(Arc<Entry<R>>) -> Request<R> {
+        let (peer, shared) = (Arc::clone(peer), Arc::clone(shared));
+        move |service| Request {
+            peer,
+            body: self.body,
+            priority: self.priority,
+            sequence: self.sequence,
+            signed: self.signed,
+            deadline: deadline.map(|at| shared.clock.to_std(at)),
+            service,
+            shared,
+            over: Over::default(),
+        }
+    }
 }

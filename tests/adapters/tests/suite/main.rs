@@ -6,6 +6,7 @@ mod cut_links;
 mod cut_nodes;
 mod cut_streams;
 mod failing;
+mod handlers;
 mod handles;
 mod kill;
 mod log;
