@@ -18,6 +18,7 @@ use super::link::Link;
 use super::peer::Direction;
 use super::services::Services;
 use super::shared::Shared;
+use super::stream::Refusals;
 use super::sync::timeout_at;
 use crate::{By, Closed, Config, Dial, Link as Core, Phase, Reason};
 
@@ -48,7 +49,8 @@ pub async fn connect<R: Runtime>(
         let clock = Clock::start::<R>();
         let link = Core::initiator(config, sequenced(dial, config), &random_seed::<R>(), clock.now());
         let remote = R::peer_addr(&stream);
-        let setting = Setting { config, services, clock, remote, direction: Direction::Outbound };
+        let setting =
+            Setting { config, services, clock, remote, direction: Direction::Outbound, refusals: None };
         Ok(establish(link, stream, &setting).await?)
     };
     timeout_at::<R, _>(deadline, dialled).await.unwrap_or(Err(ConnectError::TimedOut))
@@ -70,7 +72,8 @@ pub async fn connect_over<R: Runtime>(
 ) -> Result<Link<R>, Box<Closed>> {
     let clock = Clock::start::<R>();
     let link = Core::initiator(config, sequenced(dial, config), &random_seed::<R>(), clock.now());
-    let setting = Setting { config, services, clock, remote: None, direction: Direction::Outbound };
+    let setting =
+        Setting { config, services, clock, remote: None, direction: Direction::Outbound, refusals: None };
     Ok(establish(link, stream, &setting).await?)
 }
 
@@ -88,7 +91,8 @@ pub async fn accept_over<R: Runtime>(
 ) -> Result<Link<R>, Box<Closed>> {
     let clock = Clock::start::<R>();
     let link = Core::responder(config, config.next_sequence(), &random_seed::<R>(), clock.now());
-    let setting = Setting { config, services, clock, remote: None, direction: Direction::Inbound };
+    let setting =
+        Setting { config, services, clock, remote: None, direction: Direction::Inbound, refusals: None };
     Ok(establish(link, stream, &setting).await?)
 }
 
@@ -103,6 +107,8 @@ pub(crate) struct Setting<'a, R> {
     pub(crate) clock: Clock,
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) direction: Direction,
+    /// What bounds how many streams like this one are wound down after a handshake that failed.
+    pub(crate) refusals: Option<Refusals>,
 }
 
 /// A link that is not established yet. Dropping this closes it.

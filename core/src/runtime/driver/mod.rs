@@ -39,6 +39,7 @@ use crate::runtime::records::Records;
 use crate::runtime::serve::Server;
 use crate::runtime::services::View;
 use crate::runtime::shared::{Control, Shared, State};
+use crate::runtime::stream::Refusals;
 use crate::{Closed, Instant, Link as Core, Phase, Priority, Reason, Why};
 
 /// Turns of one poll at most, so that one busy link lets others of its thread run.
@@ -77,6 +78,8 @@ pub(crate) struct Driver<S, R: Runtime> {
     /// before a goodbye.
     drain: Duration,
     ended: Option<Instant>,
+    /// What bounds the ends of handshakes that failed, for a connection that came in.
+    refusals: Option<Refusals>,
     sleep: Option<Pin<Box<R::Sleep>>>,
     armed: Option<Instant>,
     member: Option<Member<R>>,
@@ -122,6 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
             deadline: None,
             drain: setting.config.timing().drain,
             ended: None,
+            refusals: setting.refusals.clone(),
             sleep: None,
             armed: None,
             member: None,

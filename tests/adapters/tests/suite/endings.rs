@@ -1,0 +1,4 @@
+//! How a link's task ends: what it holds meanwhile, and for how long.
+
+mod failed;
+mod held;
