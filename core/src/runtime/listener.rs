@@ -18,7 +18,7 @@ use super::error::AcceptError;
 use super::link::Link;
 use super::peer::Direction;
 use super::services::Services;
-use super::stream::{Place, Refusals, wind_down};
+use super::stream::{LINGER, Place, Refusals, wind_down};
 use super::sync::{Mailbox, Tasks};
 use crate::{Closed, Config, Link as Core, Refusal};
 
@@ -206,7 +206,7 @@ fn paused<S: Future>(pause: &mut Option<Pin<Box<S>>>, context: &mut Context<'_>)
 async fn refuse<R: Runtime>(mut stream: R::Tcp, mut link: Core, clock: Clock, _place: Place) {
     let last = link.transmit(clock.now()).to_vec();
     drop(link);
-    wind_down::<R>(&mut stream, &last).await;
+    wind_down::<R>(&mut stream, &last, R::now() + LINGER).await;
 }
 
 pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {

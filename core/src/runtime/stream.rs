@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
@@ -47,8 +47,12 @@ impl Drop for Place {
 
 /// Ends a stream so that the last bytes written arrive: writes what is left, closes this direction, and takes
 /// in what the other side still sends until it closes its own. Dropping a TCP socket with unread bytes would
-/// make the system send a reset, which destroys what the peer has not read yet. Takes at most [`LINGER`].
-pub(crate) async fn wind_down<R: Runtime>(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), last: &[u8]) {
+/// make the system send a reset, which destroys what the peer has not read yet. Waits at most until `end`.
+pub(crate) async fn wind_down<R: Runtime>(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    last: &[u8],
+    end: Instant,
+) {
     let mut left = last;
     let orderly = async {
         poll_fn(|context| {
@@ -76,5 +80,5 @@ pub(crate) async fn wind_down<R: Runtime>(stream: &mut (impl AsyncRead + AsyncWr
         .await
     };
     // The link is over whatever comes of it.
-    let _ = timeout_at::<R, _>(R::now() + LINGER, orderly).await;
+    let _ = timeout_at::<R, _>(end, orderly).await;
 }

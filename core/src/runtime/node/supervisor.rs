@@ -20,7 +20,7 @@ use crate::runtime::driver::Driver;
 use crate::runtime::listener::{PAUSE, is_of_one_connection};
 use crate::runtime::peer::Direction;
 use crate::runtime::shared::Shared;
-use crate::runtime::stream::wind_down;
+use crate::runtime::stream::{LINGER, wind_down};
 use crate::runtime::sync::{Tasks as Set, timeout_at, wake_all};
 
 pub(crate) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -196,7 +196,7 @@ fn accept<R: Runtime>(inner: &Arc<Inner<R>>, mut stream: R::Tcp, remote: SocketA
         Err(last_words) => {
             let Some(place) = inner.refusals.place() else { return };
             inner.run(Task::Helper(Box::pin(async move {
-                wind_down::<R>(&mut stream, &last_words).await;
+                wind_down::<R>(&mut stream, &last_words, R::now() + LINGER).await;
                 drop(place);
             })));
         }

@@ -1,4 +1,5 @@
 //! How a link's task ends: what it holds meanwhile, and for how long.
 
 mod failed;
+mod goodbyes;
 mod held;
