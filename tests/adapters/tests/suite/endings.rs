@@ -3,3 +3,4 @@
 mod failed;
 mod goodbyes;
 mod held;
+mod wakers;
