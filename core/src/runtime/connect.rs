@@ -20,7 +20,7 @@ use super::services::Services;
 use super::shared::Shared;
 use super::stream::Refusals;
 use super::sync::timeout_at;
-use crate::{By, Closed, Config, Dial, Link as Core, Phase, Reason};
+use crate::{By, Closed, Config, Dial, Instant, Link as Core, Phase, Reason};
 
 /// Dials `address`, `host:port`, over TCP and establishes a link with whom `dial` names.
 ///
@@ -40,7 +40,8 @@ pub async fn connect<R: Runtime>(
     services: &Services<R>,
 ) -> Result<Link<R>, ConnectError> {
     let address = address.to_string();
-    let deadline = R::now() + config.timing().handshake;
+    // By a clock whose end no configuration reaches.
+    let deadline = Clock::start::<R>().to_std(Instant::ZERO + config.timing().handshake);
     let dialled = async {
         let stream = super::dial::<R>(&address, deadline).await.map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => ConnectError::TimedOut,

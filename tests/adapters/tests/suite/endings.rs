@@ -3,4 +3,5 @@
 mod failed;
 mod goodbyes;
 mod held;
+mod longest;
 mod wakers;
