@@ -25,7 +25,7 @@ fn stuck<R: Runtime>(services: Services<R>) -> (Services<R>, Arc<AtomicUsize>) {
         let guard = Guard::new(&counter);
         async move {
             let _guard = guard;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     });
     (services, alive)
