@@ -233,6 +233,19 @@ impl Link {
         }
     }
 
+    /// Waits no longer, because the owner's time is over before the drain time is: a goodbye ends as if that were
+    /// over, and a link that has ended waits neither for its last bytes to leave nor for requests to be taken.
+    #[cfg(any(feature = "runtime", feature = "recording"))]
+    pub(crate) fn stop_waiting(&mut self, now: Instant) {
+        note!(self, Some(now), Input::StopWaiting);
+        self.advance(now);
+        match &mut self.ending {
+            Some(ending) => (ending.flushed, ending.waited) = (true, true),
+            None if self.phase == Phase::Draining => self.end(Reason::DrainTimeout, By::Local),
+            None => {}
+        }
+    }
+
     /// Ends the link at once, without a goodbye; the peer is told `dropped`, as far as the stream takes it.
     /// Requests that have not been taken are dropped.
     pub fn close(&mut self, now: Instant) {

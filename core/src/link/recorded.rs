@@ -321,6 +321,7 @@ impl Link {
                 self.on_node(NodeToLink(word), now);
             }
             Input::Node(Word::Said(_)) => {}
+            Input::StopWaiting => self.stop_waiting(now),
         }
         Ok(None)
     }

@@ -229,6 +229,7 @@ pub(crate) enum Input<'a> {
     StreamStop(Named, u32),
     /// `on_node`.
     Node(Word<'a>),
+    StopWaiting,
 }
 
 /// A node's word to its link: as it is said, or as it was recorded.
@@ -239,7 +240,7 @@ pub(crate) enum Word<'a> {
 }
 
 /// The name of each kind of input, in the order of their numbers: new ones go to the end.
-const NAMES: [&str; 28] = [
+const NAMES: [&str; 29] = [
     "poll",
     "recv_space",
     "received",
@@ -268,6 +269,7 @@ const NAMES: [&str; 28] = [
     "stream_reset",
     "stream_stop",
     "on_node",
+    "stop_waiting",
 ];
 
 impl<'a> Input<'a> {
@@ -301,6 +303,7 @@ impl<'a> Input<'a> {
             Self::StreamReset(..) => 25,
             Self::StreamStop(..) => 26,
             Self::Node(_) => 27,
+            Self::StopWaiting => 28,
         }
     }
 
@@ -428,6 +431,7 @@ impl<'a> Input<'a> {
                 *from = Cursor::new(&[]);
                 Self::Node(Word::Recorded(word))
             }
+            28 => Self::StopWaiting,
             _ => return Err(BadRecording::Malformed("an input that this version does not know")),
         })
     }

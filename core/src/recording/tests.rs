@@ -264,6 +264,9 @@ fn o5_a_node_s_words_to_its_link_are_recorded_and_replay() {
         both(&mut a, &mut b);
         assert_eq!((b.stats().messages_received, b.stats().signed_refused), (3, 1));
         say(&mut b, ToLink::Goodbye { code: 1, detail: "moving on".into() });
+        b.stop_waiting(now);
+        assert_eq!(b.closed().map(|closed| &closed.reason), Some(&Reason::DrainTimeout));
+        b.stop_waiting(now);
         say(&mut a, ToLink::Close(Reason::Superseded));
         both(&mut a, &mut b);
         for link in [&mut a, &mut b] {

@@ -18,8 +18,9 @@ use super::link::Link;
 use super::peer::Direction;
 use super::services::Services;
 use super::shared::Shared;
+use super::stream::Refusals;
 use super::sync::timeout_at;
-use crate::{By, Closed, Config, Dial, Link as Core, Phase, Reason};
+use crate::{By, Closed, Config, Dial, Instant, Link as Core, Phase, Reason};
 
 /// Dials `address`, `host:port`, over TCP and establishes a link with whom `dial` names.
 ///
@@ -39,7 +40,8 @@ pub async fn connect<R: Runtime>(
     services: &Services<R>,
 ) -> Result<Link<R>, ConnectError> {
     let address = address.to_string();
-    let deadline = R::now() + config.timing().handshake;
+    // By a clock whose end no configuration reaches.
+    let deadline = Clock::start::<R>().to_std(Instant::ZERO + config.timing().handshake);
     let dialled = async {
         let stream = super::dial::<R>(&address, deadline).await.map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => ConnectError::TimedOut,
@@ -48,7 +50,8 @@ pub async fn connect<R: Runtime>(
         let clock = Clock::start::<R>();
         let link = Core::initiator(config, sequenced(dial, config), &random_seed::<R>(), clock.now());
         let remote = R::peer_addr(&stream);
-        let setting = Setting { config, services, clock, remote, direction: Direction::Outbound };
+        let setting =
+            Setting { config, services, clock, remote, direction: Direction::Outbound, refusals: None };
         Ok(establish(link, stream, &setting).await?)
     };
     timeout_at::<R, _>(deadline, dialled).await.unwrap_or(Err(ConnectError::TimedOut))
@@ -70,7 +73,8 @@ pub async fn connect_over<R: Runtime>(
 ) -> Result<Link<R>, Box<Closed>> {
     let clock = Clock::start::<R>();
     let link = Core::initiator(config, sequenced(dial, config), &random_seed::<R>(), clock.now());
-    let setting = Setting { config, services, clock, remote: None, direction: Direction::Outbound };
+    let setting =
+        Setting { config, services, clock, remote: None, direction: Direction::Outbound, refusals: None };
     Ok(establish(link, stream, &setting).await?)
 }
 
@@ -88,7 +92,8 @@ pub async fn accept_over<R: Runtime>(
 ) -> Result<Link<R>, Box<Closed>> {
     let clock = Clock::start::<R>();
     let link = Core::responder(config, config.next_sequence(), &random_seed::<R>(), clock.now());
-    let setting = Setting { config, services, clock, remote: None, direction: Direction::Inbound };
+    let setting =
+        Setting { config, services, clock, remote: None, direction: Direction::Inbound, refusals: None };
     Ok(establish(link, stream, &setting).await?)
 }
 
@@ -103,6 +108,8 @@ pub(crate) struct Setting<'a, R> {
     pub(crate) clock: Clock,
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) direction: Direction,
+    /// What bounds how many streams like this one are wound down after a handshake that failed.
+    pub(crate) refusals: Option<Refusals>,
 }
 
 /// A link that is not established yet. Dropping this closes it.

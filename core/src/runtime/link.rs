@@ -233,9 +233,15 @@ impl<R: Runtime> Link<R> {
         ended.or_else(|| self.hold.0.why()).cloned().unwrap_or(Reason::Dropped)
     }
 
-    /// Ends the link in good order: no new work from here on; what was queued goes out, calls in flight
-    /// finish, at most for the [drain time](crate::Timing::drain). Returns how the link ended, which
-    /// the other side may have decided before.
+    /// Ends the link in good order: no new work from here on; what was queued goes out, calls in flight and
+    /// streams finish, and what came is handled. Returns how the link ended, which the other side may have
+    /// decided before.
+    ///
+    /// All of that has the [drain time](crate::Timing::drain), counted from the first goodbye, and the end of
+    /// the stream is within it. What was queued is waited for until half of it is over, what is under way
+    /// until four fifths are: then the reason is [`DrainTimeout`](Reason::DrainTimeout), and calls fail.
+    /// Handlers that are still busy when nine tenths are over are dropped. Only a handler that blocks its
+    /// thread may outlive that.
     ///
     /// `code` and `detail` (cut to 255 bytes) are for the peer's application. Cancel-safe: the goodbye is
     /// said as soon as the future is polled, and takes its course when it is dropped. Of several goodbyes

@@ -18,15 +18,12 @@ use super::error::AcceptError;
 use super::link::Link;
 use super::peer::Direction;
 use super::services::Services;
-use super::stream::wind_down;
+use super::stream::{LINGER, Place, Refusals, wind_down};
 use super::sync::{Mailbox, Tasks};
 use crate::{Closed, Config, Link as Core, Refusal};
 
 /// Handshakes under way, and links waiting to be accepted, at most.
 const CAPACITY: usize = 1000;
-
-/// Refused connections that are wound down at a time; more are just dropped.
-pub(crate) const REFUSALS: usize = 64;
 
 /// When to try again, for those who are refused for want of room.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -53,7 +50,9 @@ pub struct Listener<R: Runtime> {
     outcomes: Arc<Mailbox<Outcome<R>>>,
     handshakes: HashMap<u64, Handshake>,
     next: u64,
-    refusals: Tasks<()>,
+    /// Connections that are told that there is no room.
+    turning_away: Tasks<()>,
+    refusals: Refusals,
     pause: Option<Pin<Box<R::Sleep>>>,
 }
 
@@ -83,7 +82,8 @@ impl<R: Runtime> Listener<R> {
             outcomes: Arc::default(),
             handshakes: HashMap::new(),
             next: 0,
-            refusals: Tasks::default(),
+            turning_away: Tasks::default(),
+            refusals: Refusals::default(),
             pause: None,
         }
     }
@@ -112,11 +112,11 @@ impl<R: Runtime> Listener<R> {
     /// [`AcceptError`] says who connected and how the handshake ended; each failed handshake is told once.
     pub async fn accept(&mut self) -> Result<Link<R>, AcceptError> {
         loop {
-            let Self { tcp, outcomes, handshakes, refusals, pause, .. } = self;
+            let Self { tcp, outcomes, handshakes, turning_away, pause, .. } = self;
             let news = {
                 let mut connection = pin!(R::accept(tcp));
                 poll_fn(|context| {
-                    while refusals.poll_next(context).is_ready() {}
+                    while turning_away.poll_next(context).is_ready() {}
                     if let Poll::Ready(outcome) = outcomes.poll_take(context) {
                         return Poll::Ready(News::Outcome(outcome));
                     }
@@ -158,8 +158,8 @@ impl<R: Runtime> Listener<R> {
         // A handshake has its place until its outcome is taken.
         if self.handshakes.len() >= self.capacity {
             link.refuse(Refusal::OverCapacity { retry_after: RETRY_AFTER }, clock.now());
-            if self.refusals.len() < REFUSALS {
-                self.refusals.spawn::<R>(refuse::<R>(stream, link, clock));
+            if let Some(place) = self.refusals.place() {
+                self.turning_away.spawn::<R>(refuse::<R>(stream, link, clock, place));
             }
             return false;
         }
@@ -176,6 +176,7 @@ impl<R: Runtime> Listener<R> {
             clock,
             remote: Some(remote),
             direction: Direction::Inbound,
+            refusals: Some(self.refusals.clone()),
         };
         let handshake = start(link, stream, &setting, report);
         self.handshakes.insert(number, handshake);
@@ -202,10 +203,10 @@ fn paused<S: Future>(pause: &mut Option<Pin<Box<S>>>, context: &mut Context<'_>)
     pause.is_some()
 }
 
-async fn refuse<R: Runtime>(mut stream: R::Tcp, mut link: Core, clock: Clock) {
+async fn refuse<R: Runtime>(mut stream: R::Tcp, mut link: Core, clock: Clock, _place: Place) {
     let last = link.transmit(clock.now()).to_vec();
     drop(link);
-    wind_down::<R>(&mut stream, &last).await;
+    wind_down::<R>(&mut stream, &last, R::now() + LINGER).await;
 }
 
 pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {

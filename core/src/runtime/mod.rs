@@ -19,6 +19,13 @@
 //! ```
 //!
 //! No lock is held over an await, and none while the application's code runs.
+//!
+//! # Where handles are used
+//! Their `async` methods wait with the timers of their runtime, and start tasks there. So with tokio their futures
+//! are polled in a task of the runtime, or under its `block_on` or `enter`. **Elsewhere they panic** as soon as a
+//! timer is needed: a [`call`](Link::call) under another crate's `block_on` goes well until it has to wait for room,
+//! and then not. async-std and smol have one set of timers and tasks for the process, and nothing to be inside of.
+//! Methods that are not `async` may be called, and handles dropped, anywhere.
 
 // Runtimes set their timers in the system's terms. The clock is not read here: that stays disallowed.
 #![allow(clippy::disallowed_types)]

@@ -217,12 +217,11 @@ impl Lane {
         line.into_iter().map(|waiting| waiting.waker).collect()
     }
 
-    /// Takes somebody out of the line; false if it was their turn already.
-    pub(crate) fn leave(&mut self, ticket: u64) -> bool {
-        let Some(line) = &mut self.line else { return false };
-        let before = line.len();
-        line.retain(|waiting| waiting.ticket != ticket);
-        line.len() < before
+    /// Takes somebody out of the line, and gives whom to wake no more; `None` if it was their turn already.
+    pub(crate) fn leave(&mut self, ticket: u64) -> Option<Waker> {
+        let line = self.line.as_mut()?;
+        let at = line.iter().position(|waiting| waiting.ticket == ticket)?;
+        line.remove(at).map(|waiting| waiting.waker)
     }
 
     /// Puts somebody at the end of the line; the ticket shows the place.
@@ -233,11 +232,12 @@ impl Lane {
         ticket
     }
 
-    /// Notes whom to wake when it is this ticket's turn; false if it was already.
-    pub(crate) fn keep_place(&mut self, ticket: u64, waker: &Waker) -> bool {
+    /// Notes whom to wake when it is this ticket's turn, and gives who was noted before; `None` if it was their
+    /// turn already.
+    pub(crate) fn keep_place(&mut self, ticket: u64, waker: &Waker) -> Option<Waker> {
         let mut line = self.line.iter_mut().flat_map(|line| line.iter_mut());
-        let place = line.find(|waiting| waiting.ticket == ticket);
-        place.map(|waiting| waiting.waker.clone_from(waker)).is_some()
+        let place = line.find(|waiting| waiting.ticket == ticket)?;
+        Some(std::mem::replace(&mut place.waker, waker.clone()))
     }
 }
 

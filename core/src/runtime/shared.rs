@@ -249,7 +249,9 @@ impl Shared {
 
     /// Whoever asks for something after the end learns of the end when the question is dropped.
     fn forget(&self) {
-        drop(std::mem::take(&mut *lock(&self.control)));
+        // Let go of without the lock: whoever waits is woken, and may be the last to hold the link.
+        let unheard = std::mem::take(&mut *lock(&self.control));
+        drop(unheard);
     }
 
     /// Notes why no new work is taken; the first reason stands.
@@ -317,7 +319,10 @@ impl Future for Room<'_> {
         }
         let lane = &mut queue.lanes[self.lane];
         if let Some(ticket) = self.ticket {
-            if lane.keep_place(ticket, context.waker()) {
+            if let Some(replaced) = lane.keep_place(ticket, context.waker()) {
+                // A waker may be the last to hold the link, and is let go of without the lock.
+                drop(queue);
+                drop(replaced);
                 return Poll::Pending;
             }
             // Whoever gave room back has taken this out of the line.
@@ -341,10 +346,11 @@ impl Drop for Room<'_> {
         }
         let mut queue = lock(&self.shared.queue);
         let lane = &mut queue.lanes[self.lane];
-        let waits = self.ticket.is_some_and(|ticket| lane.leave(ticket));
+        let left = self.ticket.and_then(|ticket| lane.leave(ticket));
         // Who was in the line still has nothing to give; but those behind may fit now.
-        let wakers = lane.give_back(if waits { 0 } else { self.cost });
+        let wakers = lane.give_back(if left.is_some() { 0 } else { self.cost });
         drop(queue);
+        drop(left);
         wakers.into_iter().for_each(Waker::wake);
     }
 }

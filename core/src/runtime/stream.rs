@@ -2,8 +2,10 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
@@ -13,10 +15,44 @@ use super::sync::timeout_at;
 /// How long the end of a stream may take.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
+/// The connections of a node or a listener that are wound down although no link came of them: those refused
+/// for want of room, and those whose handshake failed.
+///
+/// Neither has a place among the handshakes any more, and whoever connects decides how many there are. So only
+/// a few are wound down at a time, and the others are just dropped.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Refusals(Arc<AtomicUsize>);
+
+impl Refusals {
+    /// Those that are wound down at a time.
+    const MOST: usize = 64;
+
+    /// A place for one more, if there is one.
+    pub(crate) fn place(&self) -> Option<Place> {
+        let taken = |count: usize| (count < Self::MOST).then_some(count + 1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).ok()?;
+        Some(Place(Self(Arc::clone(&self.0))))
+    }
+}
+
+/// A place among the [`Refusals`], until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Refusals);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Ends a stream so that the last bytes written arrive: writes what is left, closes this direction, and takes
 /// in what the other side still sends until it closes its own. Dropping a TCP socket with unread bytes would
-/// make the system send a reset, which destroys what the peer has not read yet. Takes at most [`LINGER`].
-pub(crate) async fn wind_down<R: Runtime>(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), last: &[u8]) {
+/// make the system send a reset, which destroys what the peer has not read yet. Waits at most until `end`.
+pub(crate) async fn wind_down<R: Runtime>(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    last: &[u8],
+    end: Instant,
+) {
     let mut left = last;
     let orderly = async {
         poll_fn(|context| {
@@ -44,5 +80,5 @@ pub(crate) async fn wind_down<R: Runtime>(stream: &mut (impl AsyncRead + AsyncWr
         .await
     };
     // The link is over whatever comes of it.
-    let _ = timeout_at::<R, _>(R::now() + LINGER, orderly).await;
+    let _ = timeout_at::<R, _>(end, orderly).await;
 }

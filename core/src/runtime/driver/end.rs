@@ -10,7 +10,7 @@ use super::Driver;
 use crate::runtime::Runtime;
 use crate::runtime::queue::Job;
 use crate::runtime::shared::{End, State};
-use crate::runtime::stream::{LINGER, wind_down};
+use crate::runtime::stream::{LINGER, Refusals, wind_down};
 use crate::{By, CallError, Closed, Envelope, Executed, Priority, Reason};
 
 impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
@@ -25,10 +25,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
         self.pass_turn();
         self.streams.end(&mut self.link);
         let mut unsent = self.leftover(&closed.reason);
-        self.server.shut_down(LINGER).await;
+        // Handlers and the stream have their time each, within what is left of a goodbye's.
+        let end = self.parting.map(|parting| self.shared.clock.to_std(parting.end()));
+        let before_end = |most: std::time::Instant| end.map_or(most, |end| end.min(most));
+        let patience = before_end(R::now() + LINGER).saturating_duration_since(R::now());
+        self.server.shut_down(patience).await;
+        // What was never established has no place among the handshakes any more: others bound it here.
+        let failed = self.refusals.as_ref().filter(|_| closed.phase.is_handshake());
+        let place = failed.map(Refusals::place);
         // Where the stream has failed there is nobody to wait for.
-        if closed.by != By::Transport {
-            wind_down::<R>(self.stream.get_mut(), &[]).await;
+        if closed.by != By::Transport && !matches!(place, Some(None)) {
+            wind_down::<R>(self.stream.get_mut(), &[], before_end(R::now() + LINGER)).await;
         }
         let Closed { reason, by, phase, .. } = &closed;
         let (name, code) = (reason.name(), reason.code());

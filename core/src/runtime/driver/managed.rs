@@ -33,7 +33,11 @@ impl<S, R: Runtime> Driver<S, R> {
 
     pub(super) fn hear(&mut self, words: Vec<NodeToLink>, now: Instant) {
         for word in words {
+            let open = self.link.phase() == Phase::Established;
             self.link.on_node(word, now);
+            if open && self.link.phase() == Phase::Draining {
+                self.set_parting(now);
+            }
         }
     }
 

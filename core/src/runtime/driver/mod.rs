@@ -7,6 +7,7 @@
 mod calls;
 mod end;
 mod managed;
+mod parting;
 mod pump;
 mod streams;
 
@@ -26,6 +27,7 @@ use tracing::info;
 use zeroize::Zeroizing;
 
 use self::calls::Calls;
+use self::parting::Parting;
 use self::pump::Item;
 use self::streams::Streams;
 use crate::runtime::Runtime;
@@ -39,7 +41,8 @@ use crate::runtime::records::Records;
 use crate::runtime::serve::Server;
 use crate::runtime::services::View;
 use crate::runtime::shared::{Control, Shared, State};
-use crate::{Closed, Instant, Link as Core, Phase, Priority, Reason, Why};
+use crate::runtime::stream::Refusals;
+use crate::{Closed, Instant, Link as Core, Phase, Priority, Why};
 
 /// Turns of one poll at most, so that one busy link lets others of its thread run.
 const TURNS: usize = 16;
@@ -65,18 +68,21 @@ pub(crate) struct Driver<S, R: Runtime> {
     server: Server<R>,
     streams: Streams,
     items: Vec<Item<R>>,
-    /// A goodbye that waits for what was queued before it, until then.
-    goodbye: Option<(u32, String, Instant)>,
+    /// A goodbye that waits for what was queued before it.
+    goodbye: Option<(u32, String)>,
+    /// There from this side's goodbye on.
+    parting: Option<Parting>,
     asked: bool,
     closed: Option<Closed>,
     error: Option<Arc<io::Error>>,
     unflushed: bool,
     /// What the machine waits for, and since when it has ended.
     deadline: Option<Instant>,
-    /// How long messages that came before the end have for their handlers, and half of it what was queued
-    /// before a goodbye.
+    /// How long messages that came before the end have for their handlers, and a goodbye altogether.
     drain: Duration,
     ended: Option<Instant>,
+    /// What bounds the ends of handshakes that failed, for a connection that came in.
+    refusals: Option<Refusals>,
     sleep: Option<Pin<Box<R::Sleep>>>,
     armed: Option<Instant>,
     member: Option<Member<R>>,
@@ -115,6 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
             streams: Streams::default(),
             items: Vec::new(),
             goodbye: None,
+            parting: None,
             asked: false,
             closed: None,
             error: None,
@@ -122,6 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
             deadline: None,
             drain: setting.config.timing().drain,
             ended: None,
+            refusals: setting.refusals.clone(),
             sleep: None,
             armed: None,
             member: None,
@@ -235,12 +243,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
         if self.patience().is_some_and(|end| end <= now) {
             self.server.abandon();
         }
+        // The queue's share ends with the goodbye, in `part`.
+        if self.link.phase() >= Phase::Draining && self.next_share().is_some_and(|end| end <= now) {
+            self.link.stop_waiting(now);
+        }
     }
 
     /// When handlers that are behind no longer keep an ended link.
     fn patience(&self) -> Option<Instant> {
         let ended = self.ended.filter(|_| !self.server.is_idle())?;
-        Some(ended + self.grace())
+        let end = ended + self.grace();
+        Some(self.parting.map_or(end, |parting| end.min(parting.handlers())))
     }
 
     fn grace(&self) -> Duration {
@@ -312,15 +325,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
             let result = self.link.export(&export.label, &export.context, &mut material);
             let _ = export.answer.send(result.map(|()| material));
         }
-        if let (Some((code, detail)), None) = (control.goodbye, &self.goodbye) {
-            if self.link.phase() == Phase::Established {
-                self.shared.set_why(Reason::Goodbye { code, detail: detail.clone() });
-            }
-            if self.member.is_none() {
-                self.shared.enter(State::Draining);
-            }
-            // What was queued meanwhile goes before it.
-            self.goodbye = Some((code, detail, now + self.drain / 2));
+        if let Some((code, detail)) = control.goodbye {
+            self.begin_parting(code, detail, now);
         }
         // What came on a link that has ended by itself is handled, though nobody holds the link any more.
         let closes = control.close && self.link.closed().is_none();
@@ -332,19 +338,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
         }
         if closes || control.revoke {
             self.server.abandon();
-        }
-    }
-
-    /// Says a goodbye once what was queued before it is with the machine.
-    fn part(&mut self, now: Instant) {
-        if self.goodbye.is_none() {
-            return;
-        }
-        self.shared.take(&mut self.batches);
-        self.queue(now);
-        let queued = self.batches.iter().all(Batch::is_empty);
-        if let Some((code, detail, _)) = self.goodbye.take_if(|(_, _, latest)| queued || *latest <= now) {
-            self.link.goodbye(code, &detail, now);
         }
     }
 
@@ -405,8 +398,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
     /// Sets the timer for whatever is due next; false if something is due already.
     fn arm(&mut self, now: Instant, context: &mut Context<'_>) -> bool {
         let held = self.batches.iter().filter_map(Batch::deadline).min();
-        let goodbye = self.goodbye.as_ref().map(|(_, _, latest)| *latest);
-        let due = [self.deadline, held, goodbye, self.patience()].into_iter().flatten().min();
+        let due = [self.deadline, held, self.next_share(), self.patience()].into_iter().flatten().min();
         let Some(due) = due else { return true };
         if due <= now {
             return false;

@@ -114,7 +114,8 @@ pub(super) async fn write_all<R: Runtime>(inner: Arc<Inner<R>>) {
             continue;
         };
         let write = caught(async { registry.write(peer, known).await });
-        match timeout_at::<R, _>(R::now() + inner.config.timing().step, write).await {
+        let deadline = inner.clock.to_std(inner.clock.now() + inner.config.timing().step);
+        match timeout_at::<R, _>(deadline, write).await {
             Some(Some(Ok(()))) => {}
             Some(Some(Err(error))) => warn!(%peer, %error, "registry_write_failed"),
             Some(None) => warn!(%peer, error = "panicked", "registry_write_failed"),
@@ -132,8 +133,8 @@ pub(super) async fn answer<R: Runtime>(
 ) {
     let Question { ticket, peer, .. } = question;
     // Nobody waits for it longer, and a future that never ends is not kept.
-    let patience = inner.config.timing().step;
-    let answer = timeout_at::<R, _>(R::now() + patience, decide(&inner, peer, info)).await;
+    let deadline = inner.clock.to_std(inner.clock.now() + inner.config.timing().step);
+    let answer = timeout_at::<R, _>(deadline, decide(&inner, peer, info)).await;
     let answer = answer.unwrap_or(Answer::Refuse(Refusal::Registry));
     inner.act(|state, now| state.node.answer(ticket, answer, now));
 }

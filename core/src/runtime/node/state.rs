@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::prelude::v1::*;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use event_listener::Event;
@@ -27,6 +27,7 @@ use crate::runtime::link::Link;
 use crate::runtime::peer::{Direction, PeerInfo};
 use crate::runtime::services::Services;
 use crate::runtime::shared::{Shared, State as Openness};
+use crate::runtime::stream::Refusals;
 use crate::runtime::sync::{Bell, Mailbox, lock, wake_all};
 use crate::{Config, Envelope, Instant, Link as CoreLink, NodeId, Retry};
 
@@ -57,8 +58,8 @@ pub(crate) struct Inner<R: Runtime> {
     pub(crate) room: Event,
     /// The node has ended.
     pub(crate) ended: Event,
-    /// Connections being turned away.
-    pub(crate) refusals: AtomicUsize,
+    /// Connections of which no link came, being wound down.
+    pub(crate) refusals: Refusals,
     pub(crate) keeping: Keeping,
     /// The trust file, if there is one.
     pub(crate) book: Option<Book>,
@@ -142,7 +143,7 @@ impl<R: Runtime> Inner<R> {
             wake: Bell::default(),
             room: Event::new(),
             ended: Event::new(),
-            refusals: AtomicUsize::new(0),
+            refusals: Refusals::default(),
             keeping,
             book,
         })

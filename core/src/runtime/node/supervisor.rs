@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::prelude::v1::*;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,10 +17,10 @@ use super::state::{Inner, Member, State};
 use crate::runtime::Runtime;
 use crate::runtime::connect::{Setting, span};
 use crate::runtime::driver::Driver;
-use crate::runtime::listener::{PAUSE, REFUSALS, is_of_one_connection};
+use crate::runtime::listener::{PAUSE, is_of_one_connection};
 use crate::runtime::peer::Direction;
 use crate::runtime::shared::Shared;
-use crate::runtime::stream::wind_down;
+use crate::runtime::stream::{LINGER, wind_down};
 use crate::runtime::sync::{Tasks as Set, timeout_at, wake_all};
 
 pub(crate) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -163,8 +162,14 @@ pub(super) fn start<R: Runtime>(
 ) {
     let remote = R::peer_addr(&stream);
     let span = span(direction, remote);
-    let setting =
-        Setting { config: &inner.config, services: &inner.services, clock: inner.clock, remote, direction };
+    let setting = Setting {
+        config: &inner.config,
+        services: &inner.services,
+        clock: inner.clock,
+        remote,
+        direction,
+        refusals: (direction == Direction::Inbound).then(|| inner.refusals.clone()),
+    };
     let member = Member { inner: Arc::clone(inner), link: id };
     let driver = Driver::new(link, stream, shared, &setting, None).of_node(member);
     inner.run(Task::Link(Box::pin(Box::new(driver).run().instrument(span))));
@@ -189,15 +194,11 @@ fn accept<R: Runtime>(inner: &Arc<Inner<R>>, mut stream: R::Tcp, remote: SocketA
     match inner.accepted(Source::from(remote.ip())) {
         Ok((id, link, shared)) => start(inner, id, link, stream, shared, Direction::Inbound),
         Err(last_words) => {
-            if inner.refusals.fetch_add(1, Ordering::Relaxed) < REFUSALS {
-                let inner_of_task = Arc::clone(inner);
-                inner.run(Task::Helper(Box::pin(async move {
-                    wind_down::<R>(&mut stream, &last_words).await;
-                    inner_of_task.refusals.fetch_sub(1, Ordering::Relaxed);
-                })));
-            } else {
-                inner.refusals.fetch_sub(1, Ordering::Relaxed);
-            }
+            let Some(place) = inner.refusals.place() else { return };
+            inner.run(Task::Helper(Box::pin(async move {
+                wind_down::<R>(&mut stream, &last_words, R::now() + LINGER).await;
+                drop(place);
+            })));
         }
     }
 }

@@ -13,7 +13,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use super::link::Hold;
 use super::peer::PeerInfo;
 use super::shared::Shared;
-use super::sync::{lock, remember, wake};
+use super::sync::{lock, wake};
 use crate::{Link as Core, StreamId, StreamRead};
 
 mod error;
@@ -95,13 +95,14 @@ impl ByteStream {
 
     /// Changes the ends, and lets the link's task see to it.
     fn change<T>(&self, change: impl FnOnce(&mut Ends) -> T) -> T {
-        let mut ends = lock(&self.pipe.ends);
-        let result = change(&mut ends);
-        let call = ends.call;
-        if call == Call::Due {
-            ends.call = Call::Made;
-        }
-        drop(ends);
+        let (result, call) = self.pipe.change(|ends| {
+            let result = change(ends);
+            let call = ends.call;
+            if call == Call::Due {
+                ends.call = Call::Made;
+            }
+            (result, call)
+        });
         if call == Call::Due {
             self.shared.tell(|control| control.streams.push(Arc::clone(&self.pipe)));
         }
@@ -122,7 +123,7 @@ impl AsyncRead for ByteStream {
             }
             match ends.reading {
                 Reading::Open if !space.is_empty() => {
-                    remember(&mut ends.reader, cx);
+                    ends.await_bytes(cx);
                     Poll::Pending
                 }
                 Reading::Open | Reading::End => Poll::Ready(Ok(0)),
@@ -139,7 +140,7 @@ impl AsyncWrite for ByteStream {
                 let room = PIPE.saturating_sub(ends.outgoing.len());
                 let taken = bytes.get(..room).unwrap_or(bytes);
                 if taken.is_empty() && !bytes.is_empty() {
-                    remember(&mut ends.writer, cx);
+                    ends.await_room(cx);
                     return Poll::Pending;
                 }
                 ends.outgoing.extend_from_slice(taken);
@@ -155,7 +156,7 @@ impl AsyncWrite for ByteStream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.change(|ends| match ends.writing {
             Writing::Open | Writing::Closing if !ends.outgoing.is_empty() => {
-                remember(&mut ends.writer, cx);
+                ends.await_room(cx);
                 Poll::Pending
             }
             Writing::Broken(error) => Poll::Ready(Err(error.into())),
@@ -171,7 +172,7 @@ impl AsyncWrite for ByteStream {
                     ends.call_task();
                 }
                 ends.writing = Writing::Closing;
-                remember(&mut ends.writer, cx);
+                ends.await_room(cx);
                 Poll::Pending
             }
             Writing::Closed => Poll::Ready(Ok(())),
@@ -255,9 +256,47 @@ struct Ends {
     stop: Option<u32>,
     call: Call,
     dropped: bool,
+    /// For when the lock is free again: a waker may be the last to keep whoever holds the stream, and that
+    /// takes the lock when it goes.
+    late: Late,
+}
+
+/// Wakers that have done their part.
+#[derive(Debug, Default)]
+struct Late {
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    /// One that another has taken the place of, and that is only dropped.
+    replaced: Option<Waker>,
+}
+
+/// Remembers whom to wake, and gives who was remembered before, if that is somebody else.
+fn remember(known: &mut Option<Waker>, waker: &Waker) -> Option<Waker> {
+    let known_well = known.as_ref().is_some_and(|known| known.will_wake(waker));
+    if known_well { None } else { known.replace(waker.clone()) }
 }
 
 impl Ends {
+    /// Has the task woken that reads.
+    fn wake_reader(&mut self) {
+        self.late.reader = self.reader.take().or(self.late.reader.take());
+    }
+
+    /// Has the task woken that writes.
+    fn wake_writer(&mut self) {
+        self.late.writer = self.writer.take().or(self.late.writer.take());
+    }
+
+    /// Remembers the task that waits for something to read.
+    fn await_bytes(&mut self, context: &Context<'_>) {
+        self.late.replaced = remember(&mut self.reader, context.waker());
+    }
+
+    /// Remembers the task that waits until what it wrote is taken.
+    fn await_room(&mut self, context: &Context<'_>) {
+        self.late.replaced = remember(&mut self.writer, context.waker());
+    }
+
     fn call_task(&mut self) {
         if self.call == Call::None {
             self.call = Call::Due;
@@ -269,7 +308,7 @@ impl Ends {
         self.outgoing = BytesMut::new();
         self.reset = Some(code);
         self.call_task();
-        wake(self.writer.take());
+        self.wake_writer();
     }
 
     fn stop(&mut self, code: u32) {
@@ -277,7 +316,7 @@ impl Ends {
         self.incoming = BytesMut::new();
         self.stop = Some(code);
         self.call_task();
-        wake(self.reader.take());
+        self.wake_reader();
     }
 
     /// Takes what the link has, as far as there is room.
@@ -302,7 +341,7 @@ impl Ends {
             }
         }
         if self.incoming.len() > before || self.reading != Reading::Open {
-            wake(self.reader.take());
+            self.wake_reader();
         }
     }
 
@@ -319,10 +358,10 @@ impl Ends {
             link.stream_finish(id);
             self.outgoing = BytesMut::new();
             self.writing = Writing::Closed;
-            wake(self.writer.take());
+            self.wake_writer();
         }
         if self.outgoing.len() < before {
-            wake(self.writer.take());
+            self.wake_writer();
         }
     }
 }
@@ -341,23 +380,37 @@ impl Pipe {
             stop: None,
             call: Call::None,
             dropped: false,
+            late: Late::default(),
         };
         Arc::new(Self { id, ends: Mutex::new(ends) })
     }
 
+    /// Changes the ends, and wakes whom that concerns once the lock is free.
+    fn change<T>(&self, change: impl FnOnce(&mut Ends) -> T) -> T {
+        let mut ends = lock(&self.ends);
+        let result = change(&mut ends);
+        let Late { reader, writer, replaced } = std::mem::take(&mut ends.late);
+        drop(ends);
+        wake(reader);
+        wake(writer);
+        drop(replaced);
+        result
+    }
+
     /// Moves bytes between the handle and the link; false once there is nothing to move any more.
     pub(crate) fn serve(&self, link: &mut Core) -> bool {
-        let mut ends = lock(&self.ends);
-        ends.call = Call::None;
-        if let Some(code) = ends.reset.take() {
-            link.stream_reset(self.id, code);
-        }
-        if let Some(code) = ends.stop.take() {
-            link.stream_stop(self.id, code);
-        }
-        ends.write(link, self.id);
-        ends.read(link, self.id, PIPE);
-        !ends.dropped || matches!(ends.writing, Writing::Open | Writing::Closing)
+        self.change(|ends| {
+            ends.call = Call::None;
+            if let Some(code) = ends.reset.take() {
+                link.stream_reset(self.id, code);
+            }
+            if let Some(code) = ends.stop.take() {
+                link.stream_stop(self.id, code);
+            }
+            ends.write(link, self.id);
+            ends.read(link, self.id, PIPE);
+            !ends.dropped || matches!(ends.writing, Writing::Open | Writing::Closing)
+        })
     }
 
     /// Gives memory back that an idle stream does not need.
@@ -373,26 +426,28 @@ impl Pipe {
 
     /// The peer reads no more.
     pub(crate) fn stopped(&self, code: u32) {
-        let mut ends = lock(&self.ends);
-        if matches!(ends.writing, Writing::Open | Writing::Closing) {
-            ends.writing = Writing::Broken(StreamError::stopped(code));
-            ends.outgoing = BytesMut::new();
-        }
-        wake(ends.writer.take());
+        self.change(|ends| {
+            if matches!(ends.writing, Writing::Open | Writing::Closing) {
+                ends.writing = Writing::Broken(StreamError::stopped(code));
+                ends.outgoing = BytesMut::new();
+            }
+            ends.wake_writer();
+        });
     }
 
     /// The link has ended: what has all come can still be read.
     pub(crate) fn end(&self, link: &mut Core) {
-        let mut ends = lock(&self.ends);
-        ends.read(link, self.id, usize::MAX);
-        if ends.reading == Reading::Open {
-            ends.reading = Reading::Broken(StreamError::LinkEnded);
-        }
-        if matches!(ends.writing, Writing::Open | Writing::Closing) {
-            ends.writing = Writing::Broken(StreamError::LinkEnded);
-            ends.outgoing = BytesMut::new();
-        }
-        wake(ends.reader.take());
-        wake(ends.writer.take());
+        self.change(|ends| {
+            ends.read(link, self.id, usize::MAX);
+            if ends.reading == Reading::Open {
+                ends.reading = Reading::Broken(StreamError::LinkEnded);
+            }
+            if matches!(ends.writing, Writing::Open | Writing::Closing) {
+                ends.writing = Writing::Broken(StreamError::LinkEnded);
+                ends.outgoing = BytesMut::new();
+            }
+            ends.wake_reader();
+            ends.wake_writer();
+        });
     }
 }

@@ -35,10 +35,6 @@ impl<T> Tasks<T> {
         self.live.is_empty()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.live.len()
-    }
-
     /// The next task that has ended, and its result; `None` for one that was aborted or has panicked. Pending
     /// also while there is no task.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
