@@ -171,8 +171,10 @@ impl<R: Runtime> Node<R> {
     ///
     /// Under [`Trust::Listed`](crate::Trust::Listed) the peer is added to the list; otherwise only a
     /// revocation of it is taken back. Where there is a [trust file](NodeBuilder::trust_file) it is written
-    /// there first, with times of whole seconds; the peer keeps the label that it has. Cancel-safe: once
-    /// begun, the change is made, also if the future is dropped.
+    /// there first, with times of whole seconds; the peer keeps the label that it has. Changes are made in the
+    /// order in which their futures were first polled, and one that a later revocation of the peer has
+    /// overtaken comes to nothing: false. Cancel-safe: once begun, the change is made, also if the future is
+    /// dropped.
     ///
     /// # Errors
     /// [`TrustError`] if the trust file could not be changed; the peer is trusted as before then. Never
@@ -185,8 +187,8 @@ impl<R: Runtime> Node<R> {
     /// is not dialled again, and what waits for it is given up. True if it was trusted.
     ///
     /// Where there is a [trust file](NodeBuilder::trust_file) the peer is taken off it afterwards.
-    /// Cancel-safe: the revocation holds as soon as the future is polled, and is written also if it is
-    /// dropped then.
+    /// Cancel-safe: the revocation holds as soon as the future is polled, until the peer is trusted by a later
+    /// call, and is written also if it is dropped then.
     ///
     /// # Errors
     /// [`TrustError`] if the trust file could not be changed: the peer is revoked, until it is trusted by

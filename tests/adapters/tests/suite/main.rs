@@ -5,6 +5,7 @@ mod crosswise;
 mod cut_links;
 mod cut_nodes;
 mod cut_streams;
+mod handles;
 mod kill;
 mod messages;
 mod node_links;

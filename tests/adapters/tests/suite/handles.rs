@@ -1,0 +1,190 @@
+//! What the handles of a node promise when things come in an awkward order, or not at all.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::{Duration, Instant, SystemTime};
+
+use futures_lite::future::poll_once;
+use handclasp::runtime::{Node, Runtime};
+use handclasp_adapters::nodes::{Folder, id, key, start};
+use handclasp_adapters::{Host, soon};
+
+type Work = Box<dyn FnOnce() + Send>;
+
+thread_local! {
+    static HELD: RefCell<Option<Vec<Work>>> = const { RefCell::new(None) };
+}
+
+/// The runtime `R`; what may block, and is begun on a thread that [holds](hold) it, runs when the case says so.
+struct Held<R>(PhantomData<fn() -> R>);
+
+/// From here on, what may block and is begun on this thread waits.
+fn hold() {
+    HELD.set(Some(Vec::new()));
+}
+
+/// What has waited, in the order in which it was begun.
+fn held() -> Vec<Work> {
+    HELD.take().expect("it was held")
+}
+
+impl<R> fmt::Debug for Held<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Held")
+    }
+}
+
+impl<R: Runtime> Runtime for Held<R> {
+    type Tcp = R::Tcp;
+    type TcpListener = R::TcpListener;
+    type Stream = R::Stream;
+    type Sleep = R::Sleep;
+
+    fn now() -> Instant {
+        R::now()
+    }
+
+    fn today() -> SystemTime {
+        R::today()
+    }
+
+    fn sleep_until(at: Instant) -> R::Sleep {
+        R::sleep_until(at)
+    }
+
+    fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+        R::spawn(task);
+    }
+
+    fn unblock(work: impl FnOnce() + Send + 'static) {
+        HELD.with_borrow_mut(|held| match held {
+            Some(held) => held.push(Box::new(work)),
+            None => R::unblock(work),
+        });
+    }
+
+    fn random(bytes: &mut [u8]) {
+        R::random(bytes);
+    }
+
+    async fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
+        R::resolve(address).await
+    }
+
+    async fn connect(address: SocketAddr) -> io::Result<R::Tcp> {
+        R::connect(address).await
+    }
+
+    async fn bind(address: SocketAddr) -> io::Result<R::TcpListener> {
+        R::bind(address).await
+    }
+
+    async fn accept(listener: &R::TcpListener) -> io::Result<(R::Tcp, SocketAddr)> {
+        R::accept(listener).await
+    }
+
+    fn peer_addr(stream: &R::Tcp) -> Option<SocketAddr> {
+        R::peer_addr(stream)
+    }
+
+    fn local_addr(listener: &R::TcpListener) -> io::Result<SocketAddr> {
+        R::local_addr(listener)
+    }
+}
+
+/// A node by a file, which it does not look at by itself.
+async fn by_file<R: Runtime>(folder: &Folder) -> Node<R> {
+    let node = Node::builder(key(2)).trust_file(folder.list()).trust_reload(Duration::from_secs(3600));
+    start(node).await
+}
+
+async fn i5_a_revocation_is_not_undone_by_an_earlier_trust_still_on_its_way_to_the_file<H: Host>() {
+    // Whichever of the two the system gets round to first.
+    for backwards in [false, true] {
+        let folder = Folder::new("overtaken");
+        let ben = by_file::<Held<H>>(&folder).await;
+        hold();
+        let mut trust = pin!(ben.trust(id(3), None));
+        let mut revoke = pin!(ben.revoke(id(3)));
+        assert!(poll_once(&mut trust).await.is_none() && poll_once(&mut revoke).await.is_none());
+        let mut works = held();
+        assert_eq!(works.len(), 2);
+        if backwards {
+            works.reverse();
+        }
+        for work in works {
+            work();
+            assert!(!ben.is_trusted(id(3)), "backwards: {backwards}");
+        }
+        assert!(!soon(trust).await.expect("it came to nothing"));
+        assert!(!soon(revoke).await.expect("it is not in the file"));
+        assert!(!ben.is_trusted(id(3)) && !folder.list().exists());
+    }
+}
+
+async fn i5_a_trust_after_a_revocation_holds_whichever_reaches_the_file_first<H: Host>() {
+    for backwards in [false, true] {
+        let folder = Folder::new("taken-back");
+        folder.write(&format!("{}\n", id(3)));
+        let ben = by_file::<Held<H>>(&folder).await;
+        hold();
+        let mut revoke = pin!(ben.revoke(id(3)));
+        let mut trust = pin!(ben.trust(id(3), None));
+        assert!(poll_once(&mut revoke).await.is_none() && !ben.is_trusted(id(3)));
+        assert!(poll_once(&mut trust).await.is_none());
+        let mut works = held();
+        if backwards {
+            works.reverse();
+        }
+        for work in works {
+            work();
+        }
+        assert!(soon(revoke).await.expect("written") && soon(trust).await.expect("written"));
+        assert!(ben.is_trusted(id(3)) && folder.read().contains(&id(3).to_string()));
+    }
+}
+
+async fn i5_an_earlier_trust_does_not_undo_a_revocation_that_cannot_be_written<H: Host>() {
+    let folder = Folder::new("unwritten");
+    let ben = by_file::<Held<H>>(&folder).await;
+    hold();
+    let mut trust = pin!(ben.trust(id(3), None));
+    let mut again = pin!(ben.trust(id(3), None));
+    let mut revoke = pin!(ben.revoke(id(3)));
+    assert!(poll_once(&mut trust).await.is_none());
+    let first = held();
+    // The first is made; it is in the file, and the file cannot be changed from then on.
+    for work in first {
+        work();
+    }
+    assert!(soon(trust).await.expect("written") && ben.is_trusted(id(3)));
+    hold();
+    assert!(poll_once(&mut again).await.is_none() && poll_once(&mut revoke).await.is_none());
+    let works = held();
+    let text = folder.read();
+    folder.write("who is this?\n");
+    for work in works {
+        work();
+    }
+    assert!(!soon(again).await.expect("it came to nothing"));
+    soon(revoke).await.expect_err("it cannot be changed");
+    assert!(!ben.is_trusted(id(3)));
+    // Neither does another change, which takes the file over as it is then.
+    folder.write(&text);
+    assert!(soon(ben.trust(id(4), None)).await.expect("written"));
+    assert!(ben.is_trusted(id(4)) && !ben.is_trusted(id(3)));
+    // A later one does.
+    soon(ben.trust(id(3), None)).await.expect("written");
+    assert!(ben.is_trusted(id(3)));
+}
+
+handclasp_adapters::on_every_host!(
+    i5_a_revocation_is_not_undone_by_an_earlier_trust_still_on_its_way_to_the_file,
+    i5_a_trust_after_a_revocation_holds_whichever_reaches_the_file_first,
+    i5_an_earlier_trust_does_not_undo_a_revocation_that_cannot_be_written,
+);
