@@ -239,8 +239,9 @@ impl<R: Runtime> Peer<R> {
     ///
     /// # Errors
     /// [`CallError`] says what failed it, and whether it may have been executed;
-    /// [`CallError::NoLink`] if there was no link and none could be made. A call that a link has taken is not
-    /// made again by another one.
+    /// [`CallError::NoLink`] if there was no link and none could be made, or none before the call's time was
+    /// over: with the last dial's error, if there is one. A call that a link has taken is not made again by
+    /// another one.
     pub async fn call<'a>(&self, service: &'a str, body: impl Into<Payload<'a>>) -> Result<Bytes, CallError> {
         self.call_with(Message::new(service, body), CALL_TIMEOUT).await
     }
@@ -256,16 +257,27 @@ impl<R: Runtime> Peer<R> {
         loop {
             let link = match route.take() {
                 Some(link) => link,
-                None => match self.within(deadline, self.wait(Some(deadline))).await {
-                    Some(link) => link?,
-                    None => return Err(CallError::DeadlineExceeded { executed: Executed::No }),
-                },
+                None => self.link_before(deadline).await?,
             };
             match link.call_before(message, deadline).await {
                 Ok(answer) => return answer,
                 Err(back) => message = back,
             }
         }
+    }
+
+    /// A link, or what is known about why there is none in time: by a dial that failed meanwhile, or by those
+    /// before, of which the next one waits or is under way.
+    async fn link_before(&self, deadline: Instant) -> Result<Link<R>, CallError> {
+        let seen = self.slot.misses();
+        let before = self.status().filter(|status| status.failures > 0).and_then(|status| status.last_error);
+        if let Some(link) = self.within(deadline, self.wait(Some(deadline))).await {
+            return Ok(link?);
+        }
+        Err(match self.slot.miss_since(seen).or(before) {
+            Some(error) => NoLink::Dial(error).into(),
+            None => CallError::DeadlineExceeded { executed: Executed::No },
+        })
     }
 
     /// Opens a byte stream to the service `name` of the peer, with the default priority; as
@@ -278,8 +290,8 @@ impl<R: Runtime> Peer<R> {
     }
 
     /// Opens a byte stream to the service `name` of the peer, over the link that there is or, as
-    /// [`connect`](Self::connect) does, over the next one. A stream ends with its link. Otherwise as
-    /// [`Link::open_stream_with`].
+    /// [`connect`](Self::connect) does, over the next one: give it a timeout as well. A stream ends with its
+    /// link. Otherwise as [`Link::open_stream_with`].
     ///
     /// # Errors
     /// [`OpenError`].
@@ -307,8 +319,10 @@ impl<R: Runtime> Peer<R> {
     }
 
     /// Waits for a link to the peer; dials it if there is none. Waits as long as dialling can help, over
-    /// failed dials too: give it a timeout. Cancel-safe: a dropped future asks for the link for 30 s more at
-    /// most.
+    /// failed dials too: where nobody listens, for ever. Give it a timeout; meanwhile and afterwards
+    /// [`status`](Self::status) has the last dial's error in
+    /// [`last_error`](PeerStatus::last_error). Cancel-safe: a dropped future asks for the link for 30 s more
+    /// at most.
     ///
     /// # Errors
     /// [`NoLink`]: why dialling was given up.

@@ -307,11 +307,15 @@ impl<R: Runtime> State<R> {
                 wake_all(&inner.room);
             }
             NodeEvent::Unlinked { peer, .. } => self.slot(*peer).set_route(None),
-            // A permanent peer is dialled again even then, but whoever waits need not.
-            NodeEvent::DialFailed { peer, error, again }
-                if again.is_none() || error.retry() == Retry::Never =>
-            {
-                self.slot(*peer).fail(error.clone());
+            NodeEvent::DialFailed { peer, error, again } => {
+                // Whoever waits has a slot already.
+                if let Some(slot) = self.slots.get(peer) {
+                    slot.miss(error.clone());
+                    // A permanent peer is dialled again even then, but whoever waits need not.
+                    if again.is_none() || error.retry() == Retry::Never {
+                        slot.fail(error.clone());
+                    }
+                }
             }
             NodeEvent::Undelivered { .. } => wake_all(&inner.room),
             NodeEvent::Revoked { peer } => {

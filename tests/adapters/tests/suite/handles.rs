@@ -10,9 +10,11 @@ use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_lite::future::poll_once;
+use handclasp::node::{DialError, PeerState, PeerStatus};
 use handclasp::runtime::{Node, Runtime};
-use handclasp_adapters::nodes::{Folder, id, key, start};
-use handclasp_adapters::{Host, soon};
+use handclasp::{CallError, Message};
+use handclasp_adapters::nodes::{Folder, id, key, node, port, start};
+use handclasp_adapters::{Host, soon, until};
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -183,8 +185,50 @@ async fn i5_an_earlier_trust_does_not_undo_a_revocation_that_cannot_be_written<H
     assert!(ben.is_trusted(id(3)));
 }
 
+async fn d5_a_call_out_of_time_for_want_of_a_link_says_why_there_was_none<H: Host>() {
+    let (_first, first) = port();
+    let (_other, other) = port();
+    let anna = start(node::<H>(1)).await;
+    let peer = anna.peer(id(2));
+    let refused = |error: CallError| match error {
+        CallError::NoLink { error } => {
+            assert!(matches!(*error, DialError::Unreachable { .. }), "{error}");
+            true
+        }
+        CallError::DeadlineExceeded { .. } => false,
+        other => panic!("{other}"),
+    };
+    // The dial fails while the call waits, if there is time enough for it.
+    let mut time = Duration::from_millis(50);
+    for port in [first, other].into_iter().cycle() {
+        peer.set_addresses([port]);
+        let begun = Instant::now();
+        let error = soon(peer.call_with(Message::new("echo", ""), time)).await.expect_err("nobody listens");
+        assert!(begun.elapsed() >= time, "as long as dialling can help");
+        if refused(error) {
+            break;
+        }
+        time *= 2;
+        assert!(time < Duration::from_secs(10), "it never says why");
+    }
+    // It failed before, and the node waits until it dials again.
+    let failed = || peer.status().is_some_and(|status| status.failures > 0 && status.last_error.is_some());
+    until("it failed", failed).await;
+    let error = soon(peer.call_with(Message::new("echo", ""), Duration::from_millis(1))).await;
+    assert!(refused(error.expect_err("nobody listens")));
+    // What failed at an address that the peer has no more says nothing, once no dial to it is under way.
+    assert!(soon(peer.disconnect(0, "")).await.is_none());
+    let dialling = |status: PeerStatus| matches!(status.state, PeerState::Dialling { .. });
+    until("no dial is under way", || !peer.status().is_some_and(dialling)).await;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    peer.set_addresses([silent.local_addr().expect("its address")]);
+    let error = soon(peer.call_with(Message::new("echo", ""), Duration::from_millis(50))).await;
+    assert!(!refused(error.expect_err("nobody answers")));
+}
+
 handclasp_adapters::on_every_host!(
     i5_a_revocation_is_not_undone_by_an_earlier_trust_still_on_its_way_to_the_file,
     i5_a_trust_after_a_revocation_holds_whichever_reaches_the_file_first,
     i5_an_earlier_trust_does_not_undo_a_revocation_that_cannot_be_written,
+    d5_a_call_out_of_time_for_want_of_a_link_says_why_there_was_none,
 );
