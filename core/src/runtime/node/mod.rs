@@ -47,8 +47,9 @@ const ABANDONED: Duration = Duration::from_secs(1);
 ///
 /// Clones are handles to the same node. Everything that it does runs in tasks of its own, which end with it:
 /// by [`shutdown`](Self::shutdown) in good order, and **when the last handle is dropped at once**, as by
-/// [`Link::close`](crate::runtime::Link::close) on all links. A [`Peer`], an [`Events`] or a [`Link`](crate::runtime::Link) does
-/// not keep a node running. A handle that a service's handler captures would keep it running for ever, since
+/// [`Link::close`](crate::runtime::Link::close) on all links. A [`Peer`], an [`Events`] or a
+/// [`Link`](crate::runtime::Link) does not keep a node running, and once it has ended keeps neither its signer
+/// nor its services in memory. A handle that a service's handler captures would keep it running for ever, since
 /// the node owns its services: give a handler a [`Peer`] or a [`WeakNode`].
 pub struct Node<R: Runtime>(Arc<Handle<R>>);
 

@@ -7,13 +7,16 @@ use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_lite::future::poll_once;
-use handclasp::node::{DialError, PeerState, PeerStatus};
-use handclasp::runtime::{Node, Runtime};
-use handclasp::{CallError, Message};
-use handclasp_adapters::nodes::{Folder, id, key, node, port, start};
+use handclasp::identity::SignerError;
+use handclasp::node::{DialError, PeerState, PeerStatus, Permanence};
+use handclasp::runtime::{Handler, Node, Runtime};
+use handclasp::services::Allow;
+use handclasp::{CallError, Message, NodeId, SecretKey, ServiceError, Signer, Trust};
+use handclasp_adapters::nodes::{Folder, address, echo, id, key, node, policy, port, start, stop};
 use handclasp_adapters::{Host, soon, until};
 
 type Work = Box<dyn FnOnce() + Send>;
@@ -226,9 +229,67 @@ async fn d5_a_call_out_of_time_for_want_of_a_link_says_why_there_was_none<H: Hos
     assert!(!refused(error.expect_err("nobody answers")));
 }
 
+/// A signer that can be seen to be gone.
+#[derive(Debug)]
+struct Watched(SecretKey, #[allow(dead_code)] Arc<()>);
+
+impl Signer for Watched {
+    fn node_id(&self) -> NodeId {
+        self.0.node_id()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignerError> {
+        self.0.sign(message)
+    }
+}
+
+/// Node 2 with a service that holds a handle to a peer; what tells whether its signer and its handler are left.
+async fn with_a_peer_in_a_handler<R: Runtime>() -> (Node<R>, [Weak<()>; 2]) {
+    let (signer, handler) = (Arc::new(()), Arc::new(()));
+    let marks = [Arc::downgrade(&signer), Arc::downgrade(&handler)];
+    let ben = Node::<R>::builder(Watched(key(2), signer)).trust(Trust::listed([id(1)])).policy(policy());
+    let ben = start(ben.services(&echo()).listen("127.0.0.1:0")).await;
+    let peer = ben.peer(id(1));
+    let back = Handler::call(move |_| {
+        let (peer, handler) = (peer.clone(), Arc::clone(&handler));
+        async move {
+            let answer = peer.call("echo", "back").await;
+            drop(handler);
+            answer.map_err(|_| ServiceError::HandlerFailed)
+        }
+    });
+    ben.services().add("back", Allow::Anyone, back).expect("a short name");
+    (ben, marks)
+}
+
+async fn k6_a_peer_that_a_handler_holds_keeps_nothing_of_an_ended_node<H: Host>() {
+    for shut_down in [false, true] {
+        let (ben, marks) = with_a_peer_in_a_handler::<H>().await;
+        let home = address(&ben);
+        let anna = start(node::<H>(1).services(&echo()).peer(id(2), [home], Permanence::Permanent)).await;
+        let peer = anna.peer(id(2));
+        assert_eq!(soon(peer.call("back", "")).await.expect("an answer"), "back");
+        if shut_down {
+            stop(ben).await;
+        } else {
+            drop(ben);
+        }
+        until("all gone", || marks.iter().all(|mark| mark.strong_count() == 0)).await;
+    }
+    // A node that has ended and that somebody still holds can be asked for its services.
+    let (ben, marks) = with_a_peer_in_a_handler::<H>().await;
+    let clone = ben.clone();
+    stop(ben).await;
+    assert!(clone.services().withdraw("back"));
+    until("the handler is gone", || marks[1].strong_count() == 0).await;
+    drop(clone);
+    until("all gone", || marks[0].strong_count() == 0).await;
+}
+
 handclasp_adapters::on_every_host!(
     i5_a_revocation_is_not_undone_by_an_earlier_trust_still_on_its_way_to_the_file,
     i5_a_trust_after_a_revocation_holds_whichever_reaches_the_file_first,
     i5_an_earlier_trust_does_not_undo_a_revocation_that_cannot_be_written,
     d5_a_call_out_of_time_for_want_of_a_link_says_why_there_was_none,
+    k6_a_peer_that_a_handler_holds_keeps_nothing_of_an_ended_node,
 );
