@@ -18,7 +18,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::hello::DialAddress;
-use crate::node::adverts::AdvertError;
+use crate::node::adverts::{Advert, AdvertError};
 use crate::{Envelope, NodeId, Signer};
 
 pub use builder::NodeBuilder;
@@ -208,11 +208,23 @@ impl<R: Runtime> Node<R> {
     /// with a link get, now or later. They dial it only if their policy has
     /// [`dial_back`](crate::node::NodePolicy::dial_back).
     ///
+    /// The signer is asked for a signature in this call, which takes as long as that does; the node goes on
+    /// meanwhile. Of several calls at a time the one that ends last counts.
+    ///
     /// # Errors
     /// [`AdvertError`] for the first thing that is wrong; then all stays as it was.
     pub fn advertise(&self, addresses: Vec<DialAddress>) -> Result<(), AdvertError> {
-        let created = R::today().into();
-        self.inner().act(|state, _| state.node.advertise(addresses, created))
+        let (inner, created) = (self.inner(), R::today().into());
+        let mut content = inner.look(|state| state.node.advert_content(addresses, created));
+        loop {
+            // Not under the node's lock: a signer may take its time, and ask the node.
+            let advert = Advert::sign(content.clone(), &*inner.config.signer)?;
+            if inner.act(|state, _| state.node.set_advert(advert)) {
+                return Ok(());
+            }
+            // Another call has come in between: this one is later, and its advert the newer one.
+            content = inner.look(|state| state.node.advert_content(content.addresses, created));
+        }
     }
 
     /// How the node and all its peers stand. Asks each link for its figures and waits at most a second for

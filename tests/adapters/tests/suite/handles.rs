@@ -7,16 +7,18 @@ use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_lite::future::poll_once;
+use handclasp::hello::DialAddress;
 use handclasp::identity::SignerError;
-use handclasp::node::{DialError, PeerState, PeerStatus, Permanence};
-use handclasp::runtime::{Handler, Node, Runtime};
+use handclasp::node::{DialError, NodeEvent, PeerState, PeerStatus, Permanence};
+use handclasp::runtime::{Handler, Node, Runtime, WeakNode};
 use handclasp::services::Allow;
 use handclasp::{CallError, Message, NodeId, SecretKey, ServiceError, Signer, Trust};
-use handclasp_adapters::nodes::{Folder, address, echo, id, key, node, policy, port, start, stop};
+use handclasp_adapters::nodes::{Folder, address, echo, event, id, key, node, policy, port, start, stop};
 use handclasp_adapters::{Host, soon, until};
 
 type Work = Box<dyn FnOnce() + Send>;
@@ -286,10 +288,59 @@ async fn k6_a_peer_that_a_handler_holds_keeps_nothing_of_an_ended_node<H: Host>(
     until("all gone", || marks[0].strong_count() == 0).await;
 }
 
+/// A signer that asks its node, and once has it say something else meanwhile.
+#[derive(Debug)]
+struct Asking<R: Runtime> {
+    key: SecretKey,
+    node: Arc<OnceLock<WeakNode<R>>>,
+    interrupts: AtomicUsize,
+}
+
+impl<R: Runtime> Signer for Asking<R> {
+    fn node_id(&self) -> NodeId {
+        self.key.node_id()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignerError> {
+        if let Some(node) = self.node.get().and_then(WeakNode::upgrade) {
+            assert!(node.is_trusted(id(1)));
+            if self.interrupts.fetch_add(1, Ordering::SeqCst) == 0 {
+                node.advertise(at("first.example:1")).expect("an advert");
+            }
+        }
+        self.key.sign(message)
+    }
+}
+
+fn at(address: &str) -> Vec<DialAddress> {
+    vec![DialAddress { weight: 1, address: address.into() }]
+}
+
+async fn d4_a_signer_may_ask_its_node_and_the_last_word_stands<H: Host>() {
+    let weak = Arc::new(OnceLock::new());
+    let signer = Asking { key: key(2), node: Arc::clone(&weak), interrupts: AtomicUsize::new(0) };
+    let ben = Node::<H>::builder(signer).trust(Trust::listed([id(1)])).policy(policy());
+    let ben = start(ben.listen("127.0.0.1:0")).await;
+    let anna = start(node::<H>(1).peer(id(2), [address(&ben)], Permanence::Permanent)).await;
+    let mut events = anna.events();
+    soon(anna.peer(id(2)).connect()).await.expect("a link");
+    weak.set(ben.downgrade()).expect("once");
+    ben.advertise(at("last.example:1")).expect("an advert");
+    let mut newest = 0;
+    event(&mut events, |event| {
+        let NodeEvent::Advert { advert, .. } = event else { return None };
+        assert!(advert.version() > newest, "versions grow");
+        newest = advert.version();
+        (advert.addresses() == at("last.example:1")).then_some(())
+    })
+    .await;
+}
+
 handclasp_adapters::on_every_host!(
     i5_a_revocation_is_not_undone_by_an_earlier_trust_still_on_its_way_to_the_file,
     i5_a_trust_after_a_revocation_holds_whichever_reaches_the_file_first,
     i5_an_earlier_trust_does_not_undo_a_revocation_that_cannot_be_written,
     d5_a_call_out_of_time_for_want_of_a_link_says_why_there_was_none,
     k6_a_peer_that_a_handler_holds_keeps_nothing_of_an_ended_node,
+    d4_a_signer_may_ask_its_node_and_the_last_word_stands,
 );
