@@ -136,7 +136,9 @@ impl<R: Runtime> NodeBuilder<R> {
         self
     }
 
-    /// How many events an [`Events`](super::Events) may be behind before it misses some. Default 1024.
+    /// How many events an [`Events`](super::Events) may be behind before it misses some. Default 1024. The
+    /// messages in them have together at most the bytes of the policy's [`outbox`](NodePolicy::outbox),
+    /// whatever their number.
     pub fn event_buffer(mut self, events: usize) -> Self {
         self.events = events;
         self
@@ -169,9 +171,10 @@ impl<R: Runtime> NodeBuilder<R> {
         }
         // From here on nothing waits.
         let clock = Clock::start::<R>();
+        let events = (self.events, self.policy.outbox);
         let node = Core::new(&config, self.policy, &random_seed::<R>(), clock.now());
         let keeping = Keeping::new(asks, self.registry);
-        let inner = Inner::new(&config, node, &self.services, clock, (keeping, book), self.events);
+        let inner = Inner::new(&config, node, &self.services, clock, (keeping, book), events);
         let handle = Node(Arc::new(Handle(Arc::clone(&inner))));
         R::spawn(supervise(Arc::clone(&inner)));
         if let Some(book) = &inner.book {

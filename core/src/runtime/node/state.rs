@@ -117,7 +117,7 @@ impl<R: Runtime> Inner<R> {
         services: &Services<R>,
         clock: Clock,
         (keeping, book): (Keeping, Option<Book>),
-        events: usize,
+        events: (usize, usize),
     ) -> Arc<Self> {
         let state = State {
             node,
@@ -220,7 +220,7 @@ impl<R: Runtime> Inner<R> {
     /// A message was not sent in time.
     pub(crate) fn expired(&self, peer: NodeId, envelope: Envelope) {
         let event = Arc::new(NodeEvent::Undelivered { peer, envelope, why: Undelivered::Expired });
-        self.look(|state| state.tell(&event));
+        self.change(|state| state.tell(&event));
         events::log(self.id, &event);
     }
 
@@ -289,8 +289,8 @@ impl<R: Runtime> State<R> {
         }
     }
 
-    fn tell(&self, event: &Arc<NodeEvent>) {
-        if let Some(events) = &self.events {
+    fn tell(&mut self, event: &Arc<NodeEvent>) {
+        if let Some(events) = &mut self.events {
             events.tell(event);
         }
     }

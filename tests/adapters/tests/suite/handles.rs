@@ -14,8 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 use futures_lite::future::poll_once;
 use handclasp::hello::DialAddress;
 use handclasp::identity::SignerError;
-use handclasp::node::{DialError, NodeEvent, PeerState, PeerStatus, Permanence};
-use handclasp::runtime::{Handler, Node, Runtime, WeakNode};
+use handclasp::node::{DialError, NodeEvent, NodePolicy, PeerState, PeerStatus, Permanence};
+use handclasp::runtime::{Handler, Missed, Node, Runtime, WeakNode};
 use handclasp::services::Allow;
 use handclasp::{CallError, Message, NodeId, SecretKey, ServiceError, Signer, Trust};
 use handclasp_adapters::nodes::{Folder, address, echo, event, id, key, node, policy, port, start, stop};
@@ -288,6 +288,52 @@ async fn k6_a_peer_that_a_handler_holds_keeps_nothing_of_an_ended_node<H: Host>(
     until("all gone", || marks[0].strong_count() == 0).await;
 }
 
+async fn m8_events_that_nobody_takes_hold_no_more_bytes_than_the_outbox<H: Host>() {
+    const BODY: usize = 10_000;
+    const OUTBOX: usize = 100_000;
+    let policy = NodePolicy { outbox: OUTBOX, ..policy() };
+    let anna = start(node::<H>(1).policy(policy)).await;
+    let mut events = anna.events();
+    let peer = anna.peer(id(2));
+    let mut sent = 0_u8;
+    for _ in 0..5 {
+        soon(anna.trust(id(2), None)).await.expect("there is no file");
+        for _ in 0..9 {
+            peer.try_send(Message::new("log", vec![sent; BODY])).expect("there is room");
+            sent += 1;
+        }
+        // Each of them comes back.
+        soon(anna.revoke(id(2))).await.expect("there is no file");
+    }
+    stop(anna).await;
+    let (mut missed, mut left) = (0, Vec::new());
+    while let Some(event) = soon(events.next()).await {
+        match event.map(|event| match &*event {
+            NodeEvent::Undelivered { envelope, .. } => Some(envelope.body.clone()),
+            _ => None,
+        }) {
+            Ok(Some(body)) => left.push(body),
+            Ok(None) => {}
+            Err(Missed(count)) => missed += count,
+        }
+    }
+    // Nine of them fit, with the name of the service.
+    assert_eq!(left.iter().map(|body| body[0]).collect::<Vec<_>>(), (sent - 9..sent).collect::<Vec<_>>());
+    assert!(missed >= u64::from(sent) - 9, "{missed}");
+}
+
+async fn m8_one_event_is_kept_however_long_its_message_is<H: Host>() {
+    let anna = start(node::<H>(1).policy(NodePolicy { outbox: 10, ..policy() })).await;
+    let mut events = anna.events();
+    anna.peer(id(2)).try_send(Message::new("log", vec![1; 1000])).expect("there is none yet");
+    soon(anna.revoke(id(2))).await.expect("there is no file");
+    let length = event(&mut events, |event| match event {
+        NodeEvent::Undelivered { envelope, .. } => Some(envelope.body.len()),
+        _ => None,
+    });
+    assert_eq!(length.await, 1000);
+}
+
 /// A signer that asks its node, and once has it say something else meanwhile.
 #[derive(Debug)]
 struct Asking<R: Runtime> {
@@ -342,5 +388,7 @@ handclasp_adapters::on_every_host!(
     i5_an_earlier_trust_does_not_undo_a_revocation_that_cannot_be_written,
     d5_a_call_out_of_time_for_want_of_a_link_says_why_there_was_none,
     k6_a_peer_that_a_handler_holds_keeps_nothing_of_an_ended_node,
+    m8_events_that_nobody_takes_hold_no_more_bytes_than_the_outbox,
+    m8_one_event_is_kept_however_long_its_message_is,
     d4_a_signer_may_ask_its_node_and_the_last_word_stands,
 );
