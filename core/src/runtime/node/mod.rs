@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::hello::DialAddress;
 use crate::node::adverts::{Advert, AdvertError};
-use crate::{Envelope, NodeId, Signer};
+use crate::{Envelope, Instant, NodeId, Signer};
 
 pub use builder::NodeBuilder;
 pub use error::{NoLink, NotSent, StartError, WhyNotSent};
@@ -122,6 +122,13 @@ impl<R: Runtime> Node<R> {
     /// The node's own id.
     pub fn id(&self) -> NodeId {
         self.inner().id
+    }
+
+    /// The time on the node's clock, which begins at zero with the node: that of
+    /// [`Message::expires`](crate::Message::expires), of
+    /// [`PeerState`](crate::node::PeerState) and of all its links.
+    pub fn now(&self) -> Instant {
+        self.inner().clock.now()
     }
 
     /// A handle that does not keep the node running.

@@ -15,7 +15,7 @@ use futures_lite::future::poll_once;
 use handclasp::hello::DialAddress;
 use handclasp::identity::SignerError;
 use handclasp::node::{DialError, NodeEvent, NodePolicy, PeerState, PeerStatus, Permanence};
-use handclasp::runtime::{Handler, Missed, Node, Runtime, WeakNode};
+use handclasp::runtime::{Handler, Missed, Node, Runtime, WeakNode, WhyNotSent};
 use handclasp::services::Allow;
 use handclasp::{CallError, Message, NodeId, SecretKey, ServiceError, Signer, Trust};
 use handclasp_adapters::nodes::{Folder, address, echo, event, id, key, node, policy, port, start, stop};
@@ -334,6 +334,28 @@ async fn m8_one_event_is_kept_however_long_its_message_is<H: Host>() {
     assert_eq!(length.await, 1000);
 }
 
+async fn d3_handles_tell_the_time_that_messages_expire_by<H: Host>() {
+    let ben = start(node::<H>(2).services(&echo()).listen("127.0.0.1:0")).await;
+    let anna = start(node::<H>(1)).await;
+    let peer = anna.peer(id(2));
+    let mut events = anna.events();
+    let expires = anna.now() + Duration::from_secs(1);
+    peer.try_send(Message::new("log", "").expires(expires)).expect("there is time yet");
+    event(&mut events, |event| matches!(event, NodeEvent::Undelivered { .. }).then_some(())).await;
+    assert!(anna.now() >= expires);
+    let late = peer.try_send(Message::new("log", "").expires(anna.now())).expect_err("it is over");
+    assert_eq!(late.why, WhyNotSent::Expired);
+    // A link of the node goes by the same clock.
+    peer.set_addresses([address(&ben)]);
+    let link = soon(peer.connect()).await.expect("a link");
+    let (before, on_link, after) = (anna.now(), link.now(), anna.now());
+    assert!(before <= on_link && on_link <= after && before >= expires);
+    let Some(PeerState::Linked { since, .. }) = peer.status().map(|status| status.state) else {
+        panic!("{:?}", peer.status())
+    };
+    assert!(since >= expires && since <= after);
+}
+
 /// A signer that asks its node, and once has it say something else meanwhile.
 #[derive(Debug)]
 struct Asking<R: Runtime> {
@@ -390,5 +412,6 @@ handclasp_adapters::on_every_host!(
     k6_a_peer_that_a_handler_holds_keeps_nothing_of_an_ended_node,
     m8_events_that_nobody_takes_hold_no_more_bytes_than_the_outbox,
     m8_one_event_is_kept_however_long_its_message_is,
+    d3_handles_tell_the_time_that_messages_expire_by,
     d4_a_signer_may_ask_its_node_and_the_last_word_stands,
 );
