@@ -15,9 +15,9 @@ use futures_lite::future::poll_once;
 use handclasp::hello::DialAddress;
 use handclasp::identity::SignerError;
 use handclasp::node::{DialError, NodeEvent, NodePolicy, PeerState, PeerStatus, Permanence};
-use handclasp::runtime::{Handler, Missed, Node, Runtime, WeakNode, WhyNotSent};
+use handclasp::runtime::{Handler, Missed, Node, Runtime, Services, WeakNode, WhyNotSent};
 use handclasp::services::Allow;
-use handclasp::{CallError, Message, NodeId, SecretKey, ServiceError, Signer, Trust};
+use handclasp::{CallError, Message, NodeId, SecretKey, ServiceError, Signer, Timing, Trust};
 use handclasp_adapters::nodes::{Folder, address, echo, event, id, key, node, policy, port, start, stop};
 use handclasp_adapters::{Host, soon, until};
 
@@ -334,6 +334,24 @@ async fn m8_one_event_is_kept_however_long_its_message_is<H: Host>() {
     assert_eq!(length.await, 1000);
 }
 
+async fn h6_a_decision_that_comes_too_late_is_no_fault_of_a_registry<H: Host>() {
+    let services = Services::new().admit(|_| std::future::pending());
+    let timing = Timing { step: Duration::from_millis(100), ..Timing::default() };
+    let ben = node::<H>(2).trust(Trust::Ask).config(|config| config.timing(timing)).services(&services);
+    let ben = start(ben.listen("127.0.0.1:0")).await;
+    let anna = start(node::<H>(1).peer(id(2), [address(&ben)], Permanence::Permanent)).await;
+    let mut events = anna.events();
+    for _ in 0..3 {
+        let reason = event(&mut events, |event| match event {
+            NodeEvent::DialFailed { error, .. } => Some(error.name()),
+            _ => None,
+        });
+        // The link's own time is over at the same moment.
+        let reason = reason.await;
+        assert!(["denied", "handshake_timeout", "truncated"].contains(&reason), "{reason}");
+    }
+}
+
 async fn d3_handles_tell_the_time_that_messages_expire_by<H: Host>() {
     let ben = start(node::<H>(2).services(&echo()).listen("127.0.0.1:0")).await;
     let anna = start(node::<H>(1)).await;
@@ -412,6 +430,7 @@ handclasp_adapters::on_every_host!(
     k6_a_peer_that_a_handler_holds_keeps_nothing_of_an_ended_node,
     m8_events_that_nobody_takes_hold_no_more_bytes_than_the_outbox,
     m8_one_event_is_kept_however_long_its_message_is,
+    h6_a_decision_that_comes_too_late_is_no_fault_of_a_registry,
     d3_handles_tell_the_time_that_messages_expire_by,
     d4_a_signer_may_ask_its_node_and_the_last_word_stands,
 );
