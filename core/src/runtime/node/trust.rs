@@ -21,6 +21,9 @@ use crate::runtime::sync::lock;
 /// A step of the calendar's clock from which on times are reckoned anew.
 const STEP: Duration = Duration::from_secs(2);
 
+/// The least pause between two looks at the file.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// Why a change of trust is not in the node's trust file.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -107,7 +110,7 @@ impl Book {
         let path = path.to_owned();
         let file = aside::<R, _>(|| TrustFile::load_or_empty(path)).await.ok_or(TrustError::Ended)?;
         let file = Mutex::new(file.map_err(TrustError::File)?);
-        Ok(Self { file, changes: Mutex::default(), every })
+        Ok(Self { file, changes: Mutex::default(), every: every.max(PAUSE) })
     }
 
     /// Takes over the list as it is now.

@@ -19,13 +19,16 @@ use handclasp::runtime::{Handler, Missed, Node, Runtime, Services, WeakNode, Why
 use handclasp::services::Allow;
 use handclasp::{CallError, Message, NodeId, SecretKey, ServiceError, Signer, Timing, Trust};
 use handclasp_adapters::nodes::{Folder, address, echo, event, id, key, node, policy, port, start, stop};
-use handclasp_adapters::{Host, soon, until};
+use handclasp_adapters::{Host, sleep, soon, until};
 
 type Work = Box<dyn FnOnce() + Send>;
 
 thread_local! {
     static HELD: RefCell<Option<Vec<Work>>> = const { RefCell::new(None) };
 }
+
+/// How often anything was begun that may block, by all cases together.
+static BEGUN: AtomicUsize = AtomicUsize::new(0);
 
 /// The runtime `R`; what may block, and is begun on a thread that [holds](hold) it, runs when the case says so.
 struct Held<R>(PhantomData<fn() -> R>);
@@ -69,6 +72,7 @@ impl<R: Runtime> Runtime for Held<R> {
     }
 
     fn unblock(work: impl FnOnce() + Send + 'static) {
+        BEGUN.fetch_add(1, Ordering::SeqCst);
         HELD.with_borrow_mut(|held| match held {
             Some(held) => held.push(Box::new(work)),
             None => R::unblock(work),
@@ -188,6 +192,21 @@ async fn i5_an_earlier_trust_does_not_undo_a_revocation_that_cannot_be_written<H
     // A later one does.
     soon(ben.trust(id(3), None)).await.expect("written");
     assert!(ben.is_trusted(id(3)));
+}
+
+async fn i4_a_trust_file_is_not_looked_at_without_pause<H: Host>() {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    let first = *FIRST.get_or_init(Instant::now);
+    let folder = Folder::new("pause");
+    let ben = start(Node::<Held<H>>::builder(key(2)).trust_file(folder.list()).trust_reload(Duration::ZERO));
+    let ben = ben.await;
+    sleep(Duration::from_millis(300)).await;
+    let looks = u128::try_from(BEGUN.load(Ordering::SeqCst)).expect("a number");
+    // One node of each of four hosts, each every 10 ms at most; the other cases begin less than 100.
+    assert!(looks <= 4 * (first.elapsed().as_millis() / 10 + 2) + 100, "{looks}");
+    // It is looked at, though.
+    folder.write(&format!("{}\n", id(3)));
+    until("trusted", || ben.is_trusted(id(3))).await;
 }
 
 async fn d5_a_call_out_of_time_for_want_of_a_link_says_why_there_was_none<H: Host>() {
@@ -426,6 +445,7 @@ handclasp_adapters::on_every_host!(
     i5_a_revocation_is_not_undone_by_an_earlier_trust_still_on_its_way_to_the_file,
     i5_a_trust_after_a_revocation_holds_whichever_reaches_the_file_first,
     i5_an_earlier_trust_does_not_undo_a_revocation_that_cannot_be_written,
+    i4_a_trust_file_is_not_looked_at_without_pause,
     d5_a_call_out_of_time_for_want_of_a_link_says_why_there_was_none,
     k6_a_peer_that_a_handler_holds_keeps_nothing_of_an_ended_node,
     m8_events_that_nobody_takes_hold_no_more_bytes_than_the_outbox,
