@@ -152,7 +152,8 @@ pub struct Message<'a> {
     /// Its priority.
     pub priority: Priority,
     /// From when on a one-way message is not worth sending any more; `None` is never. A call has its timeout
-    /// instead.
+    /// instead. On the clock of the link or node that is to send it: over a runtime, `now()` of its handle is
+    /// the present time.
     pub expires: Option<Instant>,
     /// Whether a one-way message may be taken before those of its priority that were sent before it, and after
     /// those that are sent after it. Of a call it says nothing: calls are served side by side.

@@ -89,7 +89,8 @@ pub enum NodeEvent {
     },
     /// Whether to take this peer, under [`Trust::Ask`](crate::Trust::Ask) or with
     /// [`Registry::External`](super::Registry::External): answer with
-    /// [`Node::answer`](super::Node::answer). The handshake's deadline runs on meanwhile.
+    /// [`Node::answer`](super::Node::answer) within a [step](crate::Timing::step) of the handshake, 7 s by
+    /// default: then the link ends.
     Question(Question),
     /// A peer is not as it was at its last link.
     Drifted {

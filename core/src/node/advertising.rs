@@ -29,15 +29,31 @@ impl Node {
     /// # Errors
     /// [`AdvertError`] for the first thing that is wrong; then all stays as it was.
     pub fn advertise(&mut self, addresses: Vec<DialAddress>, created: UnixTime) -> Result<(), AdvertError> {
+        let content = self.advert_content(addresses, created);
+        let advert = Advert::sign(content, &*self.config.signer)?;
+        self.set_advert(advert);
+        Ok(())
+    }
+
+    /// What an advert says that takes the place of the present one.
+    pub(crate) fn advert_content(&self, addresses: Vec<DialAddress>, created: UnixTime) -> AdvertContent {
         let last = self.advert.as_ref().map_or(0, Advert::version);
-        let content = AdvertContent {
+        AdvertContent {
             version: created.as_secs().max(last.saturating_add(1)),
             created,
-            addresses: addresses.clone(),
+            addresses,
             capabilities: self.config.hello.capabilities.clone(),
-        };
-        self.advert = Some(Advert::sign(content, &*self.config.signer)?);
-        self.addresses = addresses;
+        }
+    }
+
+    /// Takes this node's next advert, and tells its peers. False, and nothing has changed, if there is another
+    /// one by now that is as new.
+    pub(crate) fn set_advert(&mut self, advert: Advert) -> bool {
+        if self.advert.as_ref().is_some_and(|present| present.version() >= advert.version()) {
+            return false;
+        }
+        self.addresses = advert.addresses().to_vec();
+        self.advert = Some(advert);
         let linked: Vec<_> = self
             .links
             .iter()
@@ -47,7 +63,7 @@ impl Node {
         for (peer, link) in linked {
             self.push_advert(peer, link);
         }
-        Ok(())
+        true
     }
 
     /// This node's own advert.

@@ -68,6 +68,12 @@ impl<R: Runtime> Link<R> {
         &self.peer
     }
 
+    /// The time on the link's clock, which begins at zero with the link, or with the node that it belongs to:
+    /// that of [`Message::expires`].
+    pub fn now(&self) -> Instant {
+        self.hold.0.clock.now()
+    }
+
     /// Sends a message one way, once there is room for it. Returns when the message is queued, which says
     /// nothing about its arrival.
     ///

@@ -319,7 +319,8 @@ impl<R: Runtime> Services<R> {
     }
 
     /// Decides about peers that have proved their id, under [`Trust::Ask`](crate::Trust::Ask). Without
-    /// this, such peers are [denied](Refusal::Denied). The handshake's deadline runs on meanwhile.
+    /// this, such peers are [denied](Refusal::Denied). The decision has the time of a
+    /// [step](crate::Timing::step) of the handshake, 7 s by default: then its future is dropped, and the link ends.
     #[must_use]
     pub fn admit<F, Decision>(self, decide: F) -> Self
     where

@@ -47,6 +47,21 @@ fn d4_the_newer_advert_is_pushed_after_establishment_and_on_change() {
 }
 
 #[test]
+fn d4_an_advert_that_another_one_has_overtaken_is_not_taken() {
+    let mut bench = Bench::new();
+    let content = bench.node.advert_content(somewhere(1), UnixTime::from_secs(1000));
+    let signed = Advert::sign(content, &*bench.node.config.signer).expect("an advert");
+    bench.node.advertise(somewhere(2), UnixTime::from_secs(1000)).expect("an advert");
+    assert!(!bench.node.set_advert(signed.clone()), "there is one of that version");
+    assert_eq!(bench.node.advert().map(Advert::addresses), Some(&somewhere(2)[..]));
+    // Signed anew it is the next one.
+    let content = bench.node.advert_content(somewhere(1), UnixTime::from_secs(1000));
+    let again = Advert::sign(content, &*bench.node.config.signer).expect("an advert");
+    assert!(again.version() > signed.version() && bench.node.set_advert(again));
+    assert_eq!(bench.node.advert().map(Advert::addresses), Some(&somewhere(1)[..]));
+}
+
+#[test]
 fn d4_an_acceptor_gets_the_advert_always_for_it_cannot_say_what_it_has() {
     let mut bench = Bench::new();
     let peer = bench.lesser;

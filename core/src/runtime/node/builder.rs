@@ -85,7 +85,8 @@ impl<R: Runtime> NodeBuilder<R> {
     /// The node links with the peers that this file lists: a line for each, which begins with its id
     /// (docs/trust-file.md has the format). In place of [`trust`](Self::trust) given before.
     ///
-    /// What changes in the file holds within a second; a file with a mistake in it changes nothing, and is
+    /// What changes in the file holds when it is looked at next, each second or as
+    /// [`trust_reload`](Self::trust_reload) says; a file with a mistake in it changes nothing, and is
     /// told of in the log as `trust_file_refused`. [`Node::trust`] and [`Node::revoke`] write to it. A file
     /// that does not exist lists nobody.
     pub fn trust_file(mut self, path: impl Into<PathBuf>) -> Self {
@@ -94,7 +95,8 @@ impl<R: Runtime> NodeBuilder<R> {
         self
     }
 
-    /// How often to look whether the trust file has changed. Default 1 s.
+    /// The pause between two looks whether the trust file has changed, at least 10 ms: less is taken for that.
+    /// Default 1 s.
     pub fn trust_reload(mut self, every: Duration) -> Self {
         self.trust_reload = every;
         self
@@ -136,7 +138,9 @@ impl<R: Runtime> NodeBuilder<R> {
         self
     }
 
-    /// How many events an [`Events`](super::Events) may be behind before it misses some. Default 1024.
+    /// How many events an [`Events`](super::Events) may be behind before it misses some. Default 1024. The
+    /// messages in them have together at most the bytes of the policy's [`outbox`](NodePolicy::outbox),
+    /// whatever their number.
     pub fn event_buffer(mut self, events: usize) -> Self {
         self.events = events;
         self
@@ -169,9 +173,10 @@ impl<R: Runtime> NodeBuilder<R> {
         }
         // From here on nothing waits.
         let clock = Clock::start::<R>();
+        let events = (self.events, self.policy.outbox);
         let node = Core::new(&config, self.policy, &random_seed::<R>(), clock.now());
         let keeping = Keeping::new(asks, self.registry);
-        let inner = Inner::new(&config, node, &self.services, clock, (keeping, book), self.events);
+        let inner = Inner::new(&config, node, &self.services, clock, (keeping, book), events);
         let handle = Node(Arc::new(Handle(Arc::clone(&inner))));
         R::spawn(supervise(Arc::clone(&inner)));
         if let Some(book) = &inner.book {

@@ -1,5 +1,6 @@
 //! What a node tells its application, and its log.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::prelude::v1::*;
 use std::sync::Arc;
@@ -13,8 +14,11 @@ use crate::node::NodeEvent;
 /// What happens to a node and its peers, from the moment of [`Node::events`](super::Node::events) on.
 ///
 /// Each `Events` gets every event. The node never waits for a slow one: that misses the oldest events, and is
-/// told how many. Questions are not among the events: [`Services::admit`](crate::runtime::Services::admit) and the
-/// registry answer them.
+/// told how many. Those that wait are bounded in number, by
+/// [`event_buffer`](super::NodeBuilder::event_buffer), and in bytes: messages in
+/// [`Undelivered`](NodeEvent::Undelivered) have together at most the bytes of the policy's
+/// [`outbox`](crate::node::NodePolicy::outbox), or it is one message alone. Questions are not among the
+/// events: [`Services::admit`](crate::runtime::Services::admit) and the registry answer them.
 #[derive(Debug)]
 pub struct Events(Receiver<Arc<NodeEvent>>);
 
@@ -24,19 +28,55 @@ pub(crate) struct Told {
     sender: Sender<Arc<NodeEvent>>,
     /// Keeps the channel while nobody listens.
     listeners: InactiveReceiver<Arc<NodeEvent>>,
+    /// The number of the next event that somebody hears.
+    next: u64,
+    /// Events that may wait.
+    most: usize,
+    /// Events with a message that may still wait: the number and the bytes of each, all their bytes, and how
+    /// many of those may wait.
+    messages: VecDeque<(u64, usize)>,
+    bytes: usize,
+    most_bytes: usize,
 }
 
 impl Told {
-    pub(super) fn new(buffer: usize) -> Self {
-        let (mut sender, receiver) = async_broadcast::broadcast(buffer.max(1));
+    pub(super) fn new((most, most_bytes): (usize, usize)) -> Self {
+        let most = most.max(1);
+        let (mut sender, receiver) = async_broadcast::broadcast(most);
         sender.set_overflow(true);
         sender.set_await_active(false);
-        Self { sender, listeners: receiver.deactivate() }
+        let listeners = receiver.deactivate();
+        Self { sender, listeners, next: 0, most, messages: VecDeque::new(), bytes: 0, most_bytes }
     }
 
-    pub(super) fn tell(&self, event: &Arc<NodeEvent>) {
+    pub(super) fn tell(&mut self, event: &Arc<NodeEvent>) {
         // It fails when nobody listens.
-        let _ = self.sender.try_broadcast(Arc::clone(event));
+        if self.sender.try_broadcast(Arc::clone(event)).is_err() {
+            return;
+        }
+        self.next += 1;
+        let NodeEvent::Undelivered { envelope, .. } = &**event else { return };
+        let bytes = envelope.service.len() + envelope.body.len();
+        self.messages.push_back((self.next - 1, bytes));
+        self.bytes += bytes;
+        let first = self.next.saturating_sub(self.sender.len() as u64);
+        self.forget_before(first);
+        // The oldest events go, up to and with the message that is too much; the last one stays.
+        while self.bytes > self.most_bytes && self.messages.len() > 1 {
+            let Some((oldest, _)) = self.messages.front().copied() else { return };
+            let left = usize::try_from(self.next - (oldest + 1)).unwrap_or(usize::MAX);
+            self.sender.set_capacity(left.clamp(1, self.most));
+            self.sender.set_capacity(self.most);
+            self.forget_before(oldest + 1);
+        }
+    }
+
+    /// Events before this one do not wait any more.
+    fn forget_before(&mut self, number: u64) {
+        while let Some((_, bytes)) = self.messages.front().filter(|(message, _)| *message < number) {
+            self.bytes -= bytes;
+            self.messages.pop_front();
+        }
     }
 
     pub(super) fn subscribe(&self) -> Events {

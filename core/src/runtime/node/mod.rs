@@ -18,8 +18,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::hello::DialAddress;
-use crate::node::adverts::AdvertError;
-use crate::{Envelope, NodeId, Signer};
+use crate::node::adverts::{Advert, AdvertError};
+use crate::{Envelope, Instant, NodeId, Signer};
 
 pub use builder::NodeBuilder;
 pub use error::{NoLink, NotSent, StartError, WhyNotSent};
@@ -47,8 +47,9 @@ const ABANDONED: Duration = Duration::from_secs(1);
 ///
 /// Clones are handles to the same node. Everything that it does runs in tasks of its own, which end with it:
 /// by [`shutdown`](Self::shutdown) in good order, and **when the last handle is dropped at once**, as by
-/// [`Link::close`](crate::runtime::Link::close) on all links. A [`Peer`], an [`Events`] or a [`Link`](crate::runtime::Link) does
-/// not keep a node running. A handle that a service's handler captures would keep it running for ever, since
+/// [`Link::close`](crate::runtime::Link::close) on all links. A [`Peer`], an [`Events`] or a
+/// [`Link`](crate::runtime::Link) does not keep a node running, and once it has ended keeps neither its signer
+/// nor its services in memory. A handle that a service's handler captures would keep it running for ever, since
 /// the node owns its services: give a handler a [`Peer`] or a [`WeakNode`].
 pub struct Node<R: Runtime>(Arc<Handle<R>>);
 
@@ -123,6 +124,13 @@ impl<R: Runtime> Node<R> {
         self.inner().id
     }
 
+    /// The time on the node's clock, which begins at zero with the node: that of
+    /// [`Message::expires`](crate::Message::expires), of
+    /// [`PeerState`](crate::node::PeerState) and of all its links.
+    pub fn now(&self) -> Instant {
+        self.inner().clock.now()
+    }
+
     /// A handle that does not keep the node running.
     pub fn downgrade(&self) -> WeakNode<R> {
         WeakNode(Arc::downgrade(&self.0))
@@ -171,8 +179,10 @@ impl<R: Runtime> Node<R> {
     ///
     /// Under [`Trust::Listed`](crate::Trust::Listed) the peer is added to the list; otherwise only a
     /// revocation of it is taken back. Where there is a [trust file](NodeBuilder::trust_file) it is written
-    /// there first, with times of whole seconds; the peer keeps the label that it has. Cancel-safe: once
-    /// begun, the change is made, also if the future is dropped.
+    /// there first, with times of whole seconds; the peer keeps the label that it has. Changes are made in the
+    /// order in which their futures were first polled, and one that a later revocation of the peer has
+    /// overtaken comes to nothing: false. Cancel-safe: once begun, the change is made, also if the future is
+    /// dropped.
     ///
     /// # Errors
     /// [`TrustError`] if the trust file could not be changed; the peer is trusted as before then. Never
@@ -185,8 +195,8 @@ impl<R: Runtime> Node<R> {
     /// is not dialled again, and what waits for it is given up. True if it was trusted.
     ///
     /// Where there is a [trust file](NodeBuilder::trust_file) the peer is taken off it afterwards.
-    /// Cancel-safe: the revocation holds as soon as the future is polled, and is written also if it is
-    /// dropped then.
+    /// Cancel-safe: the revocation holds as soon as the future is polled, until the peer is trusted by a later
+    /// call, and is written also if it is dropped then.
     ///
     /// # Errors
     /// [`TrustError`] if the trust file could not be changed: the peer is revoked, until it is trusted by
@@ -205,11 +215,23 @@ impl<R: Runtime> Node<R> {
     /// with a link get, now or later. They dial it only if their policy has
     /// [`dial_back`](crate::node::NodePolicy::dial_back).
     ///
+    /// The signer is asked for a signature in this call, which takes as long as that does; the node goes on
+    /// meanwhile. Of several calls at a time the one that ends last counts.
+    ///
     /// # Errors
     /// [`AdvertError`] for the first thing that is wrong; then all stays as it was.
     pub fn advertise(&self, addresses: Vec<DialAddress>) -> Result<(), AdvertError> {
-        let created = R::today().into();
-        self.inner().act(|state, _| state.node.advertise(addresses, created))
+        let (inner, created) = (self.inner(), R::today().into());
+        let mut content = inner.look(|state| state.node.advert_content(addresses, created));
+        loop {
+            // Not under the node's lock: a signer may take its time, and ask the node.
+            let advert = Advert::sign(content.clone(), &*inner.config.signer)?;
+            if inner.act(|state, _| state.node.set_advert(advert)) {
+                return Ok(());
+            }
+            // Another call has come in between: this one is later, and its advert the newer one.
+            content = inner.look(|state| state.node.advert_content(content.addresses, created));
+        }
     }
 
     /// How the node and all its peers stand. Asks each link for its figures and waits at most a second for

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 use std::future::Future;
 use std::prelude::v1::*;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::hello::DialAddress;
@@ -14,8 +14,9 @@ use bytes::Bytes;
 use super::builder::addresses;
 use super::error::{NoLink, NotSent, WhyNotSent};
 use super::slot::Slot;
-use super::state::Inner;
+use super::state::{Inner, State};
 use crate::runtime::Runtime;
+use crate::runtime::clock::Clock;
 use crate::runtime::link::{CALL_TIMEOUT, Link};
 use crate::runtime::streams::OpenError;
 use crate::runtime::sync::timeout_at;
@@ -49,16 +50,18 @@ pub enum Delivery {
 /// again by the next link. What is given up comes as
 /// [`NodeEvent::Undelivered`](crate::node::NodeEvent::Undelivered).
 ///
-/// A peer does not keep its node running: after the node's end everything says
+/// A peer does not keep its node running, nor anything of it in memory: after the node's end everything says
 /// [`ShuttingDown`](WhyNotSent::ShuttingDown).
 pub struct Peer<R: Runtime> {
-    inner: Arc<Inner<R>>,
+    /// Not the node's own: a handler may have a peer, and the node has its handlers.
+    inner: Weak<Inner<R>>,
+    clock: Clock,
     slot: Arc<Slot<R>>,
 }
 
 impl<R: Runtime> Clone for Peer<R> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), slot: Arc::clone(&self.slot) }
+        Self { inner: Weak::clone(&self.inner), clock: self.clock, slot: Arc::clone(&self.slot) }
     }
 }
 
@@ -74,7 +77,8 @@ enum Held<R> {
 
 impl<R: Runtime> Peer<R> {
     pub(super) fn new(inner: &Arc<Inner<R>>, id: NodeId) -> Self {
-        Self { inner: Arc::clone(inner), slot: inner.change(|state| state.slot(id)) }
+        let slot = inner.change(|state| state.slot(id));
+        Self { inner: Arc::downgrade(inner), clock: inner.clock, slot }
     }
 
     /// The peer's id.
@@ -90,7 +94,7 @@ impl<R: Runtime> Peer<R> {
 
     /// How the peer stands; `None` if the node has nothing to say of it.
     pub fn status(&self) -> Option<PeerStatus> {
-        self.inner.look(|state| state.node.status(self.id()))
+        self.inner.upgrade()?.look(|state| state.node.status(self.id()))
     }
 
     /// Sends a message one way, once there is room for it: by the link, or by the next one, which is dialled.
@@ -102,11 +106,14 @@ impl<R: Runtime> Peer<R> {
     /// [`NotSent`] gives the message back; it is never [`Full`](WhyNotSent::Full).
     pub async fn send<'a>(&self, mut message: Message<'a>) -> Result<(), NotSent<'a>> {
         loop {
-            if message.expires.is_some_and(|at| at <= self.inner.clock.now()) {
+            if message.expires.is_some_and(|at| at <= self.clock.now()) {
                 return Err(NotSent { why: WhyNotSent::Expired, message });
             }
-            let room = self.inner.room.listen();
-            message = match self.put(message) {
+            let Some(inner) = self.inner.upgrade() else {
+                return Err(NotSent { why: WhyNotSent::ShuttingDown, message });
+            };
+            let room = inner.room.listen();
+            message = match self.put(&inner, message) {
                 Ok(()) => return Ok(()),
                 Err((Held::Not(why), message)) => return Err(NotSent { why, message }),
                 Err((Held::Outbox, message)) => {
@@ -138,7 +145,10 @@ impl<R: Runtime> Peer<R> {
     /// # Errors
     /// [`NotSent`] gives the message back.
     pub fn try_send<'a>(&self, message: Message<'a>) -> Result<(), NotSent<'a>> {
-        self.put(message).map_err(|(held, message)| {
+        let Some(inner) = self.inner.upgrade() else {
+            return Err(NotSent { why: WhyNotSent::ShuttingDown, message });
+        };
+        self.put(&inner, message).map_err(|(held, message)| {
             let why = match held {
                 Held::Not(why) => why,
                 Held::Link(_) | Held::Outbox => WhyNotSent::Full,
@@ -162,7 +172,7 @@ impl<R: Runtime> Peer<R> {
     }
 
     async fn send_as<'a>(&self, message: Message<'a>, delivery: Delivery) -> Result<(), NotSent<'a>> {
-        let now = self.inner.clock.now();
+        let now = self.clock.now();
         let earlier = |at: Instant| message.expires.map_or(at, |expires| expires.min(at));
         match delivery {
             Delivery::Keep => self.send(message).await,
@@ -183,7 +193,7 @@ impl<R: Runtime> Peer<R> {
     }
 
     /// Puts a message where it belongs: into the link's queue, or into the outbox.
-    fn put<'a>(&self, mut message: Message<'a>) -> Result<(), (Held<R>, Message<'a>)> {
+    fn put<'a>(&self, inner: &Arc<Inner<R>>, mut message: Message<'a>) -> Result<(), (Held<R>, Message<'a>)> {
         let mut route = self.link();
         loop {
             if let Some(link) = route.take() {
@@ -197,7 +207,7 @@ impl<R: Runtime> Peer<R> {
                     },
                 }
             }
-            let queued = self.inner.act(|state, now| {
+            let queued = inner.act(|state, now| {
                 state.node.queue(self.id(), message, now).map_err(|not| {
                     let route = if let WhyNotQueued::Linked(id) = not.why { state.link(id) } else { None };
                     (not.why, route.cloned(), not.message)
@@ -220,7 +230,7 @@ impl<R: Runtime> Peer<R> {
                     Held::Not(WhyNotSent::LongServiceName)
                 }
                 WhyNotQueued::TooLarge => {
-                    Held::Not(WhyNotSent::TooLarge { limit: self.inner.config.limits().max_message })
+                    Held::Not(WhyNotSent::TooLarge { limit: inner.config.limits().max_message })
                 }
                 WhyNotQueued::Expired => Held::Not(WhyNotSent::Expired),
                 WhyNotQueued::Untrusted => Held::Not(WhyNotSent::Untrusted),
@@ -239,8 +249,9 @@ impl<R: Runtime> Peer<R> {
     ///
     /// # Errors
     /// [`CallError`] says what failed it, and whether it may have been executed;
-    /// [`CallError::NoLink`] if there was no link and none could be made. A call that a link has taken is not
-    /// made again by another one.
+    /// [`CallError::NoLink`] if there was no link and none could be made, or none before the call's time was
+    /// over: with the last dial's error, if there is one. A call that a link has taken is not made again by
+    /// another one.
     pub async fn call<'a>(&self, service: &'a str, body: impl Into<Payload<'a>>) -> Result<Bytes, CallError> {
         self.call_with(Message::new(service, body), CALL_TIMEOUT).await
     }
@@ -251,21 +262,32 @@ impl<R: Runtime> Peer<R> {
     /// # Errors
     /// As [`call`](Self::call).
     pub async fn call_with(&self, mut message: Message<'_>, timeout: Duration) -> Result<Bytes, CallError> {
-        let deadline = self.inner.clock.now() + timeout;
+        let deadline = self.clock.now() + timeout;
         let mut route = self.link();
         loop {
             let link = match route.take() {
                 Some(link) => link,
-                None => match self.within(deadline, self.wait(Some(deadline))).await {
-                    Some(link) => link?,
-                    None => return Err(CallError::DeadlineExceeded { executed: Executed::No }),
-                },
+                None => self.link_before(deadline).await?,
             };
             match link.call_before(message, deadline).await {
                 Ok(answer) => return answer,
                 Err(back) => message = back,
             }
         }
+    }
+
+    /// A link, or what is known about why there is none in time: by a dial that failed meanwhile, or by those
+    /// before, of which the next one waits or is under way.
+    async fn link_before(&self, deadline: Instant) -> Result<Link<R>, CallError> {
+        let seen = self.slot.misses();
+        let before = self.status().filter(|status| status.failures > 0).and_then(|status| status.last_error);
+        if let Some(link) = self.within(deadline, self.wait(Some(deadline))).await {
+            return Ok(link?);
+        }
+        Err(match self.slot.miss_since(seen).or(before) {
+            Some(error) => NoLink::Dial(error).into(),
+            None => CallError::DeadlineExceeded { executed: Executed::No },
+        })
     }
 
     /// Opens a byte stream to the service `name` of the peer, with the default priority; as
@@ -278,8 +300,8 @@ impl<R: Runtime> Peer<R> {
     }
 
     /// Opens a byte stream to the service `name` of the peer, over the link that there is or, as
-    /// [`connect`](Self::connect) does, over the next one. A stream ends with its link. Otherwise as
-    /// [`Link::open_stream_with`].
+    /// [`connect`](Self::connect) does, over the next one: give it a timeout as well. A stream ends with its
+    /// link. Otherwise as [`Link::open_stream_with`].
     ///
     /// # Errors
     /// [`OpenError`].
@@ -302,13 +324,15 @@ impl<R: Runtime> Peer<R> {
     }
 
     async fn within<T>(&self, deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
-        let deadline = self.inner.clock.to_std(deadline);
+        let deadline = self.clock.to_std(deadline);
         timeout_at::<R, _>(deadline, future).await
     }
 
     /// Waits for a link to the peer; dials it if there is none. Waits as long as dialling can help, over
-    /// failed dials too: give it a timeout. Cancel-safe: a dropped future asks for the link for 30 s more at
-    /// most.
+    /// failed dials too: where nobody listens, for ever. Give it a timeout; meanwhile and afterwards
+    /// [`status`](Self::status) has the last dial's error in
+    /// [`last_error`](PeerStatus::last_error). Cancel-safe: a dropped future asks for the link for 30 s more
+    /// at most.
     ///
     /// # Errors
     /// [`NoLink`]: why dialling was given up.
@@ -317,11 +341,12 @@ impl<R: Runtime> Peer<R> {
     }
 
     async fn wait(&self, until: Option<Instant>) -> Result<Link<R>, NoLink> {
+        let inner = self.inner.upgrade().ok_or(NoLink::ShuttingDown)?;
         loop {
             let changed = self.slot.changed.listen();
             let seen = self.slot.failures();
-            let asked_until = until.unwrap_or(self.inner.clock.now() + WANT);
-            let wanted = self.inner.act(|state, now| {
+            let asked_until = until.unwrap_or(self.clock.now() + WANT);
+            let wanted = inner.act(|state, now| {
                 let wanted = state.node.want(self.id(), asked_until, now);
                 let link = |id: LinkId| state.link(id).cloned();
                 wanted.map_err(|why| (why, if let WhyNotQueued::Linked(id) = why { link(id) } else { None }))
@@ -349,6 +374,13 @@ impl<R: Runtime> Peer<R> {
         }
     }
 
+    /// Has the node do something, if it is there.
+    fn act(&self, act: impl FnOnce(&mut State<R>, Instant)) {
+        if let Some(inner) = self.inner.upgrade() {
+            inner.act(act);
+        }
+    }
+
     /// Says goodbye on the peer's link, wants no new one, and waits until it has ended; gives how. A permanent
     /// peer is dialled again: change that first. What was sent before goes out before the goodbye as far as
     /// the link takes it; the rest waits for the next link.
@@ -357,13 +389,13 @@ impl<R: Runtime> Peer<R> {
     /// said as soon as the future is polled.
     pub async fn disconnect(&self, code: u32, detail: &str) -> Option<Closed> {
         let link = self.link();
-        self.inner.act(|state, now| state.node.disconnect(self.id(), code, detail, now));
+        self.act(|state, now| state.node.disconnect(self.id(), code, detail, now));
         Some(link?.closed().await)
     }
 
     /// Says whether the peer's link is kept. A permanent peer is dialled at once.
     pub fn set_permanence(&self, permanence: Permanence) {
-        self.inner.act(|state, now| state.node.set_permanence(self.id(), permanence, now));
+        self.act(|state, now| state.node.set_permanence(self.id(), permanence, now));
     }
 
     /// Says where the peer can be dialled, `host:port`, in place of what was said before.
@@ -374,7 +406,7 @@ impl<R: Runtime> Peer<R> {
     /// The same with weights: of two addresses with weights 3 and 1 the first one is tried first three times
     /// of four.
     pub fn set_weighted_addresses(&self, addresses: Vec<DialAddress>) {
-        self.inner.act(|state, now| state.node.set_addresses(self.id(), addresses, now));
+        self.act(|state, now| state.node.set_addresses(self.id(), addresses, now));
     }
 }
 

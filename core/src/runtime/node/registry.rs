@@ -134,22 +134,29 @@ pub(super) async fn answer<R: Runtime>(
     let Question { ticket, peer, .. } = question;
     // Nobody waits for it longer, and a future that never ends is not kept.
     let deadline = inner.clock.to_std(inner.clock.now() + inner.config.timing().step);
-    let answer = timeout_at::<R, _>(deadline, decide(&inner, peer, info)).await;
-    let answer = answer.unwrap_or(Answer::Refuse(Refusal::Registry));
+    let decided = timeout_at::<R, _>(deadline, decide(&inner, info)).await;
+    let answer = match decided.unwrap_or(Err(Refusal::Denied)) {
+        Ok(()) => timeout_at::<R, _>(deadline, look_up(&inner, peer)).await.unwrap_or_else(|| {
+            warn!(%peer, error = "timed out", "registry_failed");
+            Answer::Refuse(Refusal::Registry)
+        }),
+        Err(refusal) => Answer::Refuse(refusal),
+    };
     inner.act(|state, now| state.node.answer(ticket, answer, now));
 }
 
-async fn decide<R: Runtime>(inner: &Inner<R>, peer: NodeId, info: Option<Arc<PeerInfo>>) -> Answer {
-    if inner.keeping.asks {
-        let (Some(decide), Some(info)) = (inner.services.admission(), info) else {
-            return Answer::Refuse(Refusal::Denied);
-        };
-        match caught(async { decide(info).await }).await {
-            Some(Ok(())) => {}
-            Some(Err(refusal)) => return Answer::Refuse(refusal),
-            None => return Answer::Refuse(Refusal::Denied),
-        }
+/// What the application says of a peer, if it is asked.
+async fn decide<R: Runtime>(inner: &Inner<R>, info: Option<Arc<PeerInfo>>) -> Result<(), Refusal> {
+    if !inner.keeping.asks {
+        return Ok(());
     }
+    let decide = inner.services.admission().zip(info);
+    let Some((decide, info)) = decide else { return Err(Refusal::Denied) };
+    caught(async { decide(info).await }).await.unwrap_or(Err(Refusal::Denied))
+}
+
+/// What the registry knows of a peer, if there is one.
+async fn look_up<R: Runtime>(inner: &Inner<R>, peer: NodeId) -> Answer {
     let Some(registry) = &inner.keeping.registry else { return Answer::Admit { known: None } };
     match caught(async { registry.look_up(peer).await }).await {
         Some(Ok(known)) => return Answer::Admit { known },

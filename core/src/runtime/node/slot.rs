@@ -30,13 +30,16 @@ struct Standing<R> {
     /// How often dialling was given up, and why the last time.
     failures: u64,
     failure: Option<DialError>,
+    /// The same for every dial that failed, given up or not.
+    misses: u64,
+    miss: Option<DialError>,
 }
 
 impl<R: Runtime> Slot<R> {
     pub(super) fn new(id: NodeId) -> Self {
         Self {
             id,
-            now: Mutex::new(Standing { route: None, failures: 0, failure: None }),
+            now: Mutex::new(Standing { route: None, failures: 0, failure: None, misses: 0, miss: None }),
             changed: Event::new(),
             ending: Mutex::default(),
             endings: AtomicUsize::new(0),
@@ -95,6 +98,23 @@ impl<R: Runtime> Slot<R> {
     pub(crate) fn failure_since(&self, seen: u64) -> Option<DialError> {
         let now = lock(&self.now);
         now.failure.clone().filter(|_| now.failures > seen)
+    }
+
+    pub(crate) fn misses(&self) -> u64 {
+        lock(&self.now).misses
+    }
+
+    /// Why the last dial failed, if that was after `seen` others.
+    pub(crate) fn miss_since(&self, seen: u64) -> Option<DialError> {
+        let now = lock(&self.now);
+        now.miss.clone().filter(|_| now.misses > seen)
+    }
+
+    /// A dial has failed; whoever waits goes on waiting.
+    pub(super) fn miss(&self, error: DialError) {
+        let mut now = lock(&self.now);
+        now.misses += 1;
+        now.miss = Some(error);
     }
 
     pub(super) fn set_route(&self, route: Option<Link<R>>) {

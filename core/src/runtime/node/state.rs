@@ -118,7 +118,7 @@ impl<R: Runtime> Inner<R> {
         services: &Services<R>,
         clock: Clock,
         (keeping, book): (Keeping, Option<Book>),
-        events: usize,
+        events: (usize, usize),
     ) -> Arc<Self> {
         let state = State {
             node,
@@ -221,7 +221,7 @@ impl<R: Runtime> Inner<R> {
     /// A message was not sent in time.
     pub(crate) fn expired(&self, peer: NodeId, envelope: Envelope) {
         let event = Arc::new(NodeEvent::Undelivered { peer, envelope, why: Undelivered::Expired });
-        self.look(|state| state.tell(&event));
+        self.change(|state| state.tell(&event));
         events::log(self.id, &event);
     }
 
@@ -290,8 +290,8 @@ impl<R: Runtime> State<R> {
         }
     }
 
-    fn tell(&self, event: &Arc<NodeEvent>) {
-        if let Some(events) = &self.events {
+    fn tell(&mut self, event: &Arc<NodeEvent>) {
+        if let Some(events) = &mut self.events {
             events.tell(event);
         }
     }
@@ -308,11 +308,15 @@ impl<R: Runtime> State<R> {
                 wake_all(&inner.room);
             }
             NodeEvent::Unlinked { peer, .. } => self.slot(*peer).set_route(None),
-            // A permanent peer is dialled again even then, but whoever waits need not.
-            NodeEvent::DialFailed { peer, error, again }
-                if again.is_none() || error.retry() == Retry::Never =>
-            {
-                self.slot(*peer).fail(error.clone());
+            NodeEvent::DialFailed { peer, error, again } => {
+                // Whoever waits has a slot already.
+                if let Some(slot) = self.slots.get(peer) {
+                    slot.miss(error.clone());
+                    // A permanent peer is dialled again even then, but whoever waits need not.
+                    if again.is_none() || error.retry() == Retry::Never {
+                        slot.fail(error.clone());
+                    }
+                }
             }
             NodeEvent::Undelivered { .. } => wake_all(&inner.room),
             NodeEvent::Revoked { peer } => {

@@ -1,6 +1,6 @@
 //! Trust that a file holds: changed here and there, and taken over live.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
 use std::fmt;
 use std::path::Path;
@@ -12,7 +12,7 @@ use futures_channel::oneshot;
 use tracing::{info, warn};
 
 use crate::NodeId;
-use crate::node::trust::{Added, TrustEntry, TrustFile, TrustFileError, TrustList, TrustListFull, UnixTime};
+use crate::node::trust::{Added, TrustEntry, TrustFile, TrustFileError, TrustListFull, UnixTime};
 
 use super::state::Inner;
 use crate::runtime::Runtime;
@@ -20,6 +20,9 @@ use crate::runtime::sync::lock;
 
 /// A step of the calendar's clock from which on times are reckoned anew.
 const STEP: Duration = Duration::from_secs(2);
+
+/// The least pause between two looks at the file.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Why a change of trust is not in the node's trust file.
 #[derive(Debug)]
@@ -58,10 +61,38 @@ impl Error for TrustError {
 pub(crate) struct Book {
     /// Held while the file is read or written.
     file: Mutex<TrustFile>,
-    /// Revoked, and perhaps still in the file: it is not changed yet, or could not be.
-    gone: Mutex<BTreeSet<NodeId>>,
+    /// Locked behind the node's state and behind the file, and for a moment only.
+    changes: Mutex<Changes>,
     every: Duration,
 }
+
+/// What was asked for. The file is changed in the order of the calls, whichever thread comes first.
+#[derive(Debug, Default)]
+struct Changes {
+    /// How many there were so far.
+    asked: u64,
+    waiting: VecDeque<Change>,
+    /// Revoked, and perhaps still in the file: it is not changed yet, or could not be. With the number of the
+    /// latest revocation: only a later change takes that back.
+    gone: BTreeMap<NodeId, u64>,
+}
+
+#[derive(Debug)]
+struct Change {
+    number: u64,
+    peer: NodeId,
+    to: To,
+    done: oneshot::Sender<Result<bool, TrustError>>,
+}
+
+/// What a peer is to be.
+#[derive(Clone, Copy, Debug)]
+enum To {
+    Trusted { since: UnixTime, expires: Option<UnixTime> },
+    Gone,
+}
+
+type Done = oneshot::Receiver<Result<bool, TrustError>>;
 
 /// Work on files is not for the threads of the runtime.
 async fn aside<R: Runtime, T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
@@ -79,7 +110,7 @@ impl Book {
         let path = path.to_owned();
         let file = aside::<R, _>(|| TrustFile::load_or_empty(path)).await.ok_or(TrustError::Ended)?;
         let file = Mutex::new(file.map_err(TrustError::File)?);
-        Ok(Self { file, gone: Mutex::default(), every })
+        Ok(Self { file, changes: Mutex::default(), every: every.max(PAUSE) })
     }
 
     /// Takes over the list as it is now.
@@ -91,16 +122,66 @@ impl Book {
     fn take_over<R: Runtime>(&self, inner: &Arc<Inner<R>>, file: &TrustFile) {
         inner.act(|state, now| {
             // Looked at under the node's lock: what is revoked from here on is revoked after this.
-            let gone = lock(&self.gone);
+            let gone = &lock(&self.changes).gone;
             let today = UnixTime::from(R::today());
             let entries =
-                file.list().valid_at(today).filter(|entry| !gone.contains(&entry.id)).map(|entry| {
+                file.list().valid_at(today).filter(|entry| !gone.contains_key(&entry.id)).map(|entry| {
                     let left =
                         |end: UnixTime| Duration::from_secs(end.as_secs().saturating_sub(today.as_secs()));
                     (entry.id, entry.expires.map(|end| now + left(end)))
                 });
             state.node.set_trusted(entries, now);
         });
+    }
+
+    /// Puts a change behind those that were asked for before. A revocation holds from here on.
+    fn ask(&self, peer: NodeId, to: To) -> Done {
+        let (done, outcome) = oneshot::channel();
+        let mut changes = lock(&self.changes);
+        changes.asked += 1;
+        let number = changes.asked;
+        if matches!(to, To::Gone) {
+            changes.gone.insert(peer, number);
+        }
+        changes.waiting.push_back(Change { number, peer, to, done });
+        outcome
+    }
+
+    /// Makes all changes that wait. With its end also those are made that another thread had begun.
+    fn work<R: Runtime>(&self, inner: &Arc<Inner<R>>) {
+        let mut file = lock(&self.file);
+        loop {
+            let Some(Change { number, peer, to, done }) = lock(&self.changes).waiting.pop_front() else {
+                return;
+            };
+            let outcome = self.make(&mut file, number, peer, to);
+            // After an error too: others may have changed the file.
+            self.take_over(inner, &file);
+            // Nobody may wait any more.
+            let _ = done.send(outcome);
+        }
+    }
+
+    fn make(&self, file: &mut TrustFile, number: u64, peer: NodeId, to: To) -> Result<bool, TrustError> {
+        let revoked_later = |changes: &Changes| changes.gone.get(&peer).is_some_and(|later| *later > number);
+        if revoked_later(&lock(&self.changes)) && matches!(to, To::Trusted { .. }) {
+            return Ok(false);
+        }
+        let edited = file.edit(|list| match to {
+            To::Gone => Ok(list.remove(&peer)),
+            To::Trusted { since, expires } => {
+                let known = list.get(&peer).cloned();
+                let mut entry = known.unwrap_or_else(|| TrustEntry::new(peer).added(since));
+                entry.expires = expires;
+                list.add(entry).map(|added| added != Added::Unchanged)
+            }
+        });
+        let is_news = edited.map_err(TrustError::File)?.map_err(TrustError::Full)?;
+        let mut changes = lock(&self.changes);
+        if !revoked_later(&changes) {
+            changes.gone.remove(&peer);
+        }
+        Ok(is_news)
     }
 }
 
@@ -156,55 +237,35 @@ pub(super) async fn trust<R: Runtime>(
     peer: NodeId,
     time: Option<Duration>,
 ) -> Result<bool, TrustError> {
-    if inner.book.is_none() {
+    let Some(book) = &inner.book else {
         return Ok(inner.act(|state, now| state.node.trust(peer, time.map(|time| now + time), now)));
-    }
+    };
     let today = R::today();
     // Whole seconds: rather a little longer than no time at all.
     let end = |time: Duration| today.checked_add(time.saturating_add(Duration::from_millis(999)));
     // What the calendar does not reach is as good as for ever.
     let expires = time.and_then(end).map(UnixTime::from);
-    edit(inner, peer, move |list| {
-        let known = list.get(&peer).cloned();
-        let mut entry = known.unwrap_or_else(|| TrustEntry::new(peer).added(today.into()));
-        entry.expires = expires;
-        list.add(entry).map(|added| added != Added::Unchanged)
-    })
-    .await?
-    .map_err(TrustError::Full)
+    written(inner, book.ask(peer, To::Trusted { since: today.into(), expires })).await
 }
 
 /// Ends trust in one peer: at once, and then in the file if there is one.
 pub(super) async fn revoke<R: Runtime>(inner: &Arc<Inner<R>>, peer: NodeId) -> Result<bool, TrustError> {
-    if let Some(book) = &inner.book {
-        // First, so that nobody who reads the file meanwhile takes it back.
-        lock(&book.gone).insert(peer);
+    // Both under the node's lock: nobody who reads the file meanwhile takes the peer back, and of two calls
+    // the one that is later for the node is later for the file.
+    let (done, was) = inner.act(|state, now| {
+        let done = inner.book.as_ref().map(|book| book.ask(peer, To::Gone));
+        (done, state.node.revoke(peer, now))
+    });
+    match done {
+        None => Ok(was),
+        Some(done) => Ok(written(inner, done).await? || was),
     }
-    let was = inner.act(|state, now| state.node.revoke(peer, now));
-    if inner.book.is_none() {
-        return Ok(was);
-    }
-    Ok(edit(inner, peer, move |list| list.remove(&peer)).await? || was)
 }
 
-/// Changes what the file says of a peer, and takes it over. A peer that is to go does, also where the file
-/// could not be changed.
-async fn edit<R: Runtime, T: Send + 'static>(
-    inner: &Arc<Inner<R>>,
-    peer: NodeId,
-    change: impl FnOnce(&mut TrustList) -> T + Send + 'static,
-) -> Result<T, TrustError> {
+/// Has the changes made that wait, and gives what came of one of them.
+async fn written<R: Runtime>(inner: &Arc<Inner<R>>, done: Done) -> Result<bool, TrustError> {
     let inner = Arc::clone(inner);
-    let edited = aside::<R, _>(move || {
-        let book = inner.book.as_ref()?;
-        let mut file = lock(&book.file);
-        let outcome = file.edit(change);
-        if outcome.is_ok() {
-            lock(&book.gone).remove(&peer);
-        }
-        // After an error too: others may have changed it.
-        book.take_over(&inner, &file);
-        Some(outcome)
-    });
-    edited.await.flatten().ok_or(TrustError::Ended)?.map_err(TrustError::File)
+    let work = aside::<R, _>(move || inner.book.as_ref().map(|book| book.work(&inner)));
+    work.await.flatten().ok_or(TrustError::Ended)?;
+    done.await.unwrap_or(Err(TrustError::Ended))
 }
