@@ -90,8 +90,9 @@ pub(crate) struct Server<R> {
     behind: Option<Abort>,
     /// There while there are any.
     beside: Option<Box<Beside>>,
-    /// Stream handlers that have a task, and how many may have one: as many as streams may be open. The link itself
-    /// counts a stream no more once the peer has given it up, whatever its handler does.
+    /// Stream handlers that have a task, and how many may have one: twice as many as streams may be open. The link
+    /// itself counts a stream no more once it is over, whatever its handler does, and its peer may open the next one
+    /// while that is about to end.
     streams: usize,
     most_streams: usize,
     /// The link has ended and its handlers had their time.
@@ -100,9 +101,9 @@ pub(crate) struct Server<R> {
 }
 
 impl<R> Server<R> {
-    /// With as many stream handlers at a time as `most_streams`.
-    pub(crate) fn new(most_streams: u32) -> Self {
-        let most_streams = usize::try_from(most_streams).unwrap_or(usize::MAX);
+    /// For a link on which `max_open` streams of the peer's may be open.
+    pub(crate) fn new(max_open: u32) -> Self {
+        let most_streams = usize::try_from(max_open).unwrap_or(usize::MAX).saturating_mul(2);
         Self {
             tasks: Tasks::default(),
             running: VecDeque::new(),
@@ -283,7 +284,7 @@ impl<R: Runtime> Server<R> {
     ) {
         let has_room = self.streams < self.most_streams;
         if !has_room {
-            debug!(running = self.streams, "stream refused: as many handlers run as streams may be open");
+            debug!(running = self.streams, "stream refused: handlers of earlier ones run on");
         }
         let checked = entry.zip(link.peer()).filter(|_| has_room);
         let checked = checked.and_then(|(entry, peer)| Some((entry, check(entry, peer).ok()?, peer.id)));

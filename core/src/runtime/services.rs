@@ -188,9 +188,9 @@ impl<R: Runtime> Handler<R> {
     /// Takes byte streams, each in a future of its own. A stream is given up when it is dropped before it was closed,
     /// so also when the future panics.
     ///
-    /// As many futures run at a time as the peer may have streams open
-    /// ([`StreamLimits::max_open`](crate::StreamLimits::max_open)). A stream that comes while as many run is refused,
-    /// also where the peer has given up the streams of those: a future should end when its stream does.
+    /// Twice as many futures run at a time as the peer may have streams open
+    /// ([`StreamLimits::max_open`](crate::StreamLimits::max_open)). A stream that comes while as many run is refused:
+    /// a future should end when its stream does, and soon when the peer has given the stream up.
     ///
     /// When the link ends, what came before can still be read; then comes the peer's end of the stream, if that had
     /// come, or else [`StreamError::LinkEnded`](super::StreamError::LinkEnded), which a write gives as well. Futures

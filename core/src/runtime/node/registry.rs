@@ -132,8 +132,8 @@ pub(super) async fn answer<R: Runtime>(
     info: Option<Arc<PeerInfo>>,
 ) {
     let Question { ticket, peer, .. } = question;
-    // Nobody waits for it longer, and a future that never ends is not kept.
-    let deadline = inner.clock.to_std(inner.clock.now() + inner.config.timing().step);
+    // A future that never ends is not kept, and a refusal a little before the end of the step still reaches the peer.
+    let deadline = inner.clock.to_std(inner.clock.now() + inner.config.timing().step / 8 * 7);
     let decided = timeout_at::<R, _>(deadline, decide(&inner, info)).await;
     let answer = match decided.unwrap_or(Err(Refusal::Denied)) {
         Ok(()) => timeout_at::<R, _>(deadline, look_up(&inner, peer)).await.unwrap_or_else(|| {

@@ -193,7 +193,7 @@ pub(super) async fn watch<R: Runtime>(inner: Arc<Inner<R>>) {
     let apart = || R::today().checked_sub(inner.clock.now().since(crate::Instant::ZERO));
     let mut reckoned = apart();
     loop {
-        R::sleep_until(R::now() + book.every).await;
+        R::sleep_until(inner.clock.to_std(inner.clock.now() + book.every)).await;
         let now = apart();
         let step = now.zip(reckoned).is_none_or(|(one, other)| {
             one.duration_since(other).unwrap_or_else(|error| error.duration()) >= STEP

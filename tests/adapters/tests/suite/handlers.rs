@@ -261,7 +261,7 @@ async fn open_in_time<H: Host>(link: &Link<H>, name: &str) -> H::Io {
     }
 }
 
-async fn m8_m12_no_more_stream_handlers_run_than_streams_may_be_open<H: Host>() {
+async fn m8_m12_no_more_stream_handlers_run_than_twice_the_streams_that_may_be_open<H: Host>() {
     let (gate, alive) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
     let (own, living) = (Arc::clone(&gate), Arc::clone(&alive));
     let services = Services::<H>::new().stream("hang", Allow::Anyone, move |_, stream| {
@@ -276,9 +276,9 @@ async fn m8_m12_no_more_stream_handlers_run_than_streams_may_be_open<H: Host>() 
     let streams = StreamLimits { max_open: 4, ..StreamLimits::default() };
     let two = builder::<H>(2).streams(streams).build().expect("a configuration");
     let (link, _other) = pair_of((&config::<H>(1), &Services::<H>::new()), (&two, &services)).await;
-    for number in 1..=12 {
+    for number in 1..=16 {
         let mut stream = open_in_time(&link, "hang").await;
-        if number <= 4 {
+        if number <= 8 {
             until("its handler runs", || alive.load(Ordering::SeqCst) == number).await;
         } else {
             let error = soon(stream.read(&mut [0; 8])).await.expect_err("refused");
@@ -287,7 +287,7 @@ async fn m8_m12_no_more_stream_handlers_run_than_streams_may_be_open<H: Host>() 
         // So the link has room for another one, and the handler is where it was.
         drop(stream);
     }
-    assert_eq!(alive.load(Ordering::SeqCst), 4);
+    assert_eq!(alive.load(Ordering::SeqCst), 8);
     gate.add_permits(100);
     until("they are done", || alive.load(Ordering::SeqCst) == 0).await;
     soon(async {
@@ -406,7 +406,7 @@ handclasp_adapters::on_every_host!(
     l3_m12_a_stream_handler_that_does_not_end_is_dropped_at_the_deadline,
     l3_m12_a_stream_handler_sees_the_end_of_its_link_at_once,
     m6_m12_messages_on_the_next_link_do_not_wait_for_stream_handlers_of_the_last,
-    m8_m12_no_more_stream_handlers_run_than_streams_may_be_open,
+    m8_m12_no_more_stream_handlers_run_than_twice_the_streams_that_may_be_open,
     m8_no_call_is_begun_while_an_answer_waits_for_room,
     o2_handlers_log_in_the_span_of_their_link_and_their_panics_are_warnings,
 );

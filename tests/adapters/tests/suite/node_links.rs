@@ -145,7 +145,9 @@ async fn d5_whoever_waits_for_a_link_learns_why_there_is_none<H: Host>() {
     let peer = anna.peer(id(3));
     peer.set_addresses([silent.local_addr().expect("its address")]);
     let late = peer.call_with(Message::new("echo", ""), Duration::from_millis(50)).await;
-    assert!(matches!(late, Err(CallError::DeadlineExceeded { .. })), "{late:?}");
+    // Or, where the dial of the former address was under way, what became of that.
+    let is_late = matches!(late, Err(CallError::DeadlineExceeded { .. } | CallError::NoLink { .. }));
+    assert!(is_late, "{late:?}");
     assert_eq!(stop(anna).await, []);
 }
 

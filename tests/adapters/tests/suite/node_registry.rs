@@ -116,7 +116,7 @@ async fn i10_a_registry_that_answers_too_late_admits_nobody<H: Host>() {
         _ => None,
     })
     .await;
-    // The node's patience and the step of the handshake are over at about the same time.
+    // The node's patience is over a little before the step of the handshake.
     let late = [Reason::Refused(Refusal::Registry), Reason::HandshakeTimeout];
     assert!(late.contains(&closed.reason) && closed.by == By::Local, "{closed}");
     // Asked again, and in good time, it does.
@@ -134,9 +134,9 @@ async fn i4_h6_an_application_that_does_not_say_whom_it_takes_takes_nobody<H: Ho
     let denied = Reason::Refused(Refusal::Denied);
     for (services, reasons) in [
         (Services::<H>::new(), vec![denied.clone()]),
-        (panics, vec![denied]),
-        // Where nothing is said the handshake's own time is over.
-        (silent, vec![Reason::Refused(Refusal::Registry), Reason::HandshakeTimeout]),
+        (panics, vec![denied.clone()]),
+        // The node's patience is over a little before the step of the handshake.
+        (silent, vec![denied, Reason::HandshakeTimeout]),
     ] {
         let ben = node::<H>(2).config(|config| config.timing(timing.clone())).trust(Trust::Ask);
         let ben = start(ben.services(&services).listen("127.0.0.1:0")).await;
