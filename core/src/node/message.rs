@@ -126,6 +126,12 @@ impl NodeToLink {
             _ => Vec::new(),
         }
     }
+
+    /// Whether it brings messages.
+    #[cfg(feature = "runtime")]
+    pub(crate) const fn delivers(&self) -> bool {
+        matches!(self.0, ToLink::Deliver(_))
+    }
 }
 
 impl fmt::Debug for NodeToLink {

@@ -320,7 +320,7 @@ impl<R: Runtime> Services<R> {
 
     /// Decides about peers that have proved their id, under [`Trust::Ask`](crate::Trust::Ask). Without
     /// this, such peers are [denied](Refusal::Denied). The decision has the time of a
-    /// [step](crate::Timing::step) of the handshake, 7 s by default: then its future is dropped, and the link ends.
+    /// [step](crate::Timing::step) of the handshake, 7 s by default, less an eighth: then its future is dropped, and the link ends.
     #[must_use]
     pub fn admit<F, Decision>(self, decide: F) -> Self
     where

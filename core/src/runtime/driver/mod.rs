@@ -30,6 +30,7 @@ use self::calls::Calls;
 use self::parting::Parting;
 use self::pump::Item;
 use self::streams::Streams;
+use crate::node::NodeToLink;
 use crate::runtime::Runtime;
 use crate::runtime::connect::Setting;
 use crate::runtime::link::Link;
@@ -173,18 +174,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Runtime> Driver<S, R> {
         self.shared.take(&mut self.batches);
         let mut control = self.shared.told();
         self.expire(now);
-        let words = control.as_mut().map(|control| std::mem::take(&mut control.words)).unwrap_or_default();
+        let mut words =
+            control.as_mut().map(|control| std::mem::take(&mut control.words)).unwrap_or_default();
         if !words.is_empty() {
             // What was queued before the last of them is here now.
             self.shared.take(&mut self.batches);
         }
-        if self.routed {
-            self.queue(now);
-            self.hear(words, now);
-        } else {
-            self.hear(words, now);
-            self.queue(now);
-        }
+        // Behind the node's first messages comes what was queued since, and a goodbye behind that.
+        let first = words.iter().rposition(NodeToLink::delivers).filter(|_| !self.routed);
+        let rest = words.split_off(first.map_or(0, |last| last + 1));
+        self.hear(words, now);
+        self.queue(now);
+        self.hear(rest, now);
         self.routed = routed;
         if let Some(mut control) = control {
             self.streams.serve(&control.streams, &mut self.link);
