@@ -390,10 +390,17 @@ async fn goodbye_in_traffic<H: Host>(by_peer: bool) {
         sleep(Duration::from_millis(1)).await;
         last = fill(before + 20);
     }
-    until("all there", || seen.len() == last as usize).await;
+    // The next link may cut the old one off while that still sends what it had: this is reported.
+    let lost = soon(link.closed()).await.unknown;
+    until("the last one", || seen.0.lock().expect("no panic").iter().any(|(_, number)| *number == last - 1))
+        .await;
     soon(parting).await.expect("no panic");
     soon(call).await.expect("no panic").expect_err("no answer");
-    assert_eq!(seen.sent(), (0..last).collect::<Vec<_>>());
+    let sent = seen.sent();
+    assert!(
+        sent.last() == Some(&(last - 1)) && sent.len() + lost >= last as usize,
+        "{lost} lost, {sent:?} of {last}"
+    );
     let links: BTreeSet<_> = seen.0.lock().expect("no panic").iter().map(|(link, _)| *link).collect();
     assert_eq!(links.len(), 2);
 }
