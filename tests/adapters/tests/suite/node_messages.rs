@@ -391,7 +391,7 @@ async fn goodbye_in_traffic<H: Host>(by_peer: bool) {
         last = fill(before + 20);
     }
     // The next link may cut the old one off while that still sends what it had: this is reported.
-    let lost = soon(link.closed()).await.unknown;
+    let unknown = soon(link.closed()).await.unknown;
     until("the last one", || seen.0.lock().expect("no panic").iter().any(|(_, number)| *number == last - 1))
         .await;
     soon(parting).await.expect("no panic");
