@@ -13,6 +13,7 @@ mod kill;
 mod log;
 mod messages;
 mod node_adverts;
+mod node_goodbyes;
 mod node_handles;
 mod node_links;
 mod node_messages;
