@@ -9,7 +9,6 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::{Instant, SystemTime};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use handclasp::runtime::Runtime;
@@ -122,36 +121,8 @@ impl<R> fmt::Debug for Flawed<R> {
 impl<R: Runtime> Runtime for Flawed<R> {
     type Tcp = FlawedStream<R::Tcp>;
     type TcpListener = FlawedListener<R::TcpListener>;
-    type Stream = R::Stream;
-    type Sleep = R::Sleep;
 
-    fn now() -> Instant {
-        R::now()
-    }
-
-    fn today() -> SystemTime {
-        R::today()
-    }
-
-    fn sleep_until(at: Instant) -> R::Sleep {
-        R::sleep_until(at)
-    }
-
-    fn spawn(task: impl Future<Output = ()> + Send + 'static) {
-        R::spawn(task);
-    }
-
-    fn unblock(work: impl FnOnce() + Send + 'static) {
-        R::unblock(work);
-    }
-
-    fn random(bytes: &mut [u8]) {
-        R::random(bytes);
-    }
-
-    async fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
-        R::resolve(address).await
-    }
+    crate::forward!(R: Stream Sleep now today sleep_until spawn unblock random resolve);
 
     async fn connect(address: SocketAddr) -> io::Result<Self::Tcp> {
         Ok(FlawedStream::new(R::connect(address).await?, &Switch::default()))

@@ -11,13 +11,14 @@
 //!   [`streams`] what is said over the byte streams of a link.
 //! - [`Cuts`] drops a future at each of its await points; [`Scoped`] counts the tasks that are left then.
 //! - [`Flawed`] has listeners that fail now and then, and [`FlawedStream`] goes wrong when a [`Switch`] says
-//!   so.
+//!   so. Both are runtimes around another one, by [`forward!`].
 #![forbid(unsafe_code)]
 // What is not as a test needs it fails the test.
 #![allow(clippy::missing_panics_doc)]
 
 mod cut;
 mod flawed;
+mod forward;
 mod host;
 pub mod links;
 pub mod nodes;

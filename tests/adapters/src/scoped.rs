@@ -3,14 +3,11 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::marker::PhantomData;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Instant, SystemTime};
 
 use handclasp::runtime::Runtime;
 use tracing::instrument::WithSubscriber;
@@ -90,22 +87,8 @@ impl<R> fmt::Debug for Scoped<R> {
 }
 
 impl<R: Runtime> Runtime for Scoped<R> {
-    type Tcp = R::Tcp;
-    type TcpListener = R::TcpListener;
-    type Stream = R::Stream;
-    type Sleep = R::Sleep;
-
-    fn now() -> Instant {
-        R::now()
-    }
-
-    fn today() -> SystemTime {
-        R::today()
-    }
-
-    fn sleep_until(at: Instant) -> R::Sleep {
-        R::sleep_until(at)
-    }
+    crate::forward!(R: Tcp TcpListener Stream Sleep now today sleep_until
+        random resolve connect bind accept peer_addr local_addr);
 
     fn spawn(task: impl Future<Output = ()> + Send + 'static) {
         let scope = Scope::current();
@@ -124,33 +107,5 @@ impl<R: Runtime> Runtime for Scoped<R> {
             let _counted = counted;
             work();
         });
-    }
-
-    fn random(bytes: &mut [u8]) {
-        R::random(bytes);
-    }
-
-    async fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
-        R::resolve(address).await
-    }
-
-    async fn connect(address: SocketAddr) -> io::Result<R::Tcp> {
-        R::connect(address).await
-    }
-
-    async fn bind(address: SocketAddr) -> io::Result<R::TcpListener> {
-        R::bind(address).await
-    }
-
-    async fn accept(listener: &R::TcpListener) -> io::Result<(R::Tcp, SocketAddr)> {
-        R::accept(listener).await
-    }
-
-    fn peer_addr(stream: &R::Tcp) -> Option<SocketAddr> {
-        R::peer_addr(stream)
-    }
-
-    fn local_addr(listener: &R::TcpListener) -> io::Result<SocketAddr> {
-        R::local_addr(listener)
     }
 }

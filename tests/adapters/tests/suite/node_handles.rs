@@ -3,13 +3,11 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::marker::PhantomData;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use futures_lite::future::poll_once;
 use handclasp::hello::DialAddress;
@@ -50,26 +48,8 @@ impl<R> fmt::Debug for Held<R> {
 }
 
 impl<R: Runtime> Runtime for Held<R> {
-    type Tcp = R::Tcp;
-    type TcpListener = R::TcpListener;
-    type Stream = R::Stream;
-    type Sleep = R::Sleep;
-
-    fn now() -> Instant {
-        R::now()
-    }
-
-    fn today() -> SystemTime {
-        R::today()
-    }
-
-    fn sleep_until(at: Instant) -> R::Sleep {
-        R::sleep_until(at)
-    }
-
-    fn spawn(task: impl Future<Output = ()> + Send + 'static) {
-        R::spawn(task);
-    }
+    handclasp_adapters::forward!(R: Tcp TcpListener Stream Sleep now today sleep_until spawn
+        random resolve connect bind accept peer_addr local_addr);
 
     fn unblock(work: impl FnOnce() + Send + 'static) {
         BEGUN.fetch_add(1, Ordering::SeqCst);
@@ -77,34 +57,6 @@ impl<R: Runtime> Runtime for Held<R> {
             Some(held) => held.push(Box::new(work)),
             None => R::unblock(work),
         });
-    }
-
-    fn random(bytes: &mut [u8]) {
-        R::random(bytes);
-    }
-
-    async fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
-        R::resolve(address).await
-    }
-
-    async fn connect(address: SocketAddr) -> io::Result<R::Tcp> {
-        R::connect(address).await
-    }
-
-    async fn bind(address: SocketAddr) -> io::Result<R::TcpListener> {
-        R::bind(address).await
-    }
-
-    async fn accept(listener: &R::TcpListener) -> io::Result<(R::Tcp, SocketAddr)> {
-        R::accept(listener).await
-    }
-
-    fn peer_addr(stream: &R::Tcp) -> Option<SocketAddr> {
-        R::peer_addr(stream)
-    }
-
-    fn local_addr(listener: &R::TcpListener) -> io::Result<SocketAddr> {
-        R::local_addr(listener)
     }
 }
 

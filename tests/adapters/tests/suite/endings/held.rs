@@ -3,13 +3,11 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::marker::PhantomData;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use handclasp::runtime::Runtime;
 
@@ -126,18 +124,14 @@ impl<R> fmt::Debug for Held<R> {
 }
 
 impl<R: Runtime> Runtime for Held<R> {
-    type Tcp = R::Tcp;
-    type TcpListener = R::TcpListener;
-    type Stream = R::Stream;
     type Sleep = Sleep;
+
+    handclasp_adapters::forward!(R: Tcp TcpListener Stream today unblock
+        random resolve connect bind accept peer_addr local_addr);
 
     fn now() -> Instant {
         // What is dropped outside of any task reads the clock as well.
         Clock::current().map_or_else(Instant::now, |clock| clock.lock().now)
-    }
-
-    fn today() -> SystemTime {
-        R::today()
     }
 
     fn sleep_until(until: Instant) -> Sleep {
@@ -158,37 +152,5 @@ impl<R: Runtime> Runtime for Held<R> {
                 task.await;
             }),
         });
-    }
-
-    fn unblock(work: impl FnOnce() + Send + 'static) {
-        R::unblock(work);
-    }
-
-    fn random(bytes: &mut [u8]) {
-        R::random(bytes);
-    }
-
-    async fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
-        R::resolve(address).await
-    }
-
-    async fn connect(address: SocketAddr) -> io::Result<R::Tcp> {
-        R::connect(address).await
-    }
-
-    async fn bind(address: SocketAddr) -> io::Result<R::TcpListener> {
-        R::bind(address).await
-    }
-
-    async fn accept(listener: &R::TcpListener) -> io::Result<(R::Tcp, SocketAddr)> {
-        R::accept(listener).await
-    }
-
-    fn peer_addr(stream: &R::Tcp) -> Option<SocketAddr> {
-        R::peer_addr(stream)
-    }
-
-    fn local_addr(listener: &R::TcpListener) -> io::Result<SocketAddr> {
-        R::local_addr(listener)
     }
 }
