@@ -13,7 +13,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use super::link::Hold;
 use super::peer::PeerInfo;
 use super::shared::Shared;
-use super::sync::{lock, wake};
+use super::sync::{lock, remember, wake};
 use crate::{Link as Core, StreamId, StreamRead};
 
 mod error;
@@ -270,12 +270,6 @@ struct Late {
     replaced: Option<Waker>,
 }
 
-/// Remembers whom to wake, and gives who was remembered before, if that is somebody else.
-fn remember(known: &mut Option<Waker>, waker: &Waker) -> Option<Waker> {
-    let known_well = known.as_ref().is_some_and(|known| known.will_wake(waker));
-    if known_well { None } else { known.replace(waker.clone()) }
-}
-
 impl Ends {
     /// Has the task woken that reads.
     fn wake_reader(&mut self) {
@@ -289,12 +283,12 @@ impl Ends {
 
     /// Remembers the task that waits for something to read.
     fn await_bytes(&mut self, context: &Context<'_>) {
-        self.late.replaced = remember(&mut self.reader, context.waker());
+        self.late.replaced = remember(&mut self.reader, context);
     }
 
     /// Remembers the task that waits until what it wrote is taken.
     fn await_room(&mut self, context: &Context<'_>) {
-        self.late.replaced = remember(&mut self.writer, context.waker());
+        self.late.replaced = remember(&mut self.writer, context);
     }
 
     fn call_task(&mut self) {

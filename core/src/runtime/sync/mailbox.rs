@@ -43,7 +43,9 @@ impl<T> Mailbox<T> {
         if let Some(item) = inside.items.pop_front() {
             return Poll::Ready(item);
         }
-        remember(&mut inside.waker, context);
+        let replaced = remember(&mut inside.waker, context);
+        drop(inside);
+        drop(replaced);
         Poll::Pending
     }
 
@@ -78,7 +80,9 @@ impl Bell {
         if std::mem::take(&mut bell.0) {
             return Poll::Ready(());
         }
-        remember(&mut bell.1, context);
+        let replaced = remember(&mut bell.1, context);
+        drop(bell);
+        drop(replaced);
         Poll::Pending
     }
 }

@@ -28,12 +28,13 @@ pub(crate) fn wake(waker: Option<Waker>) {
     }
 }
 
-/// Remembers the task to wake.
-pub(crate) fn remember(waker: &mut Option<Waker>, context: &mut Context<'_>) {
-    match waker {
-        Some(known) => known.clone_from(context.waker()),
-        None => *waker = Some(context.waker().clone()),
-    }
+/// Remembers the task to wake, and gives the one that was remembered before, if that is another. It is let go of without
+/// the lock that it stood under: a waker may be the last to hold what takes that lock when it goes.
+#[must_use]
+pub(crate) fn remember(known: &mut Option<Waker>, context: &Context<'_>) -> Option<Waker> {
+    let waker = context.waker();
+    let known_well = known.as_ref().is_some_and(|known| known.will_wake(waker));
+    if known_well { None } else { known.replace(waker.clone()) }
 }
 
 /// Wakes everybody who listens.

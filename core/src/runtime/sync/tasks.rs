@@ -90,8 +90,9 @@ impl Abort {
     /// Whether to end; otherwise the task is woken when it is.
     fn poll_aborted(&self, context: &mut Context<'_>) -> bool {
         let mut waker = lock(&self.0.1);
-        remember(&mut waker, context);
+        let replaced = remember(&mut waker, context);
         drop(waker);
+        drop(replaced);
         // Looked at after the waker is there, so that none is lost.
         self.0.0.load(Ordering::Acquire)
     }
