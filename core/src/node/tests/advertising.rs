@@ -28,6 +28,17 @@ fn pushed(bench: &mut Bench) -> Vec<(LinkId, u64)> {
     adverts.collect()
 }
 
+/// An advert of this version by the owner of a key, with one address.
+fn signed(byte: u8, version: u64, port: u16) -> Advert {
+    let content = AdvertContent {
+        version,
+        created: UnixTime::from_secs(1),
+        addresses: somewhere(port),
+        capabilities: Vec::new(),
+    };
+    Advert::sign(content, &key(byte)).expect("an advert")
+}
+
 #[test]
 fn d4_the_newer_advert_is_pushed_after_establishment_and_on_change() {
     let mut bench = Bench::new();
@@ -86,15 +97,7 @@ fn d4_a_peers_advert_is_verified_stored_and_acknowledged() {
     let (peer, byte) = ids()[2];
     let link = bench.linked_by(peer, 9);
     drop(bench.actions());
-    let advert = |version, port| {
-        let content = AdvertContent {
-            version,
-            created: UnixTime::from_secs(1),
-            addresses: somewhere(port),
-            capabilities: Vec::new(),
-        };
-        Advert::sign(content, &key(byte)).expect("an advert")
-    };
+    let advert = |version, port| signed(byte, version, port);
     let mut push = |bytes: &[u8]| {
         bench.say(link, FromLink::Advert(bytes::Bytes::copy_from_slice(bytes)));
         let (mut acked, mut told) = (None, "nothing");
@@ -140,13 +143,7 @@ fn d6_an_advertised_address_is_dialled_only_if_policy_allows() {
         let mut bench = Bench::with(NodePolicy { dial_back, ..NodePolicy::default() }, None);
         let (peer, byte) = ids()[2];
         let link = bench.linked_by(peer, 9);
-        let content = AdvertContent {
-            version: 1,
-            created: UnixTime::from_secs(1),
-            addresses: somewhere(7),
-            capabilities: Vec::new(),
-        };
-        let advert = Advert::sign(content, &key(byte)).expect("an advert");
+        let advert = signed(byte, 1, 7);
         bench.say(link, FromLink::Advert(advert.bytes().clone()));
         bench.node.set_permanence(peer, Permanence::Permanent, bench.now);
         bench.end(link, Reason::Truncated, By::Transport);
@@ -161,13 +158,7 @@ fn d6_an_advertised_address_is_dialled_only_if_policy_allows() {
 fn d4_an_advert_by_a_link_that_ends_is_not_heard() {
     let mut bench = Bench::new();
     let (peer, byte) = ids()[2];
-    let content = AdvertContent {
-        version: 5,
-        created: UnixTime::from_secs(1),
-        addresses: somewhere(1),
-        capabilities: Vec::new(),
-    };
-    let advert = Advert::sign(content, &key(byte)).expect("an advert");
+    let advert = signed(byte, 5, 1);
     let old = bench.linked_by(peer, 9);
     let new = bench.linked_by(peer, 10);
     assert!(named(&bench.words()).contains(&(old, "superseded")));
@@ -188,13 +179,7 @@ fn d4_a_node_keeps_no_more_adverts_than_its_policy_has_room_for() {
     let links = [first, second].map(|peer| bench.linked_by(peer, 9));
     drop(bench.actions());
     let push = |bench: &mut Bench, link, byte| {
-        let content = AdvertContent {
-            version: 5,
-            created: UnixTime::from_secs(1),
-            addresses: somewhere(1),
-            capabilities: Vec::new(),
-        };
-        let advert = Advert::sign(content, &key(byte)).expect("an advert");
+        let advert = signed(byte, 5, 1);
         bench.say(link, FromLink::Advert(advert.bytes().clone()));
         let (mut acked, mut refused) = (None, None);
         for action in bench.actions() {
